@@ -1,0 +1,48 @@
+# Everything a developer or a first-time user runs. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-servers run build test check fmt up down
+
+# One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
+# `--examples` makes cargo resolve features with the development dependencies, as the tests do.
+BUILD := cargo build --workspace --bins --examples --locked
+PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
+SAMPLES := samples
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that are missing (Tesseract, clang, fonts)
+	@deploy/local/setup.sh
+
+setup-servers: ## the same, and RabbitMQ and PostgreSQL, which make test and make up start privately
+	@deploy/local/setup.sh --servers
+
+build: setup ## build all programs
+	@$(BUILD)
+
+run: build ## draw sample images into samples/ and read them, in one process and without a server
+	@$(PROGRAMS)/ocelli-samples $(SAMPLES)
+	@$(PROGRAMS)/ocelli run $(SAMPLES)
+
+test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreSQL
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo nextest run --workspace --locked; \
+	else \
+	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked --no-fail-fast; \
+	fi
+
+check: setup-servers ## formatting, lints, shell scripts, licences (the last one where cargo-deny is installed)
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@shellcheck -x deploy/local/*.sh .ci/run
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; fi
+
+fmt: ## format the code
+	@cargo fmt --all
+
+up: setup-servers build ## start RabbitMQ, PostgreSQL, workers and collector on this machine, data in .ocelli/
+	@deploy/local/up.sh
+
+down: ## stop what make up started; the data stays
+	@deploy/local/down.sh

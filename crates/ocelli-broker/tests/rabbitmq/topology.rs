@@ -1,0 +1,119 @@
+//! Declarations against a real broker: drift, permissions, imported definitions.
+
+use ocelli_broker::{Broker, ConsumeError, PublishError, TopologyError, topology};
+use ocelli_core::routing::Queue;
+use ocelli_testkit::servers::rabbitmq;
+use serde_json::json;
+
+use crate::{all, api, broker, jobs, message, next, options};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_someone_else_declared_differently_is_named() {
+    let server = rabbitmq().await;
+    let vhost = server.vhost.clone();
+    api(&server, move |api| {
+        let classic = json!({"durable": true, "arguments": {}});
+        api.put(&format!("queues/{vhost}/ocelli.results"), &classic).expect("declared");
+        let short =
+            json!({"durable": true, "arguments": {"x-queue-type": "quorum", "x-max-length": 3}});
+        api.put(&format!("queues/{vhost}/ocelli.jobs.a"), &short).expect("declared");
+    })
+    .await;
+    let broker = Broker::rabbitmq(options(&server.url)).await.expect("connected");
+    for queue in [Queue::Results, jobs()] {
+        for result in [
+            broker.declare(std::slice::from_ref(&queue)).await,
+            broker.check(std::slice::from_ref(&queue)).await,
+        ] {
+            let Err(TopologyError::Drifted { name, .. }) = &result else { panic!("{result:?}") };
+            assert_eq!(*name, queue.name("ocelli"));
+        }
+    }
+    broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imported_definitions_are_what_is_declared() {
+    let server = rabbitmq().await;
+    let definitions = topology::definitions("ocelli", &all());
+    let vhost = server.vhost.clone();
+    api(&server, move |api| api.post(&format!("definitions/{vhost}"), &definitions))
+        .await
+        .expect("imported");
+    let broker = Broker::rabbitmq(options(&server.url)).await.expect("connected");
+    broker.check(&all()).await.expect("nothing is missing or different");
+    broker.declare(&all()).await.expect("nothing is different");
+    // And it works as what is declared does.
+    broker.publish(message("m", jobs())).await.expect("published");
+    let mut consumer = broker.consume(&jobs(), 1).await.expect("a consumer");
+    next(&mut consumer).await.retry(crate::STEP, 1).await.expect("put aside");
+    let again = next(&mut consumer).await;
+    assert_eq!(again.attempts, 1);
+    again.reject("enough").await.expect("rejected");
+    let mut dead = broker.consume(&Queue::Dead, 1).await.expect("a consumer");
+    next(&mut dead).await.ack().await.expect("acked");
+    broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_permissions_is_told_so() {
+    let (owner, server) = broker().await;
+    let (vhost, user) = (server.vhost.clone(), format!("reader-{}", server.vhost));
+    let made = user.clone();
+    api(&server, move |api| {
+        let account = json!({"password": "s3cret", "tags": ""});
+        api.put(&format!("users/{made}"), &account).expect("a user");
+        let nothing = json!({"configure": "^$", "write": "^$", "read": "^$"});
+        api.put(&format!("permissions/{vhost}/{made}"), &nothing).expect("permissions");
+    })
+    .await;
+    let mut url: url::Url = server.url.parse().expect("an address");
+    url.set_username(&user).expect("can be set");
+    url.set_password(Some("s3cret")).expect("can be set");
+    let broker = Broker::rabbitmq(options(url.as_str())).await.expect("connected");
+    let declared = broker.declare(&[Queue::Results]).await;
+    assert!(matches!(declared, Err(TopologyError::Forbidden { .. })), "{declared:?}");
+    broker.check(&[Queue::Results]).await.expect("looking needs no permission");
+    let published = broker.publish(message("m", jobs())).await;
+    assert!(matches!(published, Err(PublishError::Refused { .. })), "{published:?}");
+    let consumed = broker.consume(&jobs(), 1).await;
+    assert!(matches!(consumed, Err(ConsumeError::Forbidden { .. })), "{consumed:?}");
+    broker.close().await;
+    owner.close().await;
+    api(&server, move |api| api.delete(&format!("users/{user}"))).await.expect("deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_other_clients_do_no_harm() {
+    let (broker, server) = broker().await;
+    let vhost = server.vhost.clone();
+    api(&server, move |api| {
+        for properties in [
+            json!({}),
+            json!({"headers": {"x-ocelli-attempts": "many", "traceparent": 7, "x-death": "no"}}),
+            json!({"headers": {"x-ocelli-attempts": -1}, "message_id": "\u{0}\u{7f}", "expiration": "600000"}),
+            json!({"headers": {"x-ocelli-attempts": 99_999_999_999_u64}}),
+        ] {
+            let garbage = json!({
+                "properties": properties, "routing_key": "ocelli.jobs.a",
+                "payload": "/////w==", "payload_encoding": "base64",
+            });
+            let answer = api.post(&format!("exchanges/{vhost}/ocelli/publish"), &garbage);
+            assert!(answer.expect("published").contains("true"));
+        }
+    })
+    .await;
+    let mut consumer = broker.consume(&jobs(), 1).await.expect("a consumer");
+    for _ in 0..4 {
+        let delivery = next(&mut consumer).await;
+        assert_eq!((delivery.attempts, &delivery.body[..]), (0, &[0xff; 4][..]));
+        delivery.reject("garbage").await.expect("rejected");
+    }
+    let mut dead = broker.consume(&Queue::Dead, 10).await.expect("a consumer");
+    for _ in 0..4 {
+        let delivery = next(&mut dead).await;
+        assert_eq!(delivery.death.as_ref().map(|death| death.reason.as_str()), Some("garbage"));
+        delivery.ack().await.expect("acked");
+    }
+    broker.close().await;
+}

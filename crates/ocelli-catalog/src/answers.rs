@@ -1,0 +1,263 @@
+//! Questions about single images and jobs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ocelli_core::{AnalyzerName, Digest, DigestPrefix, Record, Revision, Sighting, SourceUri};
+
+use crate::catalog::{Catalog, ask, snapshot};
+use crate::error::{CatalogError, Fault};
+use crate::gather::{micros, text_key};
+use crate::load;
+use crate::load::{AnalysisColumns, ImageColumns, KnownColumns, WantColumns};
+use crate::model::{Known, OpenJob, OpenJobs};
+use crate::rows::{Read, batch, digest, facts, parse, parse_some, time, unreadable};
+
+/// Digests of one lookup statement: 10,000 are a parameter of less than a megabyte.
+const LOOKED_UP_AT_ONCE: usize = 10_000;
+
+type OpenColumns = (
+    Vec<u8>,
+    String,
+    Option<String>,
+    i64,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
+
+impl Catalog {
+    /// What is known about these images, for any number of them. Unknown ones are missing from the answer; images of
+    /// which only an analysis arrived are in it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn lookup(&self, digests: &[Digest]) -> Result<HashMap<Digest, Known>, CatalogError> {
+        let mut all = HashMap::with_capacity(digests.len());
+        for part in digests.chunks(LOOKED_UP_AT_ONCE) {
+            let rows = snapshot!(self, connection, backend => {
+                backend::known(connection, part).await
+            });
+            let rows = self.timed("look up images", rows).await?;
+            for row in rows {
+                let (digest, known) = known(&row).map_err(|error| self.unreadable(error))?;
+                all.insert(digest, known);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether this key has an outcome, so that the job need not be done.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_done(
+        &self,
+        digest: &Digest,
+        analyzer: &AnalyzerName,
+        revision: &Revision,
+    ) -> Result<bool, CatalogError> {
+        ask!(self, "look up an analysis", pool => sqlx::query_scalar::<_, bool>(
+            "SELECT EXISTS (SELECT 1 FROM analyses WHERE digest = $1 AND analyzer = $2 AND revision = $3)",
+        )
+        .bind(digest.as_bytes().as_slice())
+        .bind(analyzer.as_str())
+        .bind(revision.as_str())
+        .fetch_one(pool))
+    }
+
+    /// The whole record of an image; `None` when no intake of it has arrived.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn record(&self, digest: &Digest) -> Result<Option<Record>, CatalogError> {
+        let key = digest.as_bytes().as_slice();
+        let rows = snapshot!(self, connection => {
+            let image: Option<ImageColumns> = sqlx::query_as(concat!(
+                load::image_columns!(), "images i WHERE i.digest = $1"
+            ))
+            .bind(key)
+            .fetch_optional(&mut *connection)
+            .await?;
+            let sightings: Vec<(String, i64, Vec<u8>)> =
+                sqlx::query_as("SELECT source, seen_at, batch FROM sightings WHERE digest = $1")
+                    .bind(key)
+                    .fetch_all(&mut *connection)
+                    .await?;
+            let wants: Vec<WantColumns> =
+                sqlx::query_as(concat!(load::want_columns!(), "wants w WHERE w.digest = $1"))
+                    .bind(key)
+                    .fetch_all(&mut *connection)
+                    .await?;
+            let analyses: Vec<AnalysisColumns> = sqlx::query_as(concat!(
+                load::analysis_columns!(), "analyses a WHERE a.digest = $1"
+            ))
+            .bind(key)
+            .fetch_all(&mut *connection)
+            .await?;
+            Ok::<_, sqlx::Error>((image, sightings, wants, analyses))
+        });
+        let (image, sightings, wants, analyses) = self.timed("read a record", rows).await?;
+        image
+            .map(|image| record(image, sightings, wants, analyses))
+            .transpose()
+            .map(Option::flatten)
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// Images whose digest begins with `prefix`, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find(
+        &self,
+        prefix: &DigestPrefix,
+        limit: u32,
+    ) -> Result<Vec<Digest>, CatalogError> {
+        let (low, high) = prefix.range();
+        let rows: Vec<Vec<u8>> = ask!(self, "find images", pool => sqlx::query_scalar(
+            "SELECT digest FROM images WHERE digest BETWEEN $1 AND $2 AND bytes IS NOT NULL ORDER BY digest LIMIT $3",
+        )
+        .bind(low.as_bytes().as_slice())
+        .bind(high.as_bytes().as_slice())
+        .bind(i64::from(limit))
+        .fetch_all(pool))?;
+        rows.iter()
+            .map(|bytes| digest(bytes))
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// The image that was seen last at `source`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find_source(&self, source: &SourceUri) -> Result<Option<Digest>, CatalogError> {
+        let row: Option<Vec<u8>> = ask!(self, "find a source", pool => sqlx::query_scalar(
+            "SELECT digest FROM sightings WHERE source_key = $1 ORDER BY seen_at DESC, batch DESC, digest DESC LIMIT 1",
+        )
+        .bind(text_key(source.as_str()).to_vec())
+        .fetch_optional(pool))?;
+        row.map(|bytes| digest(&bytes)).transpose().map_err(|error| self.unreadable(error))
+    }
+
+    /// A page of jobs that wait for an outcome.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_jobs(&self, query: &OpenJobs) -> Result<Vec<OpenJob>, CatalogError> {
+        let (after, after_analyzer) = match &query.after {
+            Some((digest, analyzer)) => (*digest.as_bytes(), analyzer.as_str()),
+            None => ([0; 32], ""),
+        };
+        let rows = snapshot!(self, connection, backend => {
+            let jobs: Vec<OpenColumns> = sqlx::query_as(
+                "SELECT w.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
+                 d.next_at FROM wants w JOIN images i ON i.digest = w.digest \
+                 LEFT JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer \
+                 WHERE w.state = 'open' AND w.enqueued_at < $1 AND (w.digest, w.analyzer) > ($2, $3) \
+                 AND (CAST($4 AS TEXT) IS NULL OR w.analyzer = $4) ORDER BY w.digest, w.analyzer LIMIT $5",
+            )
+            .bind(micros(query.enqueued_before).as_microsecond())
+            .bind(after.as_slice())
+            .bind(after_analyzer)
+            .bind(query.analyzer.as_ref().map(AnalyzerName::as_str))
+            .bind(i64::from(query.limit))
+            .fetch_all(&mut *connection)
+            .await?;
+            let mut digests: Vec<Digest> = Vec::with_capacity(jobs.len());
+            for job in &jobs {
+                digests.push(digest(&job.0)?);
+            }
+            digests.dedup();
+            let sources = backend::sources(connection, &digests).await?;
+            Ok::<_, Fault>((jobs, sources))
+        });
+        let (jobs, rows) = self.timed("list open jobs", rows).await?;
+        let read = || -> Read<Vec<OpenJob>> {
+            let mut sources: BTreeMap<Vec<u8>, Vec<SourceUri>> = BTreeMap::new();
+            for (bytes, source) in rows {
+                sources.entry(bytes).or_default().push(parse("source", &source)?);
+            }
+            jobs.into_iter()
+                .map(|job| {
+                    let places = sources.get(&job.0).cloned().unwrap_or_default();
+                    open_job(job, places)
+                })
+                .collect()
+        };
+        read().map_err(|error| self.unreadable(error))
+    }
+
+    pub(crate) fn unreadable(&self, error: crate::rows::Unreadable) -> CatalogError {
+        Fault::Unreadable(error).at(&self.place, "read")
+    }
+}
+
+fn known((bytes, refused, answered, wanted): &KnownColumns) -> Read<(Digest, Known)> {
+    let mut known = Known { refused: *refused, ..Known::default() };
+    // Neither names nor revisions have a space or a comma.
+    for entry in answered.iter().flat_map(|list| list.split(',')) {
+        let (analyzer, revision) =
+            entry.split_once(' ').ok_or_else(|| unreadable("analysis", entry))?;
+        known.answered.insert((parse("analyzer name", analyzer)?, parse("revision", revision)?));
+    }
+    for entry in wanted.iter().flat_map(|list| list.split(',')) {
+        let mut parts = entry.split(' ');
+        let (Some(analyzer), Some(revision), Some(state)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(unreadable("want", entry));
+        };
+        let analyzer: AnalyzerName = parse("analyzer name", analyzer)?;
+        if state == "open" {
+            known.open.insert(analyzer.clone());
+        }
+        let revision = Some(revision).filter(|revision| !revision.is_empty());
+        known.wanted.insert(analyzer, parse_some("revision", revision)?);
+    }
+    Ok((digest(bytes)?, known))
+}
+
+fn record(
+    image: ImageColumns,
+    sightings: Vec<(String, i64, Vec<u8>)>,
+    wants: Vec<WantColumns>,
+    analyses: Vec<AnalysisColumns>,
+) -> Read<Option<Record>> {
+    let (_, image) = load::image(image)?;
+    let Some(facts) = image.facts else { return Ok(None) };
+    let mut record = Record::new(facts);
+    record.refusal = image.refusal;
+    for (source, seen_at, bytes) in sightings {
+        let source: SourceUri = parse("source", &source)?;
+        let sighting =
+            Sighting { source: source.clone(), seen_at: time(seen_at)?, batch: batch(&bytes)? };
+        record.sightings.insert(source, sighting);
+    }
+    for row in wants {
+        let (_, analyzer, want) = load::want(row)?;
+        record.wants.insert(analyzer, (want.asked_at, want.revision));
+    }
+    for row in analyses {
+        let (_, analysis) = load::analysis(row)?;
+        let key = (analysis.analyzer.clone(), analysis.revision.clone());
+        record.analyses.insert(key, analysis);
+    }
+    Ok(Some(record))
+}
+
+fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {
+    let (bytes, analyzer, revision, enqueued_at, size, format, width, height, next_at) = row;
+    let digest = digest(&bytes)?;
+    Ok(OpenJob {
+        image: facts(digest, size, format.as_deref(), width, height)?
+            .ok_or_else(|| unreadable("image", "a want without an intake"))?,
+        sources,
+        analyzer: parse("analyzer name", &analyzer)?,
+        revision: parse_some("revision", revision.as_deref())?,
+        enqueued_at: time(enqueued_at)?,
+        next_at: next_at.map(time).transpose()?,
+    })
+}

@@ -1,0 +1,318 @@
+//! Opening and closing a catalog, and everything that writes to it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use ocelli_core::wire::Message;
+use ocelli_core::{AnalyzerName, Digest};
+
+use crate::error::{CatalogError, Fault};
+use crate::model::{Applied, FailureFilter};
+use crate::{CatalogMetrics, postgres, sqlite, unit};
+
+/// How to open a catalog.
+#[derive(Debug, Clone)]
+pub struct CatalogOptions {
+    /// How long to wait for a PostgreSQL server when opening. Five seconds: a wrong address is noticed at once, a
+    /// server on another continent is reached.
+    pub connect_timeout: Duration,
+    /// How long a SQLite write waits for another process that writes. Batches take milliseconds; ten seconds is a
+    /// process that hangs.
+    pub busy_timeout: Duration,
+    /// How long a question or a batch may take, waiting for a connection included, before it is given up. A
+    /// connection whose other end vanished is noticed by this.
+    pub operation_timeout: Duration,
+    /// Connections in use at once (SQLite: for reading, beside the writer). Four: a collector writes one batch after
+    /// the other, the rest is for questions.
+    pub connections: u32,
+    /// Where to count transactions and rows.
+    pub metrics: Option<CatalogMetrics>,
+}
+
+impl Default for CatalogOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(10),
+            operation_timeout: Duration::from_secs(60),
+            connections: 4,
+            metrics: None,
+        }
+    }
+}
+
+/// How often a transaction that lost against another is done again before the error is shown.
+const CONFLICTS: u32 = 10;
+
+/// How many failures are reopened in one transaction, so that writers in between wait only shortly.
+const REOPENED_AT_ONCE: u32 = 500;
+
+/// Runs one write transaction on either backend within the time limit, again when it lost against another one.
+macro_rules! transact {
+    ($catalog:expr, $action:literal, $unit:ident => $work:expr) => {
+        match &$catalog.store {
+            Store::Sqlite(store) => {
+                let work = async {
+                    let $unit = store.begin().await?;
+                    $work.await
+                };
+                $catalog.timed($action, work).await
+            }
+            Store::Postgres(store) => {
+                let attempts = async {
+                    let mut conflicts = 0;
+                    loop {
+                        let attempt = async {
+                            let $unit = store.begin().await?;
+                            $work.await
+                        };
+                        match attempt.await {
+                            Err(fault) if Fault::is_conflict(&fault) && conflicts < CONFLICTS => {
+                                conflicts += 1;
+                            }
+                            outcome => break outcome,
+                        }
+                    }
+                };
+                $catalog.timed($action, attempts).await
+            }
+        }
+    };
+}
+
+/// The database of images, sightings, wants and analyses. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub(crate) store: Store,
+    pub(crate) place: Arc<str>,
+    pub(crate) operation_timeout: Duration,
+    metrics: Option<CatalogMetrics>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Store {
+    Sqlite(sqlite::Store),
+    Postgres(postgres::Store),
+}
+
+impl Catalog {
+    /// Opens the catalog at `sqlite:/path/to/file.db` (created when it is not there; the path is taken as it is written)
+    /// or `postgres://user:password@host:port/database` (the database must exist), and brings its schema up to date.
+    ///
+    /// # Errors
+    /// Every variant of [`CatalogError`] can occur here.
+    pub async fn open(url: &str, options: CatalogOptions) -> Result<Self, CatalogError> {
+        let operation_timeout = options.operation_timeout;
+        let (store, place) = if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path == ":memory:" {
+                let reason = "a catalog is a file".to_owned();
+                return Err(CatalogError::Address { url: url.to_owned(), reason });
+            }
+            let store = sqlite::Store::open(Path::new(path), &options).await?;
+            (Store::Sqlite(store), path.to_owned())
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let connect = postgres::parse(url).map_err(|error| CatalogError::Address {
+                url: masked(url),
+                reason: error.to_string(),
+            })?;
+            let (place, _) = postgres::place(&connect);
+            let store = postgres::Store::open(connect, &options).await?;
+            (Store::Postgres(store), place)
+        } else {
+            let reason = "it begins with neither sqlite: nor postgres://".to_owned();
+            return Err(CatalogError::Address { url: masked(url), reason });
+        };
+        Ok(Self { store, place: place.into(), operation_timeout, metrics: options.metrics })
+    }
+
+    /// Where it is, for people: a path, or `host:port/database`.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Takes messages in, all in one transaction: when it returns, they are kept for good, and may be acknowledged.
+    ///
+    /// The same messages may come again, in any order and any other grouping; the outcome is the same. One that cannot be
+    /// kept is named in [`Applied::rejected`] and spoils no other. `completed` is only answered once: a caller that
+    /// dies between this and telling others has to compare for itself.
+    ///
+    /// # Errors
+    /// When the database does not take them: then none of them is kept.
+    pub async fn apply(&self, messages: &[Message]) -> Result<Applied, CatalogError> {
+        if messages.is_empty() {
+            return Ok(Applied::default());
+        }
+        let started = Instant::now();
+        let (applied, rows) = transact!(self, "write a batch of messages", unit => {
+            unit::apply(unit, messages)
+        })?;
+        if let Some(metrics) = &self.metrics {
+            metrics.committed(started.elapsed(), rows);
+        }
+        Ok(applied)
+    }
+
+    /// Notes that these jobs were enqueued again at `at`.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn touch_jobs(
+        &self,
+        jobs: &[(Digest, AnalyzerName)],
+        at: Timestamp,
+    ) -> Result<(), CatalogError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        transact!(self, "note enqueued jobs", unit => unit::touch(unit, jobs, at))
+    }
+
+    /// Takes the failures that `filter` lists (at most its limit) out of the archive, so that their jobs are open again;
+    /// each stays as an event. A duplicate of a message about such a failure that arrives later is ignored. Returns how
+    /// many jobs were opened.
+    ///
+    /// # Errors
+    /// When the database does not take it; what was reopened before the error stays reopened.
+    pub async fn reopen_failures(&self, filter: &FailureFilter) -> Result<u64, CatalogError> {
+        let mut reopened = 0;
+        let mut left = filter.limit;
+        while left > 0 {
+            let part = FailureFilter { limit: left.min(REOPENED_AT_ONCE), ..filter.clone() };
+            let keys = self.failed_jobs(&part).await?;
+            if keys.is_empty() {
+                break;
+            }
+            let count = transact!(self, "reopen failures", unit => unit::reopen(unit, &keys))?;
+            reopened += count;
+            left = left.saturating_sub(part.limit);
+            if count == 0 {
+                // Somebody else is reopening the same ones.
+                break;
+            }
+        }
+        Ok(reopened)
+    }
+
+    /// Waits for what is running and closes all connections.
+    pub async fn close(&self) {
+        match &self.store {
+            Store::Sqlite(store) => store.close().await,
+            Store::Postgres(store) => store.close().await,
+        }
+    }
+
+    /// Runs a question within the time limit.
+    pub(crate) async fn timed<T, E: Into<Fault>>(
+        &self,
+        action: &'static str,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CatalogError> {
+        match tokio::time::timeout(self.operation_timeout, future).await {
+            Ok(outcome) => outcome.map_err(Into::into),
+            Err(_) => Err(Fault::TimedOut),
+        }
+        .map_err(|fault: Fault| fault.at(&self.place, action))
+    }
+}
+
+/// Asks one question of either backend: `$pool` is its connections.
+macro_rules! ask {
+    ($catalog:expr, $action:literal, $pool:ident => $question:expr) => {
+        match &$catalog.store {
+            $crate::catalog::Store::Sqlite(store) => {
+                let $pool = &store.read;
+                $catalog.timed($action, $question).await
+            }
+            $crate::catalog::Store::Postgres(store) => {
+                let $pool = &store.pool;
+                $catalog.timed($action, $question).await
+            }
+        }
+    };
+}
+
+/// Asks several questions of one state of either backend: `$connection` is in a transaction that sees nothing newer,
+/// `$backend`, where it is named, the module of the backend.
+macro_rules! snapshot {
+    ($catalog:expr, $connection:ident => $questions:expr) => {
+        async {
+            match &$catalog.store {
+                $crate::catalog::Store::Sqlite(store) => {
+                    let mut transaction = store.snapshot().await?;
+                    let answers = {
+                        let $connection = &mut *transaction;
+                        $questions?
+                    };
+                    transaction.end().await?;
+                    Ok::<_, $crate::error::Fault>(answers)
+                }
+                $crate::catalog::Store::Postgres(store) => {
+                    let mut transaction = store.snapshot().await?;
+                    let answers = {
+                        let $connection = &mut *transaction;
+                        $questions?
+                    };
+                    transaction.end().await?;
+                    Ok::<_, $crate::error::Fault>(answers)
+                }
+            }
+        }
+    };
+    ($catalog:expr, $connection:ident, $backend:ident => $questions:expr) => {
+        async {
+            match &$catalog.store {
+                $crate::catalog::Store::Sqlite(store) => {
+                    use $crate::sqlite as $backend;
+                    let mut transaction = store.snapshot().await?;
+                    let answers = {
+                        let $connection = &mut *transaction;
+                        $questions?
+                    };
+                    transaction.end().await?;
+                    Ok::<_, $crate::error::Fault>(answers)
+                }
+                $crate::catalog::Store::Postgres(store) => {
+                    use $crate::postgres as $backend;
+                    let mut transaction = store.snapshot().await?;
+                    let answers = {
+                        let $connection = &mut *transaction;
+                        $questions?
+                    };
+                    transaction.end().await?;
+                    Ok::<_, $crate::error::Fault>(answers)
+                }
+            }
+        }
+    };
+}
+pub(crate) use {ask, snapshot};
+
+/// An address without its password.
+fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.chars().take(20).collect();
+    };
+    match rest.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split_once(':').map_or(user, |(user, _)| user);
+            format!("{scheme}://{user}:***@{host}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_address_has_no_password() {
+        assert_eq!(masked("postgres://me:se:c@ret@host/db"), "postgres://me:***@host/db");
+        assert_eq!(masked("mysql://host/db"), "mysql://host/db");
+        assert_eq!(masked("me:secret-that-goes-on-and-on"), "me:secret-that-goes-");
+    }
+}

@@ -1,0 +1,213 @@
+//! Facts + stored rows → rows to write, for one image. Pure, and the same for both backends, so that the meaning of
+//! [`ocelli_core::Record`] is written down once: no SQL decides which of two analyses stays or what answers a want.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use ocelli_core::record::preferred;
+use ocelli_core::{Analysis, AnalyzerName, Digest, ImageFacts, OutcomeKind, Revision};
+
+use crate::gather::{News, smaller, unite};
+use crate::rows::{Rows, State};
+
+pub(crate) type Key = (AnalyzerName, Revision);
+
+/// What the catalog holds about one image, as far as new facts can change it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Stored {
+    /// Whether there is a row at all.
+    pub(crate) exists: bool,
+    pub(crate) image: Image,
+    pub(crate) wants: BTreeMap<AnalyzerName, Wanted>,
+    pub(crate) heads: BTreeMap<Key, Head>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Image {
+    /// `None` while only an analysis arrived.
+    pub(crate) facts: Option<ImageFacts>,
+    pub(crate) refusal: Option<String>,
+    pub(crate) first_seen: Option<Timestamp>,
+    pub(crate) complete: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) asked_at: Timestamp,
+    pub(crate) revision: Option<Revision>,
+    pub(crate) enqueued_at: Timestamp,
+    pub(crate) state: State,
+    pub(crate) answer: Option<Revision>,
+    /// Failures up to this time were taken out by [`reopen`] and do not come back with a late duplicate.
+    pub(crate) reopened: Option<Timestamp>,
+}
+
+/// The part of an analysis that decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) kind: OutcomeKind,
+    pub(crate) finished_at: Timestamp,
+}
+
+impl Head {
+    pub(crate) fn of(analysis: &Analysis) -> Self {
+        Self { kind: analysis.outcome.kind(), finished_at: analysis.finished_at }
+    }
+
+    /// Whether only the whole content can tell which of the two stays.
+    fn ties(self, other: Self) -> bool {
+        self.kind.rank() == other.kind.rank() && self.finished_at == other.finished_at
+    }
+
+    /// [`preferred`] where it needs no content.
+    fn beats(self, old: Self) -> bool {
+        if self.kind.rank() == old.kind.rank() {
+            self.finished_at < old.finished_at
+        } else {
+            self.kind.rank() > old.kind.rank()
+        }
+    }
+}
+
+/// The stored analyses without which [`fold`] cannot decide: mostly messages that were delivered twice.
+pub(crate) fn undecided(news: &News, stored: &Stored) -> Vec<Key> {
+    let mut keys: Vec<Key> = news
+        .analyses
+        .iter()
+        .map(|new| ((new.analyzer.clone(), new.revision.clone()), Head::of(new)))
+        .filter(|(key, new)| stored.heads.get(key).is_some_and(|old| new.ties(*old)))
+        .map(|(key, _)| key)
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// Adds `news` to `stored` and collects the rows that change. `contents` holds the [`undecided`] ones. Returns whether
+/// the record became complete.
+pub(crate) fn fold(
+    digest: Digest,
+    news: News,
+    stored: Stored,
+    contents: &BTreeMap<Key, Analysis>,
+    rows: &mut Rows,
+) -> bool {
+    let mut now = stored.clone();
+    now.exists = true;
+    if let Some(facts) = &news.facts {
+        now.image.facts =
+            Some(now.image.facts.as_ref().map_or_else(|| facts.clone(), |old| unite(old, facts)));
+    }
+    now.image.refusal = smaller(now.image.refusal, news.refusal);
+    let seen = news.sightings.values().map(|sighting| sighting.seen_at).min();
+    now.image.first_seen = match (now.image.first_seen, seen) {
+        (Some(old), Some(new)) => Some(old.min(new)),
+        (old, new) => old.or(new),
+    };
+    rows.sightings.extend(news.sightings.into_values().map(|sighting| (digest, sighting)));
+    for (analyzer, (asked_at, revision)) in news.wants {
+        now.want(analyzer, asked_at, revision);
+    }
+    rows.analyses
+        .extend(now.add_analyses(news.analyses, contents).into_values().map(|new| (digest, new)));
+    now.settle(digest, &stored, rows)
+}
+
+/// Takes failures out again, so that their wants are open. Returns the keys that were taken out.
+pub(crate) fn reopen(digest: Digest, keys: &[Key], stored: Stored, rows: &mut Rows) -> Vec<Key> {
+    let mut now = stored.clone();
+    let mut taken = Vec::new();
+    for key in keys {
+        let failed = now.heads.get(key).copied().filter(|head| head.kind == OutcomeKind::Failed);
+        let (Some(head), Some(want)) = (failed, now.wants.get_mut(&key.0)) else { continue };
+        want.reopened = want.reopened.max(Some(head.finished_at));
+        now.heads.remove(key);
+        rows.forgotten.push((digest, key.clone()));
+        taken.push(key.clone());
+    }
+    now.settle(digest, &stored, rows);
+    taken
+}
+
+impl Stored {
+    fn want(&mut self, analyzer: AnalyzerName, asked_at: Timestamp, revision: Option<Revision>) {
+        let want = self.wants.entry(analyzer).or_insert_with(|| Wanted {
+            asked_at,
+            revision: revision.clone(),
+            enqueued_at: asked_at,
+            state: State::Open,
+            answer: None,
+            reopened: None,
+        });
+        want.enqueued_at = want.enqueued_at.max(asked_at);
+        if (asked_at, &revision) > (want.asked_at, &want.revision) {
+            want.asked_at = asked_at;
+            want.revision = revision;
+        }
+    }
+
+    fn add_analyses(
+        &mut self,
+        analyses: Vec<Analysis>,
+        contents: &BTreeMap<Key, Analysis>,
+    ) -> BTreeMap<Key, Analysis> {
+        let mut written: BTreeMap<Key, Analysis> = BTreeMap::new();
+        for new in analyses {
+            let key = (new.analyzer.clone(), new.revision.clone());
+            let head = Head::of(&new);
+            let reopened = self.wants.get(&key.0).and_then(|want| want.reopened);
+            if head.kind == OutcomeKind::Failed && reopened.is_some_and(|at| head.finished_at <= at)
+            {
+                continue;
+            }
+            let wins = match self.heads.get(&key) {
+                None => true,
+                Some(old) if head.ties(*old) => written
+                    .get(&key)
+                    .or_else(|| contents.get(&key))
+                    .is_some_and(|old| preferred(&new, old)),
+                Some(old) => head.beats(*old),
+            };
+            if wins {
+                self.heads.insert(key.clone(), head);
+                written.insert(key, new);
+            }
+        }
+        written
+    }
+
+    /// The revision that answers a want: the meaning of [`ocelli_core::Record::current`].
+    fn answer(&self, analyzer: &AnalyzerName, wanted: Option<&Revision>) -> Option<&Key> {
+        self.heads
+            .iter()
+            .filter(|(key, _)| key.0 == *analyzer && wanted.is_none_or(|wanted| key.1 == *wanted))
+            .max_by_key(|(key, head)| (head.finished_at, &key.1))
+            .map(|(key, _)| key)
+    }
+
+    /// Derives the states and collects the rows that differ from `before`.
+    fn settle(mut self, digest: Digest, before: &Self, rows: &mut Rows) -> bool {
+        let mut wants = std::mem::take(&mut self.wants);
+        for (analyzer, want) in &mut wants {
+            let key = self.answer(analyzer, want.revision.as_ref());
+            want.answer = key.map(|key| key.1.clone());
+            want.state = match key.and_then(|key| self.heads.get(key)) {
+                Some(head) => State::Answered(head.kind),
+                None if self.image.refusal.is_some() => State::Refused,
+                None => State::Open,
+            };
+        }
+        self.image.complete =
+            self.image.facts.is_some() && wants.values().all(|want| want.state != State::Open);
+        let became_complete = self.image.complete && !before.image.complete;
+        for (analyzer, want) in wants {
+            if before.wants.get(&analyzer) != Some(&want) {
+                rows.wants.push((digest, analyzer, want));
+            }
+        }
+        if !before.exists || before.image != self.image {
+            rows.images.push((digest, self.image));
+        }
+        became_complete
+    }
+}

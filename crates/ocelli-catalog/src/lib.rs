@@ -1,0 +1,49 @@
+//! The catalog: the database of images, sightings, wants and analyses. It is the truth; the broker is only the conveyor.
+//!
+//! [`Catalog`] is a closed enum over SQLite and PostgreSQL with one meaning. The collector writes to it with
+//! [`Catalog::apply`], which takes the messages of the queues in any order, any number of times, and keeps in rows what
+//! [`ocelli_core::Record`] keeps in memory. The producer asks [`Catalog::lookup`], the sweeper [`Catalog::open_jobs`],
+//! workers [`Catalog::is_done`], and the command line everything else.
+//!
+//! | module | room for |
+//! |---|---|
+//! | `catalog` | [`Catalog`]: opening, closing, everything that writes |
+//! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches, failures |
+//! | `auditing` | the check of the whole database against itself |
+//! | `model` | what is asked and answered, as types |
+//! | `gather`, `fold` | messages → facts; facts + stored rows → rows to write (pure, no SQL) |
+//! | `unit` | one write transaction, written over the private seam between the backends |
+//! | `rows`, `load`, `upserts` | rows and their translation from and to domain values; SQL that both backends share |
+//! | `sqlite`, `postgres`, `migration` | what differs: opening, locking, bulk writes; the version of the schema |
+//! | `error`, `metrics` | [`CatalogError`], [`CatalogMetrics`] |
+//!
+//! Absent on purpose: the clock (times are arguments or come from the database), search, export, and any knowledge of
+//! queues.
+//!
+//! Times are kept in microseconds: finer parts are cut off. NUL characters, which PostgreSQL cannot hold in text, become
+//! U+FFFD on both.
+
+mod answers;
+mod auditing;
+mod catalog;
+mod error;
+mod fold;
+mod gather;
+mod load;
+mod metrics;
+mod migration;
+mod model;
+mod overview;
+mod postgres;
+mod rows;
+mod sqlite;
+mod unit;
+mod upserts;
+
+pub use catalog::{Catalog, CatalogOptions};
+pub use error::CatalogError;
+pub use metrics::CatalogMetrics;
+pub use model::{
+    AnalyzerStatus, Applied, Audit, Failure, FailureFilter, Known, OpenJob, OpenJobs, PassedFence,
+    Status,
+};

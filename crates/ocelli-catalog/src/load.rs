@@ -1,0 +1,229 @@
+//! Reads of whole images for many digests at once, inside a transaction or outside.
+//!
+//! The SQL is the same for both backends but for the list of digests; one macro makes both functions, so that they cannot
+//! drift apart.
+
+use std::collections::BTreeMap;
+
+use ocelli_core::{Analysis, AnalyzerName, Digest, OutcomeKind, Revision};
+
+use crate::fold::{Head, Image, Stored, Wanted};
+use crate::rows::{
+    OutcomeColumns, Read, State, digest, facts, from_json, number, parse, parse_some, time,
+    unreadable,
+};
+
+pub(crate) type ImageColumns = (
+    Vec<u8>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    bool,
+);
+pub(crate) type WantColumns =
+    (Vec<u8>, String, Option<String>, i64, i64, String, Option<String>, Option<i64>);
+pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
+pub(crate) type AnalysisColumns = (
+    Vec<u8>,
+    String,
+    String,
+    String,
+    Option<String>,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+);
+/// Digest, whether refused, `analyzer revision` of every outcome, `analyzer revision state` of every want.
+pub(crate) type KnownColumns = (Vec<u8>, bool, Option<String>, Option<String>);
+
+macro_rules! image_columns {
+    () => {
+        "SELECT i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete FROM "
+    };
+}
+macro_rules! want_columns {
+    () => {
+        "SELECT w.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened FROM "
+    };
+}
+macro_rules! analysis_columns {
+    () => {
+        "SELECT a.digest, a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, a.text, \
+         a.reading, a.provenance FROM "
+    };
+}
+
+/// Makes `stored`, `contents`, `sources` and `known` for one backend: `$asked` is a table expression over `$1` with one column
+/// `digest`, `$list` makes the value of `$1`, `$join` concatenates texts of a group.
+macro_rules! loads {
+    ($connection:ty, $asked:literal, $list:path, $join:literal, $lock:literal) => {
+        pub(crate) async fn stored(
+            connection: &mut $connection,
+            digests: &[Digest],
+        ) -> Result<BTreeMap<Digest, Stored>, Fault> {
+            let images: Vec<load::ImageColumns> = sqlx::query_as(concat!(
+                load::image_columns!(),
+                $asked,
+                " CROSS JOIN images i WHERE i.digest = asked.digest ",
+                $lock
+            ))
+            .bind($list(digests))
+            .fetch_all(&mut *connection)
+            .await?;
+            let wants: Vec<load::WantColumns> = sqlx::query_as(concat!(
+                load::want_columns!(),
+                $asked,
+                " CROSS JOIN wants w WHERE w.digest = asked.digest"
+            ))
+            .bind($list(digests))
+            .fetch_all(&mut *connection)
+            .await?;
+            let heads: Vec<load::HeadColumns> = sqlx::query_as(concat!(
+                "SELECT a.digest, a.analyzer, a.revision, a.kind, a.finished_at FROM ",
+                $asked,
+                " CROSS JOIN analyses a WHERE a.digest = asked.digest"
+            ))
+            .bind($list(digests))
+            .fetch_all(&mut *connection)
+            .await?;
+            Ok(load::assemble(images, wants, heads)?)
+        }
+
+        pub(crate) async fn contents(
+            connection: &mut $connection,
+            digests: &[Digest],
+        ) -> Result<Vec<(Digest, Analysis)>, Fault> {
+            let rows: Vec<load::AnalysisColumns> = sqlx::query_as(concat!(
+                load::analysis_columns!(),
+                $asked,
+                " CROSS JOIN analyses a WHERE a.digest = asked.digest"
+            ))
+            .bind($list(digests))
+            .fetch_all(&mut *connection)
+            .await?;
+            Ok(rows.into_iter().map(load::analysis).collect::<Result<_, _>>()?)
+        }
+
+        pub(crate) async fn sources(
+            connection: &mut $connection,
+            digests: &[Digest],
+        ) -> Result<Vec<(Vec<u8>, String)>, sqlx::Error> {
+            sqlx::query_as(concat!(
+                "SELECT digest, source FROM (SELECT s.digest, s.source, ROW_NUMBER() OVER \
+                 (PARTITION BY s.digest ORDER BY s.seen_at DESC, s.batch DESC, s.source_key) AS place FROM ",
+                $asked,
+                " CROSS JOIN sightings s WHERE s.digest = asked.digest) AS placed \
+                 WHERE place <= $2 ORDER BY digest, place"
+            ))
+            .bind($list(digests))
+            .bind(load::MOST_SOURCES)
+            .fetch_all(connection)
+            .await
+        }
+
+        pub(crate) async fn known(
+            connection: &mut $connection,
+            digests: &[Digest],
+        ) -> Result<Vec<load::KnownColumns>, sqlx::Error> {
+            sqlx::query_as(concat!(
+                "SELECT i.digest, i.refusal IS NOT NULL, (SELECT ",
+                $join,
+                "(a.analyzer || ' ' || a.revision, ',') FROM analyses a WHERE a.digest = i.digest), (SELECT ",
+                $join,
+                "(w.analyzer || ' ' || coalesce(w.revision, '') || ' ' || w.state, ',') FROM wants w \
+                 WHERE w.digest = i.digest) FROM ",
+                $asked,
+                " CROSS JOIN images i WHERE i.digest = asked.digest"
+            ))
+            .bind($list(digests))
+            .fetch_all(connection)
+            .await
+        }
+    };
+}
+/// A job names at most this many places of its image: a picture that lies in a hundred thousand folders must still fit
+/// into a message.
+pub(crate) const MOST_SOURCES: i64 = 16;
+
+pub(crate) use {analysis_columns, image_columns, loads, want_columns};
+
+/// Sorts rows by image.
+pub(crate) fn assemble(
+    images: Vec<ImageColumns>,
+    wants: Vec<WantColumns>,
+    heads: Vec<HeadColumns>,
+) -> Read<BTreeMap<Digest, Stored>> {
+    let mut all: BTreeMap<Digest, Stored> = BTreeMap::new();
+    for row in images {
+        let (digest, image) = image(row)?;
+        let stored = all.entry(digest).or_default();
+        stored.exists = true;
+        stored.image = image;
+    }
+    for row in wants {
+        let (digest, analyzer, wanted) = want(row)?;
+        all.entry(digest).or_default().wants.insert(analyzer, wanted);
+    }
+    for (bytes, analyzer, revision, kind, finished_at) in heads {
+        let key = (parse("analyzer name", &analyzer)?, parse("revision", &revision)?);
+        let kind = OutcomeKind::from_name(&kind).ok_or_else(|| unreadable("outcome", kind))?;
+        let head = Head { kind, finished_at: time(finished_at)? };
+        all.entry(digest(&bytes)?).or_default().heads.insert(key, head);
+    }
+    Ok(all)
+}
+
+pub(crate) fn image(row: ImageColumns) -> Read<(Digest, Image)> {
+    let (bytes, size, format, width, height, refusal, first_seen, complete) = row;
+    let digest = digest(&bytes)?;
+    let facts = facts(digest, size, format.as_deref(), width, height)?;
+    let first_seen = first_seen.map(time).transpose()?;
+    Ok((digest, Image { facts, refusal, first_seen, complete }))
+}
+
+pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
+    let (bytes, analyzer, revision, asked_at, enqueued_at, state, answer, reopened) = row;
+    let wanted = Wanted {
+        asked_at: time(asked_at)?,
+        revision: parse_some::<Revision>("revision", revision.as_deref())?,
+        enqueued_at: time(enqueued_at)?,
+        state: State::from_name(&state).ok_or_else(|| unreadable("state", state))?,
+        answer: parse_some("revision", answer.as_deref())?,
+        reopened: reopened.map(time).transpose()?,
+    };
+    Ok((digest(&bytes)?, parse("analyzer name", &analyzer)?, wanted))
+}
+
+pub(crate) fn analysis(row: AnalysisColumns) -> Read<(Digest, Analysis)> {
+    let (
+        bytes,
+        analyzer,
+        revision,
+        kind,
+        class,
+        attempts,
+        finished_at,
+        rule,
+        reason,
+        text,
+        reading,
+        provenance,
+    ) = row;
+    let columns = OutcomeColumns { text, reading, rule, class, reason };
+    let analysis = Analysis {
+        analyzer: parse("analyzer name", &analyzer)?,
+        revision: parse("revision", &revision)?,
+        outcome: columns.outcome(&kind)?,
+        attempts: number("attempt count", attempts)?,
+        finished_at: time(finished_at)?,
+        provenance: from_json("provenance", &provenance)?,
+    };
+    Ok((digest(&bytes)?, analysis))
+}

@@ -1,0 +1,300 @@
+//! Questions about the whole: counts, workers, revisions, batches, problems, failures.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use ocelli_core::wire::{Announcement, BatchReport, Problem};
+use ocelli_core::{AnalyzerName, BatchId, Digest, Revision};
+
+use crate::catalog::{Catalog, Store, ask, snapshot};
+use crate::error::CatalogError;
+use crate::fold::Key;
+use crate::model::{AnalyzerStatus, Failure, FailureFilter, PassedFence, Status};
+use crate::rows::{
+    Read, State, batch, digest, from_json, number, parse, parse_some, time, unreadable,
+};
+
+type BatchColumns = (Vec<u8>, String, i64, i64, bool, i64, i64, i64, i64);
+type ProblemColumns = (Vec<u8>, String, String, i64);
+type FailureColumns =
+    (Vec<u8>, String, String, Option<String>, Option<String>, i64, i64, Option<String>);
+
+/// The span of [`AnalyzerStatus::finished_last_minute`].
+const MINUTE: SignedDuration = SignedDuration::from_secs(60);
+
+impl Catalog {
+    /// Counts over everything, of one moment.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn status(&self, now: Timestamp) -> Result<Status, CatalogError> {
+        let since = now.checked_sub(MINUTE).unwrap_or(Timestamp::MIN).as_microsecond();
+        let now = now.as_microsecond();
+        let rows = snapshot!(self, connection => {
+            let totals: (i64, i64, i64, i64, i64, i64, i64, i64) = sqlx::query_as(
+                "SELECT (SELECT COUNT(*) FROM images), \
+                 (SELECT COUNT(*) FROM images WHERE bytes IS NULL), \
+                 (SELECT COUNT(*) FROM images WHERE NOT complete), \
+                 (SELECT COUNT(*) FROM images WHERE refusal IS NOT NULL), \
+                 (SELECT COUNT(*) FROM sightings), (SELECT COUNT(*) FROM problems), \
+                 (SELECT COUNT(*) FROM batches), (SELECT COUNT(*) FROM batches WHERE NOT finished)",
+            )
+            .fetch_one(&mut *connection)
+            .await?;
+            let states: Vec<(String, String, i64)> =
+                sqlx::query_as("SELECT analyzer, state, COUNT(*) FROM wants GROUP BY analyzer, state")
+                    .fetch_all(&mut *connection)
+                    .await?;
+            let deferred: Vec<(String, i64)> = sqlx::query_as(
+                "SELECT d.analyzer, COUNT(*) FROM deferrals d \
+                 JOIN wants w ON w.digest = d.digest AND w.analyzer = d.analyzer \
+                 WHERE d.next_at > $1 AND w.state = 'open' GROUP BY d.analyzer",
+            )
+            .bind(now)
+            .fetch_all(&mut *connection)
+            .await?;
+            let finished: Vec<(String, i64)> = sqlx::query_as(
+                "SELECT analyzer, COUNT(*) FROM analyses WHERE finished_at > $1 AND finished_at <= $2 \
+                 GROUP BY analyzer",
+            )
+            .bind(since)
+            .bind(now)
+            .fetch_all(&mut *connection)
+            .await?;
+            Ok::<_, sqlx::Error>((totals, states, deferred, finished))
+        });
+        let (totals, states, deferred, finished) = self.timed("count", rows).await?;
+        let read = || -> Read<Status> {
+            let count = |value: i64| number::<u64>("count", value);
+            let (images, unsighted, incomplete, refused, sightings, problems, batches, running) =
+                totals;
+            let mut status = Status {
+                images: count(images - unsighted)?,
+                complete: count(images - incomplete)?,
+                refused: count(refused)?,
+                sightings: count(sightings)?,
+                problems: count(problems)?,
+                batches: count(batches)?,
+                batches_running: count(running)?,
+                analyzers: BTreeMap::new(),
+            };
+            for (analyzer, state, rows) in states {
+                let state = State::from_name(&state).ok_or_else(|| unreadable("state", state))?;
+                let entry = status.analyzers.entry(parse("analyzer name", &analyzer)?).or_default();
+                entry.wanted += count(rows)?;
+                *entry.of(state) += count(rows)?;
+            }
+            for (analyzer, rows) in deferred {
+                let analyzer = parse("analyzer name", &analyzer)?;
+                status.analyzers.entry(analyzer).or_default().deferred = count(rows)?;
+            }
+            for (analyzer, rows) in finished {
+                let analyzer = parse("analyzer name", &analyzer)?;
+                status.analyzers.entry(analyzer).or_default().finished_last_minute = count(rows)?;
+            }
+            Ok(status)
+        };
+        read().map_err(|error| self.unreadable(error))
+    }
+
+    /// The latest announced revision of each analyzer.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn revisions(&self) -> Result<BTreeMap<AnalyzerName, Revision>, CatalogError> {
+        let rows: Vec<(String, String)> = ask!(self, "list revisions", pool => sqlx::query_as(
+            "SELECT analyzer, revision FROM revisions ORDER BY last_announced, revision",
+        )
+        .fetch_all(pool))?;
+        rows.iter()
+            .map(|(analyzer, revision)| {
+                Ok((parse("analyzer name", analyzer)?, parse("revision", revision)?))
+            })
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// The last word of each worker process that was heard at or after this time and has not left.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn workers(&self, heard_after: Timestamp) -> Result<Vec<Announcement>, CatalogError> {
+        let rows: Vec<String> = ask!(self, "list workers", pool => sqlx::query_scalar(
+            "SELECT body FROM workers WHERE NOT leaving AND at >= $1 ORDER BY analyzer, worker",
+        )
+        .bind(heard_after.as_microsecond())
+        .fetch_all(pool))?;
+        rows.iter()
+            .map(|body| from_json("announcement", body))
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// The latest fence that came through the queue of each analyzer.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn passed_fences(&self) -> Result<BTreeMap<AnalyzerName, PassedFence>, CatalogError> {
+        let rows: Vec<(String, i64, i64)> = ask!(self, "list fences", pool => sqlx::query_as(
+            "SELECT analyzer, published_at, passed_at FROM fences",
+        )
+        .fetch_all(pool))?;
+        rows.iter()
+            .map(|(analyzer, published_at, passed_at)| {
+                let fence = PassedFence {
+                    published_at: time(*published_at)?,
+                    passed_at: time(*passed_at)?,
+                };
+                Ok((parse("analyzer name", analyzer)?, fence))
+            })
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// Runs of producers, the latest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn batches(&self, limit: u32) -> Result<Vec<BatchReport>, CatalogError> {
+        let rows: Vec<BatchColumns> = ask!(self, "list batches", pool => sqlx::query_as(
+            "SELECT batch, name, started_at, at, finished, accepted, known, skipped, problems FROM batches \
+             ORDER BY started_at DESC, batch DESC LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(pool))?;
+        rows.into_iter().map(report).collect::<Read<_>>().map_err(|error| self.unreadable(error))
+    }
+
+    /// References without an image behind them, the latest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn problems(
+        &self,
+        of: Option<BatchId>,
+        limit: u32,
+    ) -> Result<Vec<Problem>, CatalogError> {
+        let rows: Vec<ProblemColumns> = match of {
+            Some(of) => ask!(self, "list problems", pool => sqlx::query_as(
+                "SELECT batch, reference, reason, at FROM problems WHERE batch = $2 \
+                 ORDER BY at DESC, reference LIMIT $1",
+            )
+            .bind(i64::from(limit))
+            .bind(of.uuid().into_bytes().to_vec())
+            .fetch_all(pool)),
+            None => ask!(self, "list problems", pool => sqlx::query_as(
+                "SELECT batch, reference, reason, at FROM problems \
+                 ORDER BY at DESC, batch DESC, reference LIMIT $1",
+            )
+            .bind(i64::from(limit))
+            .fetch_all(pool)),
+        }?;
+        rows.into_iter()
+            .map(|(id, reference, reason, at)| {
+                Ok(Problem { batch: batch(&id)?, reference, reason, at: time(at)? })
+            })
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// Failures that are the last word about their job, the latest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn failures(&self, filter: &FailureFilter) -> Result<Vec<Failure>, CatalogError> {
+        let rows = self.failure_rows(filter, "list failures", "LEFT JOIN").await?;
+        rows.into_iter().map(failure).collect::<Read<_>>().map_err(|error| self.unreadable(error))
+    }
+
+    /// The keys of [`Catalog::failures`] that answer a want.
+    pub(crate) async fn failed_jobs(
+        &self,
+        filter: &FailureFilter,
+    ) -> Result<Vec<(Digest, Key)>, CatalogError> {
+        let rows = self.failure_rows(filter, "find failures", "JOIN").await?;
+        rows.iter()
+            .map(|row| {
+                let key = (parse("analyzer name", &row.1)?, parse("revision", &row.2)?);
+                Ok((digest(&row.0)?, key))
+            })
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    async fn failure_rows(
+        &self,
+        filter: &FailureFilter,
+        action: &'static str,
+        join: &str,
+    ) -> Result<Vec<FailureColumns>, CatalogError> {
+        let position = match &self.store {
+            Store::Sqlite(_) => "instr",
+            Store::Postgres(_) => "strpos",
+        };
+        let sql = format!(
+            "SELECT a.digest, a.analyzer, a.revision, a.class, a.reason, a.attempts, a.finished_at, \
+             (SELECT s.source FROM sightings s WHERE s.digest = a.digest \
+              ORDER BY s.seen_at DESC, s.batch DESC, s.source_key LIMIT 1) \
+             FROM analyses a {join} wants w ON w.digest = a.digest AND w.analyzer = a.analyzer \
+             WHERE a.kind = 'failed' AND (w.digest IS NULL OR w.answer = a.revision) \
+             AND (CAST($1 AS TEXT) IS NULL OR a.analyzer = $1) \
+             AND (CAST($2 AS TEXT) IS NULL OR a.class = $2) \
+             AND (CAST($3 AS TEXT) IS NULL OR {position}(a.reason, $3) > 0) \
+             ORDER BY a.finished_at DESC, a.digest, a.analyzer, a.revision LIMIT $4"
+        );
+        let reason = filter.reason_contains.as_ref().map(|text| text.replace('\0', "\u{fffd}"));
+        let question = snapshot!(self, connection => {
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .bind(filter.analyzer.as_ref().map(AnalyzerName::as_str))
+                .bind(filter.class.map(|class| class.name()))
+                .bind(reason)
+                .bind(i64::from(filter.limit))
+                .fetch_all(connection)
+                .await
+        });
+        self.timed(action, question).await
+    }
+}
+
+impl AnalyzerStatus {
+    fn of(&mut self, state: State) -> &mut u64 {
+        use ocelli_core::OutcomeKind::{Done, Empty, Failed, Skipped};
+        match state {
+            State::Open => &mut self.open,
+            State::Refused => &mut self.refused,
+            State::Answered(Done) => &mut self.done,
+            State::Answered(Empty) => &mut self.empty,
+            State::Answered(Skipped) => &mut self.skipped,
+            State::Answered(Failed) => &mut self.failed,
+        }
+    }
+}
+
+fn report(row: BatchColumns) -> Read<BatchReport> {
+    let (id, name, started_at, at, finished, accepted, known, skipped, problems) = row;
+    Ok(BatchReport {
+        batch: batch(&id)?,
+        name,
+        started_at: time(started_at)?,
+        at: time(at)?,
+        finished,
+        accepted: number("count", accepted)?,
+        known: number("count", known)?,
+        skipped: number("count", skipped)?,
+        problems: number("count", problems)?,
+    })
+}
+
+fn failure(row: FailureColumns) -> Read<Failure> {
+    let (bytes, analyzer, revision, class, reason, attempts, at, source) = row;
+    Ok(Failure {
+        digest: digest(&bytes)?,
+        source: parse_some("source", source.as_deref())?,
+        analyzer: parse("analyzer name", &analyzer)?,
+        revision: parse("revision", &revision)?,
+        class: parse("class", &class.unwrap_or_default())?,
+        reason: reason.unwrap_or_default(),
+        attempts: number("attempt count", attempts)?,
+        at: time(at)?,
+    })
+}

@@ -1,0 +1,103 @@
+//! The ends of the insert statements: what happens when a row with that key is there. The same text for both backends.
+//!
+//! Rows of images, wants and analyses were decided in [`crate::fold`] with the stored row in hand, so they simply replace it.
+//! The others are decided here, by comparing columns.
+
+macro_rules! images {
+    () => {
+        " ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes, format = excluded.format, \
+     width = excluded.width, height = excluded.height, refusal = excluded.refusal, \
+     first_seen = excluded.first_seen, complete = excluded.complete"
+    };
+}
+
+macro_rules! sightings {
+    () => {
+        " ON CONFLICT (digest, source_key) DO UPDATE SET seen_at = excluded.seen_at, \
+     batch = excluded.batch WHERE (excluded.seen_at, excluded.batch) < (sightings.seen_at, sightings.batch)"
+    };
+}
+
+macro_rules! wants {
+    () => {
+        " ON CONFLICT (digest, analyzer) DO UPDATE SET revision = excluded.revision, \
+     asked_at = excluded.asked_at, enqueued_at = excluded.enqueued_at, state = excluded.state, \
+     answer = excluded.answer, reopened = excluded.reopened"
+    };
+}
+
+macro_rules! analyses {
+    () => {
+        " ON CONFLICT (digest, analyzer, revision) DO UPDATE SET kind = excluded.kind, \
+     class = excluded.class, attempts = excluded.attempts, finished_at = excluded.finished_at, \
+     rule = excluded.rule, reason = excluded.reason, text = excluded.text, reading = excluded.reading, \
+     provenance = excluded.provenance"
+    };
+}
+
+macro_rules! deferrals {
+    () => {
+        " ON CONFLICT (digest, analyzer) DO UPDATE SET class = excluded.class, \
+     reason = excluded.reason, attempts = excluded.attempts, next_at = excluded.next_at \
+     WHERE (excluded.next_at, excluded.attempts, excluded.class, excluded.reason) \
+     > (deferrals.next_at, deferrals.attempts, deferrals.class, deferrals.reason)"
+    };
+}
+
+macro_rules! workers {
+    () => {
+        " ON CONFLICT (analyzer, worker) DO UPDATE SET at = excluded.at, \
+     leaving = excluded.leaving, body = excluded.body \
+     WHERE (excluded.at, excluded.leaving, excluded.body) > (workers.at, workers.leaving, workers.body)"
+    };
+}
+
+macro_rules! revisions {
+    () => {
+        " ON CONFLICT (analyzer, revision) DO UPDATE SET \
+     kind = CASE WHEN (excluded.last_announced, excluded.kind, excluded.description) \
+         > (revisions.last_announced, revisions.kind, revisions.description) \
+         THEN excluded.kind ELSE revisions.kind END, \
+     description = CASE WHEN (excluded.last_announced, excluded.kind, excluded.description) \
+         > (revisions.last_announced, revisions.kind, revisions.description) \
+         THEN excluded.description ELSE revisions.description END, \
+     first_announced = CASE WHEN excluded.first_announced < revisions.first_announced \
+         THEN excluded.first_announced ELSE revisions.first_announced END, \
+     last_announced = CASE WHEN excluded.last_announced > revisions.last_announced \
+         THEN excluded.last_announced ELSE revisions.last_announced END"
+    };
+}
+
+macro_rules! batches {
+    () => {
+        " ON CONFLICT (batch) DO UPDATE SET name = excluded.name, \
+     started_at = excluded.started_at, at = excluded.at, finished = excluded.finished, \
+     accepted = excluded.accepted, known = excluded.known, skipped = excluded.skipped, \
+     problems = excluded.problems \
+     WHERE (excluded.at, excluded.finished, excluded.accepted, excluded.known, excluded.skipped, \
+         excluded.problems, excluded.name, excluded.started_at) \
+     > (batches.at, batches.finished, batches.accepted, batches.known, batches.skipped, \
+         batches.problems, batches.name, batches.started_at)"
+    };
+}
+
+macro_rules! problems {
+    () => {
+        " ON CONFLICT (batch, reference_key) DO UPDATE SET reason = excluded.reason, \
+     at = excluded.at WHERE (excluded.at, excluded.reason) < (problems.at, problems.reason)"
+    };
+}
+
+macro_rules! fences {
+    () => {
+        " ON CONFLICT (analyzer) DO UPDATE SET published_at = excluded.published_at, \
+     passed_at = excluded.passed_at WHERE excluded.published_at > fences.published_at"
+    };
+}
+
+pub(crate) use {
+    analyses, batches, deferrals, fences, images, problems, revisions, sightings, wants, workers,
+};
+
+/// Worker processes that were not heard of for 30 days are history: every restart makes a new name.
+pub(crate) const FORGET_WORKERS_AFTER_MICROSECONDS: i64 = 30 * 24 * 3_600 * 1_000_000;

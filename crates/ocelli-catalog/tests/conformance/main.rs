@@ -1,0 +1,54 @@
+//! One suite, two backends: every case is written once in `cases` and runs on SQLite and on PostgreSQL. What only one of
+//! them can do (a file that is no database, a server that goes away) is in `opening` and `outages`.
+
+mod cases;
+mod model;
+mod opening;
+mod outages;
+mod words;
+mod world;
+
+macro_rules! on_both {
+    ($($case:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::cases::$case(crate::world::World::sqlite()).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::cases::$case(crate::world::World::postgres().await).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    a_record_comes_back_as_it_was_sent,
+    a_partial_before_its_intake_is_kept_and_completes_with_it,
+    a_redelivered_batch_changes_nothing,
+    a_reading_replaces_a_failure_and_never_the_other_way_round,
+    a_newer_want_opens_the_record_again,
+    a_refused_image_is_complete_and_counted_apart,
+    first_seen_never_grows,
+    deferred_jobs_are_counted_until_their_time_comes,
+    open_jobs_come_in_pages_that_miss_none_and_repeat_none,
+    touched_jobs_are_not_listed_until_later,
+    failures_are_listed_and_reopened_by_filter,
+    a_late_duplicate_of_a_reopened_failure_is_ignored,
+    the_last_word_of_a_worker_counts_whatever_the_order,
+    the_latest_report_of_a_batch_counts,
+    problems_are_kept_once_per_reference,
+    the_latest_passed_fence_counts,
+    a_message_that_cannot_be_kept_spoils_no_other,
+    hostile_text_is_stored_whole,
+    a_source_of_the_greatest_length_is_kept_and_found,
+    times_at_the_edges_of_the_calendar_are_kept,
+    images_are_found_by_prefix_and_by_source,
+    what_was_applied_survives_a_process_that_vanishes,
+    two_writers_of_the_same_messages_make_one_record_and_complete_it_once,
+    readers_are_served_while_a_writer_writes,
+    a_thousand_images_are_looked_up_at_once,
+}

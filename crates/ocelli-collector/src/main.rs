@@ -1,0 +1,62 @@
+//! `ocelli-collector`: writes sightings and partial results into the catalog, and enqueues lost jobs again.
+
+use clap::Parser;
+use ocelli_broker::BrokerMetrics;
+use ocelli_catalog::CatalogMetrics;
+use ocelli_collector::{CollectorMetrics, CollectorOptions, Parts, SweepOptions, run, sweep};
+use ocelli_runtime::ExitCode;
+use ocelli_wiring::{CommonArgs, Fault, Process, fault::chain, parts, start};
+
+/// Assembles records: takes sightings and partial results from the queue and writes them into the catalog.
+#[derive(Parser)]
+#[command(name = "ocelli-collector", version)]
+struct Arguments {
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    start("ocelli-collector", &arguments.common, collect)
+}
+
+async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
+    let starting = process.readiness.latch("collector");
+    let settings = &process.settings;
+    parts::needs_broker(settings, "ocelli-collector")?;
+    let metrics = CollectorMetrics::register(&process.registry)?;
+    let catalog =
+        parts::catalog(settings, Some(CatalogMetrics::register(&process.registry)?)).await?;
+    let broker =
+        parts::broker(settings, "ocelli-collector", BrokerMetrics::register(&process.registry)?)
+            .await?;
+    broker.declare(&parts::topology(settings)).await?;
+    process.follow_broker(&broker);
+    starting.release();
+
+    let sweeper = {
+        let (broker, catalog, metrics) = (broker.clone(), catalog.clone(), metrics.clone());
+        let (options, every) =
+            (SweepOptions::from_settings(settings), settings.collector.sweep_every);
+        process.shutdown.clone().run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if let Err(error) = sweep(&broker, &catalog, &options, &metrics).await {
+                    tracing::warn!(
+                        "the sweep stopped half way, the next one goes on: {}",
+                        chain(&error)
+                    );
+                }
+            }
+        })
+    };
+    let sweeper = tokio::spawn(sweeper);
+    let options = CollectorOptions::from_settings(settings);
+    let collector = Parts { broker: broker.clone(), catalog: catalog.clone(), options, metrics };
+    let ended = run(collector, process.shutdown.clone()).await;
+    drop(sweeper.await);
+    broker.close().await;
+    catalog.close().await;
+    ended.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;
+    Ok((process, ExitCode::Ok))
+}

@@ -1,0 +1,33 @@
+//! The words of ocelli as types, and every decision that can be made without touching the world.
+//!
+//! All other crates use this one; it uses none of them. It opens no file, no socket and never reads the clock or a
+//! random source: times and jitter are arguments. That keeps record assembly, retry and routing testable as plain
+//! functions.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`ids`] | [`Digest`], [`AnalyzerName`], [`Revision`], [`BatchId`] |
+//! | [`source`] | [`SourceUri`]: where bytes were found |
+//! | [`image`] | facts about an image that need no pixels |
+//! | [`outcome`] | what an analyzer answered: [`Outcome`], [`Reading`], [`FailureClass`], [`Provenance`] |
+//! | [`record`] | [`Record`] and its merge |
+//! | [`wire`] | the messages on the queues and their versioned envelope |
+//! | [`retry`] | what happens after a failed attempt |
+//! | [`routing`] | queue names |
+
+pub mod ids;
+pub mod image;
+pub mod outcome;
+pub mod record;
+pub mod retry;
+pub mod routing;
+pub mod source;
+pub mod wire;
+
+pub use ids::{AnalyzerName, BatchId, Digest, DigestPrefix, Revision, RevisionBuilder};
+pub use image::{ImageFacts, ImageFormat};
+pub use outcome::{
+    Analysis, FailureClass, Flag, Outcome, OutcomeKind, Provenance, Reading, Section, Step, Word,
+};
+pub use record::{Record, Sighting, Want};
+pub use source::SourceUri;

@@ -1,0 +1,368 @@
+//! The analyzer: prepare the image, ask, look at the answer, ask again where that helps, and say how it went.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant as Clock;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use ocelli_core::{
+    AnalyzerName, FailureClass, ImageFacts, Outcome, Provenance, Revision, RevisionBuilder,
+    SourceUri, Step,
+};
+use ocelli_media::{Encoding, Prepare};
+use ocelli_worker::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::ask::{Asked, Asker, Unanswered};
+use crate::checks::{self, Verdict};
+use crate::completion::Call;
+use crate::http::ClientError;
+use crate::ladder::{Ladder, Rung};
+use crate::metrics::{CallResult, LlmMetrics};
+use crate::options::{LlmOptions, OptionsError};
+use crate::pool::Pool;
+use crate::preparation::Preparation;
+use crate::probe;
+use crate::prompt::{Prompt, PromptError};
+
+/// Counts changes of how images are prepared that change what a model sees, beyond what can be chosen.
+const PREPARATION_VERSION: u32 = 1;
+
+/// Why an analyzer cannot be built. Found at start, before anything is opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LlmError {
+    /// Options.
+    #[error("the options of an analyzer cannot work")]
+    Options(#[from] OptionsError),
+    /// Prompt.
+    #[error("analyzer {analyzer}: its prompt cannot be used")]
+    Prompt {
+        /// Analyzer.
+        analyzer: AnalyzerName,
+        /// Why.
+        #[source]
+        source: PromptError,
+    },
+    /// HTTP.
+    #[error("analyzer {analyzer}: its HTTP client cannot be built")]
+    Http {
+        /// Analyzer.
+        analyzer: AnalyzerName,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+/// A vision LLM behind one or several model servers.
+#[derive(Debug)]
+pub struct LlmAnalyzer {
+    options: Arc<LlmOptions>,
+    prompt: Prompt,
+    ladder: Ladder,
+    prepare: Prepare,
+    preparation: Preparation,
+    asker: Asker,
+    /// Program that serves the model, as the last probe found it.
+    engine: RwLock<String>,
+}
+
+impl LlmAnalyzer {
+    /// Checks everything that can be checked without asking a server.
+    ///
+    /// # Errors
+    /// [`LlmError`].
+    pub fn new(
+        options: LlmOptions,
+        preparation: Preparation,
+        metrics: &LlmMetrics,
+    ) -> Result<Self, LlmError> {
+        options.check()?;
+        let analyzer = options.name.clone();
+        let prompt = Prompt::load(&options.prompt, &options.language)
+            .map_err(|source| LlmError::Prompt { analyzer: analyzer.clone(), source })?;
+        let pool = Pool::new(&options).map_err(|error| match error {
+            ClientError::Header(header) => {
+                LlmError::Options(OptionsError::Header { analyzer: analyzer.clone(), header })
+            }
+            ClientError::Build(source) => LlmError::Http { analyzer: analyzer.clone(), source },
+        })?;
+        let prepare = Prepare { longest_side: options.longest_side, encoding: options.encoding };
+        let ladder = Ladder::new(&options);
+        let engine = RwLock::new(options.protocol.name().to_owned());
+        let options = Arc::new(options);
+        let asker = Asker::new(Arc::clone(&options), pool, metrics.of(analyzer.as_str()));
+        Ok(Self { options, prompt, ladder, prepare, preparation, asker, engine })
+    }
+
+    /// The prompt as it was found.
+    #[must_use]
+    pub const fn prompt(&self) -> &Prompt {
+        &self.prompt
+    }
+
+    /// Asks every endpoint about itself. One that can work is enough.
+    async fn look(&self) -> Result<Revision, Unavailable> {
+        let pool = &self.asker.pool;
+        let looks = pool.clients().iter().enumerate().map(async |(index, http)| {
+            let blocked = pool.blocked(index);
+            let seen = match probe::look(http, &self.options).await {
+                Ok(seen) if blocked.is_some() => {
+                    // Lists of models are often public: key and quota show only in an answer.
+                    probe::ask_tiny(http, &self.options).await.map(|()| seen)
+                }
+                other => other,
+            };
+            (index, seen)
+        });
+        let mut problems = Vec::new();
+        let mut found = None;
+        for (index, seen) in join_all(looks).await {
+            let shown = pool.clients()[index].shown();
+            match seen {
+                Err(reason) => problems.push(format!("{shown}: {reason}")),
+                Ok(seen) => {
+                    let first = found.get_or_insert_with(|| seen.clone());
+                    pool.looked(index, seen.digest.clone());
+                    if first.digest != seen.digest {
+                        // Its answers would be filed under a model that did not give them.
+                        let model = &self.options.model;
+                        let reason = format!(
+                            "it has another version of '{model}' than the endpoints before it; pull the same one"
+                        );
+                        problems.push(format!("{shown}: {reason}"));
+                        pool.block(index, reason);
+                    }
+                }
+            }
+        }
+        let Some(seen) = found else {
+            return Err(Unavailable { reason: problems.join("; ") });
+        };
+        for problem in &problems {
+            tracing::warn!(analyzer = %self.options.name, %problem, "an endpoint cannot be used");
+        }
+        pool.pin(seen.digest.clone());
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = seen.engine;
+        Ok(self.revision(seen.digest.as_deref()))
+    }
+
+    /// Everything that can change an answer. Endpoints, deadlines and rates cannot.
+    fn revision(&self, model_digest: Option<&str>) -> Revision {
+        let options = &self.options;
+        let encoding = match options.encoding {
+            Encoding::Jpeg { quality } => format!("jpeg {quality}"),
+            Encoding::Png => "png".to_owned(),
+        };
+        RevisionBuilder::new("llm")
+            .part("protocol", options.protocol.name())
+            .part("model", &options.model)
+            .part("model_digest", model_digest.unwrap_or_default())
+            .part("prompt", self.prompt.text())
+            .part("language", &options.language)
+            .part("temperatures", format!("{:?}", options.temperatures))
+            .part("max_tokens", options.max_tokens)
+            .part("context_tokens", options.context_tokens)
+            .part("think", options.think)
+            .part("extra", serde_json::Value::Object(options.extra.clone()))
+            .part("required_sections", options.required_sections.join("\n"))
+            .part("longest_side", options.longest_side)
+            .part("encoding", encoding)
+            .part("preparation", PREPARATION_VERSION)
+            .build()
+    }
+
+    async fn read(
+        &self,
+        image: &ImageFacts,
+        bytes: Bytes,
+        sources: &[SourceUri],
+        deadline: Instant,
+    ) -> Result<Answer, AnalyzeError> {
+        let begun = Clock::now();
+        let mut provenance = Provenance {
+            engine: self.engine.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            model: Some(self.options.model.clone()),
+            model_digest: self.asker.pool.pinned(),
+            prompt: Some(self.prompt.name().to_owned()),
+            ..Provenance::default()
+        };
+        let result = self.answer(image, bytes, sources, deadline, &mut provenance).await;
+        provenance.took_ms = milliseconds(begun.elapsed());
+        match result {
+            Ok(outcome) => Ok(Answer { outcome, provenance }),
+            Err(Unanswered { class, reason }) => {
+                Err(AnalyzeError { class, reason, provenance: Some(Box::new(provenance)) })
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        image: &ImageFacts,
+        bytes: Bytes,
+        sources: &[SourceUri],
+        deadline: Instant,
+        provenance: &mut Provenance,
+    ) -> Result<Outcome, Unanswered> {
+        let begun = Clock::now();
+        let picture = self.preparation.picture(bytes, &self.prepare);
+        let picture = match tokio::time::timeout_at(deadline, picture).await {
+            Ok(prepared) => prepared
+                .map_err(|error| Unanswered { class: error.class(), reason: error.to_string() })?,
+            Err(_) => {
+                let reason = "preparing the image took until the deadline of the job".to_owned();
+                return Err(Unanswered { class: FailureClass::Transient, reason });
+            }
+        };
+        provenance.steps.push(step("prepare", String::new(), begun));
+        let user = self.prompt.user(image, sources);
+        let mut rung = self.ladder.first();
+        let mut why = format!("temperature {}", rung.temperature);
+        let mut best: Option<(Verdict, u64)> = None;
+        loop {
+            let call = Call {
+                system: self.prompt.system(),
+                user: &user,
+                picture: Some(&picture),
+                temperature: rung.temperature,
+                max_tokens: rung.max_tokens,
+                think_off: rung.think_off,
+            };
+            let asked = self.asker.ask(&call, image.digest, deadline, &mut provenance.steps).await;
+            let asked = match asked {
+                Ok(asked) => asked,
+                // An answer with flags is worth more than none.
+                Err(unanswered) => match best {
+                    Some((verdict, _)) if !verdict.is_fatal() => return Ok(done(verdict)),
+                    _ => return Err(unanswered),
+                },
+            };
+            let verdict = checks::judge(
+                &asked.completion,
+                &self.options.model,
+                &self.options.required_sections,
+            );
+            let tokens = self.note(&asked, rung, &why, &verdict, provenance);
+            let next = self.ladder.next(rung, &verdict);
+            let better = best.as_ref().is_none_or(|(held, _)| verdict.badness() <= held.badness());
+            if better {
+                if let Some((_, waste)) = best.replace((verdict, tokens)) {
+                    self.wasted(waste);
+                }
+            } else {
+                self.wasted(tokens);
+            }
+            match next {
+                Some((higher, reason)) => (rung, why) = (higher, reason),
+                None => break,
+            }
+        }
+        let Some((verdict, tokens)) = best else {
+            // The loop ends only after an answer was looked at.
+            return Err(Unanswered {
+                class: FailureClass::Quality,
+                reason: "no answer".to_owned(),
+            });
+        };
+        if verdict.is_fatal() {
+            self.wasted(tokens);
+            return Err(Unanswered { class: FailureClass::Quality, reason: verdict.reason() });
+        }
+        self.asker.metrics.ended(CallResult::Kept);
+        Ok(done(verdict))
+    }
+
+    fn wasted(&self, tokens: u64) {
+        self.asker.metrics.wasted_tokens.inc_by(tokens);
+        self.asker.metrics.ended(CallResult::Rejected);
+    }
+
+    /// Writes one answer into the provenance and the metrics; its tokens.
+    fn note(
+        &self,
+        asked: &Asked,
+        rung: Rung,
+        why: &str,
+        verdict: &Verdict,
+        provenance: &mut Provenance,
+    ) -> u64 {
+        let (read, written) = (asked.completion.tokens_in, asked.completion.tokens_out);
+        let metrics = &self.asker.metrics;
+        let add = |sum: &mut Option<u64>, more: Option<u64>| {
+            if let Some(more) = more {
+                *sum = Some(sum.unwrap_or(0).saturating_add(more));
+            }
+        };
+        add(&mut provenance.tokens_in, read);
+        add(&mut provenance.tokens_out, written);
+        metrics.tokens_in.inc_by(read.unwrap_or(0));
+        metrics.tokens_out.inc_by(written.unwrap_or(0));
+        metrics.seconds.observe(asked.took.as_secs_f64());
+        provenance.endpoint = Some(asked.endpoint.clone());
+        if asked.digest.is_some() {
+            provenance.model_digest.clone_from(&asked.digest);
+        }
+        let found = if verdict.faults.is_empty() {
+            String::new()
+        } else {
+            format!(" -> {}", verdict.reason())
+        };
+        provenance.steps.push(Step {
+            name: format!("call-{}", rung.number + 1),
+            reason: format!("{why}{found}"),
+            took_ms: milliseconds(asked.took),
+            confidence: None,
+        });
+        read.unwrap_or(0).saturating_add(written.unwrap_or(0))
+    }
+}
+
+fn done(verdict: Verdict) -> Outcome {
+    Outcome::Done(verdict.reading)
+}
+
+fn step(name: &str, reason: String, begun: Clock) -> Step {
+    Step { name: name.to_owned(), reason, took_ms: milliseconds(begun.elapsed()), confidence: None }
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Analyzer for LlmAnalyzer {
+    fn name(&self) -> &AnalyzerName {
+        &self.options.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "llm"
+    }
+
+    fn description(&self) -> String {
+        let options = &self.options;
+        let endpoints: Vec<_> = self.asker.pool.clients().iter().map(|http| http.shown()).collect();
+        format!(
+            "{} over {} at {}, prompt {}",
+            options.model,
+            options.protocol.name(),
+            endpoints.join(", "),
+            self.prompt.name()
+        )
+    }
+
+    /// All places of all endpoints, and one job that is being prepared meanwhile.
+    fn slots(&self) -> usize {
+        self.options.endpoints.iter().map(|endpoint| endpoint.in_flight.most()).sum::<usize>() + 1
+    }
+
+    async fn probe(&self) -> Result<Revision, Unavailable> {
+        self.look().await
+    }
+
+    async fn analyze(&self, job: Job) -> Result<Answer, AnalyzeError> {
+        self.read(&job.image, job.bytes, &job.sources, job.deadline).await
+    }
+}

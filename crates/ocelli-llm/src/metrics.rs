@@ -1,0 +1,126 @@
+//! Calls, tokens and seconds of model servers.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+/// How a call ended: the values of the label `result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallResult {
+    /// An answer that was kept.
+    Kept,
+    /// An answer that was not good enough.
+    Rejected,
+    /// No answer.
+    Failed,
+}
+
+impl CallResult {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Metrics of all LLM analyzers of a process.
+#[derive(Debug, Clone)]
+pub struct LlmMetrics {
+    calls: IntCounterVec,
+    tokens: IntCounterVec,
+    wasted_tokens: IntCounterVec,
+    seconds: HistogramVec,
+    in_flight: IntGaugeVec,
+}
+
+impl LlmMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// When one of the names is taken already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            calls: IntCounterVec::new(
+                Opts::new("ocelli_llm_calls_total", "Requests to model servers, by how they ended"),
+                &["analyzer", "result"],
+            )?,
+            tokens: IntCounterVec::new(
+                Opts::new(
+                    "ocelli_llm_tokens_total",
+                    "Tokens read (in) and written (out) by models",
+                ),
+                &["analyzer", "direction"],
+            )?,
+            wasted_tokens: IntCounterVec::new(
+                Opts::new(
+                    "ocelli_llm_wasted_tokens_total",
+                    "Tokens, read and written, of answers that were not kept",
+                ),
+                &["analyzer"],
+            )?,
+            seconds: HistogramVec::new(
+                HistogramOpts::new("ocelli_llm_call_seconds", "Time of an answer, kept or not")
+                    .buckets(vec![0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0]),
+                &["analyzer"],
+            )?,
+            in_flight: IntGaugeVec::new(
+                Opts::new("ocelli_llm_in_flight", "Requests under way at model servers"),
+                &["analyzer"],
+            )?,
+        };
+        registry.register(Box::new(metrics.calls.clone()))?;
+        registry.register(Box::new(metrics.tokens.clone()))?;
+        registry.register(Box::new(metrics.wasted_tokens.clone()))?;
+        registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.in_flight.clone()))?;
+        Ok(metrics)
+    }
+
+    /// The metrics of one analyzer.
+    pub(crate) fn of(&self, analyzer: &str) -> AnalyzerMetrics {
+        let calls = |result: CallResult| self.calls.with_label_values(&[analyzer, result.name()]);
+        AnalyzerMetrics {
+            kept: calls(CallResult::Kept),
+            rejected: calls(CallResult::Rejected),
+            failed: calls(CallResult::Failed),
+            tokens_in: self.tokens.with_label_values(&[analyzer, "in"]),
+            tokens_out: self.tokens.with_label_values(&[analyzer, "out"]),
+            wasted_tokens: self.wasted_tokens.with_label_values(&[analyzer]),
+            seconds: self.seconds.with_label_values(&[analyzer]),
+            in_flight: self.in_flight.with_label_values(&[analyzer]),
+        }
+    }
+}
+
+impl Default for LlmMetrics {
+    /// Counted nowhere: for tests and for programs without a registry.
+    fn default() -> Self {
+        Self::register(&Registry::new()).expect("no name is taken in a new registry")
+    }
+}
+
+/// The metrics of one analyzer.
+#[derive(Debug, Clone)]
+pub(crate) struct AnalyzerMetrics {
+    kept: IntCounter,
+    rejected: IntCounter,
+    failed: IntCounter,
+    pub(crate) tokens_in: IntCounter,
+    pub(crate) tokens_out: IntCounter,
+    pub(crate) wasted_tokens: IntCounter,
+    pub(crate) seconds: Histogram,
+    pub(crate) in_flight: IntGauge,
+}
+
+impl AnalyzerMetrics {
+    pub(crate) fn ended(&self, result: CallResult) {
+        match result {
+            CallResult::Kept => self.kept.inc(),
+            CallResult::Rejected => self.rejected.inc(),
+            CallResult::Failed => self.failed.inc(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What goes over the wire. These types never leave this module: the rest of the crate knows [`Call`] and
+//! [`Completion`].
+
+pub(crate) mod ollama;
+pub(crate) mod openai;
+
+use crate::completion::{Call, Completion};
+use crate::options::{LlmOptions, Protocol};
+
+/// A body with status 200 that is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The server says that it failed.
+    Error(String),
+    /// Not JSON, or JSON of another form.
+    Garbled(String),
+}
+
+/// Path below the endpoint's address that takes a chat.
+pub(crate) const fn chat_path(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Ollama => "api/chat",
+        Protocol::OpenAi => "v1/chat/completions",
+    }
+}
+
+/// The body of a chat request.
+pub(crate) fn chat_body(options: &LlmOptions, call: &Call<'_>) -> Vec<u8> {
+    let body = match options.protocol {
+        Protocol::Ollama => ollama::chat_body(options, call),
+        Protocol::OpenAi => openai::chat_body(options, call),
+    };
+    let mut body = body;
+    if let serde_json::Value::Object(fields) = &mut body {
+        for (name, value) in &options.extra {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
+    body.to_string().into_bytes()
+}
+
+/// Reads the body of a chat response.
+pub(crate) fn completion(protocol: Protocol, body: &[u8]) -> Result<Completion, NoAnswer> {
+    match protocol {
+        Protocol::Ollama => ollama::completion(body),
+        Protocol::OpenAi => openai::completion(body),
+    }
+}
+
+/// The message of an error body in any of the forms that servers use, or the beginning of the body.
+pub(crate) fn error_message(body: &[u8]) -> ErrorBody {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return ErrorBody { message: clip(&String::from_utf8_lossy(body)), ..ErrorBody::default() };
+    };
+    let error = &value["error"];
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => Some(clip(text)),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    ErrorBody {
+        message: text(error)
+            .or_else(|| text(&error["message"]))
+            .or_else(|| text(&value["message"]))
+            .or_else(|| text(&value["detail"]))
+            .unwrap_or_else(|| clip(&value.to_string())),
+        kind: text(&error["type"]).unwrap_or_default(),
+        code: text(&error["code"]).unwrap_or_default(),
+    }
+}
+
+/// What an error body says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ErrorBody {
+    pub(crate) message: String,
+    pub(crate) kind: String,
+    pub(crate) code: String,
+}
+
+/// Foreign text in messages: one line, short.
+pub(crate) fn clip(text: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut line: String = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
+    if let Some((end, _)) = line.char_indices().nth(SHOWN) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_bodies_of_all_known_servers_are_understood() {
+        let cases: [(&[u8], &str, &str); 6] = [
+            (br#"{"error":"model 'x' not found"}"#, "model 'x' not found", ""),
+            (
+                br#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
+                "Loading model",
+                "503",
+            ),
+            (br#"{"detail":"Server is pinned to y"}"#, "Server is pinned to y", ""),
+            (br#"{"object":"error","message":"no such model"}"#, "no such model", ""),
+            (b"Internal Server\nError", "Internal Server Error", ""),
+            (b"\xff\x00bad", "\u{fffd}bad", ""),
+        ];
+        for (body, message, code) in cases {
+            let error = error_message(body);
+            assert_eq!((error.message.as_str(), error.code.as_str()), (message, code));
+        }
+        assert!(error_message(&[b'x'; 10_000]).message.chars().count() <= 201);
+    }
+}

@@ -1,0 +1,39 @@
+//! Format and size from the header, without decoding a pixel. Used by producers.
+
+use ocelli_core::ImageFormat;
+
+use crate::decode::{self, single, tiff};
+use crate::{DecodeError, DecodeLimits};
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspection {
+    /// By the first bytes.
+    pub format: ImageFormat,
+    /// Pixels, after EXIF orientation.
+    pub width: u32,
+    /// Pixels, after EXIF orientation.
+    pub height: u32,
+    /// More than one frame or page, as far as the header shows it.
+    pub several_frames: bool,
+}
+
+/// Reads the header of an image and checks it against `limits`.
+///
+/// # Errors
+/// [`DecodeError`]: what decoding would refuse at the header is refused here with the same words.
+pub fn inspect(bytes: &[u8], limits: &DecodeLimits) -> Result<Inspection, DecodeError> {
+    let format = decode::recognise(bytes, limits)?;
+    decode::guarded(format, || {
+        if format == ImageFormat::Tiff {
+            let (width, height, several_frames) = tiff::inspect(bytes, limits)?;
+            return Ok(Inspection { format, width, height, several_frames });
+        }
+        let opened = single::open(bytes, format, limits, single::Depth::Header)?;
+        let (mut width, mut height) = (opened.width, opened.height);
+        if single::turned(opened.orientation) {
+            (width, height) = (height, width);
+        }
+        Ok(Inspection { format, width, height, several_frames: opened.animated })
+    })
+}

@@ -1,0 +1,34 @@
+//! From a source to bounded pixels: fetching bytes, telling what they are, decoding them within limits, and preparing
+//! them for a vision model.
+//!
+//! Producers use [`digest`], [`sniff()`] and [`inspect()`]; workers use [`fetch`], [`decode()`] and [`prepare()`]. Everything that
+//! arrives here is taken for hostile: hosts, redirects, lengths, headers and pixels. Absent on purpose: queues, the
+//! catalog, and any decoder written in C.
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, with limits while reading and a guard against private hosts |
+//! | [`digest`] | reading a local file once, for its bytes and its digest |
+//! | [`sniff`](mod@sniff) | what bytes are, by their beginning |
+//! | [`inspect`](mod@inspect) | the header only: format and size |
+//! | [`decode`](mod@decode) | pixels, upright and without transparency |
+//! | [`prepare`](mod@prepare) | the same, scaled and encoded again for a model server |
+//! | [`limits`] | [`DecodeLimits`], [`FetchLimits`] |
+
+pub mod decode;
+pub mod digest;
+pub mod fetch;
+pub mod inspect;
+pub mod limits;
+pub mod prepare;
+pub mod sniff;
+
+pub use decode::error::DecodeError;
+pub use decode::{Page, decode};
+pub use digest::read_file;
+pub use fetch::Fetcher;
+pub use fetch::error::{FetchError, FetcherError};
+pub use inspect::{Inspection, inspect};
+pub use limits::{DecodeLimits, FetchLimits};
+pub use prepare::{Encoding, Prepare, Prepared, prepare};
+pub use sniff::{Sniff, sniff};

@@ -1,0 +1,70 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// Bounds on an encoded image and on what decoding it may cost. Checked before anything is allocated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Encoded bytes (setting `limits.image_bytes`).
+    pub bytes: u64,
+    /// Width and height in pixels (setting `limits.image_side`).
+    pub side: u32,
+    /// Width × height of one page in pixels (setting `limits.image_pixels`).
+    pub pixels: u64,
+    /// Pages of a multi-page TIFF (setting `limits.image_pages`).
+    pub pages: u32,
+    /// Bytes of memory for decoding one image, all pages together (setting `limits.decode_memory`).
+    pub memory: u64,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            // A lossless photograph of 50 megapixels stays below; what is larger is rarely an image that was shared.
+            bytes: 64 * 1024 * 1024,
+            // Posters and long screenshots have up to 16,000; decoders begin to misbehave above 32,767.
+            side: 20_000,
+            // The largest common camera sensors (100 megapixels).
+            pixels: 100_000_000,
+            // A long fax or a scanned booklet; each page costs a pass of every reader.
+            pages: 50,
+            // 100 megapixels in RGB, and once more for a decoder's own buffers.
+            memory: 640 * 1024 * 1024,
+        }
+    }
+}
+
+/// Bounds on fetching one source. Enforced while reading, not afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// Bytes of one body or file (setting `limits.image_bytes`).
+    pub bytes: u64,
+    /// Name resolution, TCP and TLS together. A host that is up answers in well under a second.
+    pub connect_timeout: Duration,
+    /// The longest silence between two pieces of a body: ends a server that sends nothing.
+    pub read_timeout: Duration,
+    /// The whole fetch with all its redirects: ends a server that sends a byte now and then.
+    pub total_timeout: Duration,
+    /// Redirects followed; each target is checked like the first address.
+    pub redirects: u32,
+    /// Whether hosts with private, loopback and other non-public addresses may be asked.
+    pub allow_private_hosts: bool,
+    /// Hosts that may be asked although their address is not public: `name`, `name:port`, an address, or
+    /// `*.suffix`.
+    pub allowed_hosts: Vec<String>,
+}
+
+impl Default for FetchLimits {
+    fn default() -> Self {
+        Self {
+            bytes: DecodeLimits::default().bytes,
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(20),
+            total_timeout: Duration::from_secs(120),
+            // Image hosts use one to three; browsers stop at 20.
+            redirects: 5,
+            allow_private_hosts: false,
+            allowed_hosts: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Everything that a hostile host or file may do, from outside the crate.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod drawing;
+mod formats;
+mod hostile_files;
+mod hostile_hosts;
+mod mutations;
+mod preparing;
+mod server;

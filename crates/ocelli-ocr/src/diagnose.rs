@@ -1,0 +1,78 @@
+//! What `ocelli doctor` tells about OCR on this machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::metrics::OcrMetrics;
+use crate::options::OcrOptions;
+use crate::pool::Pool;
+use crate::sandbox::SandboxReport;
+use crate::{data, engine};
+
+/// State of OCR on this machine.
+#[derive(Debug, Clone)]
+pub struct Diagnosis {
+    /// Version of the linked Tesseract.
+    pub engine_version: String,
+    /// Folder of the language data, or why there is none.
+    pub data_path: Result<PathBuf, String>,
+    /// Languages with data.
+    pub present: Vec<String>,
+    /// Wanted languages without data, each with the Debian package that brings it.
+    pub missing: Vec<(String, String)>,
+    /// What locks the children in, or why none could be started.
+    pub sandbox: Result<SandboxReport, String>,
+}
+
+/// Value of `TESSDATA_PREFIX`, Tesseract's own setting for the folder of its data.
+pub(crate) fn data_prefix() -> Option<PathBuf> {
+    std::env::var_os("TESSDATA_PREFIX").filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Looks at the language data and starts one child, which must be able to start as `child_program` (`None`: this
+/// program, which then calls [`crate::run_if_child`] first in its `main`).
+pub async fn diagnose(
+    languages: &str,
+    data_path: Option<&Path>,
+    child_program: Option<PathBuf>,
+) -> Diagnosis {
+    let folder = data::folder(data_path, data_prefix().as_deref()).map_err(|e| e.to_string());
+    let wanted = data::languages(languages).map_err(|error| error.to_string());
+    let (mut present, mut missing) = (Vec::new(), Vec::new());
+    let mut sandbox = Err("no child was started".to_owned());
+    match (&folder, wanted) {
+        (Ok(folder), Ok(wanted)) => {
+            present = data::present(folder);
+            missing = data::missing(folder, &wanted)
+                .into_iter()
+                .map(|name| {
+                    let package = data::package(&name);
+                    (name, package)
+                })
+                .collect();
+            // The sandbox does not depend on the language: take one that is there.
+            if let Some(language) = wanted.iter().find(|name| present.contains(name)) {
+                sandbox = start_one(language, folder, child_program).await;
+            }
+        }
+        (_, Err(reason)) => sandbox = Err(reason),
+        (Err(reason), _) => sandbox = Err(reason.clone()),
+    }
+    Diagnosis { engine_version: engine::version(), data_path: folder, present, missing, sandbox }
+}
+
+async fn start_one(
+    language: &str,
+    folder: &Path,
+    child_program: Option<PathBuf>,
+) -> Result<SandboxReport, String> {
+    let options = OcrOptions {
+        languages: language.to_owned(),
+        children: 1,
+        child_program,
+        ..OcrOptions::default()
+    };
+    let metrics = OcrMetrics::unregistered().map_err(|error| error.to_string())?;
+    let pool = Pool::new(options, folder.to_owned(), metrics);
+    let ready = pool.warm_up().await.map_err(|error| crate::analyzer::chain(&error))?;
+    Ok(ready.sandbox)
+}

@@ -1,0 +1,34 @@
+//! The options from the settings; the only module here that sees them.
+
+use ocelli_runtime::Settings;
+use ocelli_runtime::settings::AnalyzerSettings;
+use ocelli_wiring::parts::decode_limits;
+
+use crate::OcrOptions;
+
+impl OcrOptions {
+    /// Options of the analyzer `configured`.
+    ///
+    /// # Errors
+    /// When it is not of kind `ocr`.
+    pub fn from_settings(
+        settings: &Settings,
+        configured: &AnalyzerSettings,
+    ) -> Result<Self, String> {
+        let ocr = configured
+            .ocr()
+            .ok_or_else(|| format!("the analyzer '{}' is not of kind 'ocr'", configured.name))?;
+        Ok(Self {
+            name: configured.name.clone(),
+            languages: ocr.languages.clone(),
+            data_path: ocr.data_path.clone(),
+            children: ocr.children,
+            soft_deadline: ocr.soft_deadline,
+            hard_deadline: ocr.hard_deadline,
+            memory_limit: ocr.memory.bytes(),
+            images_per_child: ocr.images_per_child,
+            limits: decode_limits(settings),
+            ..Self::default()
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! The analyzer as the pipe uses it: probe, then one job after the other.
+
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use image::{Rgb, RgbImage};
+use ocelli_core::{Digest, FailureClass, Flag, ImageFacts, ImageFormat, Outcome};
+use ocelli_ocr::{Effort, OcrMetrics, OcrOptions, TesseractAnalyzer, diagnose};
+use ocelli_worker::{Analyzer as _, Job};
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_ocelli-ocr-worker"))
+}
+
+fn analyzer(change: impl FnOnce(&mut OcrOptions)) -> TesseractAnalyzer {
+    let mut options =
+        OcrOptions { children: 1, child_program: Some(program()), ..OcrOptions::default() };
+    change(&mut options);
+    TesseractAnalyzer::new(options, OcrMetrics::unregistered().expect("metrics"))
+}
+
+fn job(bytes: Bytes) -> Job {
+    Job {
+        image: ImageFacts {
+            digest: Digest::of(&bytes),
+            format: Some(ImageFormat::Png),
+            width: None,
+            height: None,
+            bytes: bytes.len() as u64,
+        },
+        bytes,
+        sources: Vec::new(),
+        deadline: tokio::time::Instant::now() + Duration::from_secs(120),
+    }
+}
+
+fn png(image: &RgbImage) -> Bytes {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).expect("encoded");
+    bytes.into_inner().into()
+}
+
+/// "HILL", as bars.
+fn hill() -> RgbImage {
+    let mut image = RgbImage::from_pixel(420, 180, Rgb([250; 3]));
+    let mut bar = |x: u32, y: u32, w: u32, h: u32| {
+        for (x, y) in (y..y + h).flat_map(|y| (x..x + w).map(move |x| (x, y))) {
+            image.put_pixel(x, y, Rgb([10; 3]));
+        }
+    };
+    for (x, y, w, h) in [
+        (60, 60, 9, 60),
+        (96, 60, 9, 60),
+        (60, 85, 45, 9),  // H
+        (125, 60, 9, 60), // I
+        (154, 60, 9, 60),
+        (154, 111, 36, 9), // L
+        (208, 60, 9, 60),
+        (208, 111, 36, 9), // L
+    ] {
+        bar(x, y, w, h);
+    }
+    image
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_is_done_with_its_provenance_and_a_blank_image_is_empty() {
+    let analyzer = analyzer(|_| ());
+    analyzer.probe().await.expect("can work");
+    let answer = analyzer.analyze(job(png(&hill()))).await.expect("an answer");
+    let Outcome::Done(reading) = answer.outcome else { panic!("{answer:?}") };
+    assert_eq!(reading.text, "HILL");
+    assert_eq!(reading.languages.as_deref(), Some("eng"));
+    assert!(answer.provenance.engine.starts_with("tesseract 5"));
+    assert_eq!(answer.provenance.steps[0].name, "page");
+    let blank = png(&RgbImage::from_pixel(64, 64, Rgb([255; 3])));
+    let answer = analyzer.analyze(job(blank)).await.expect("an answer");
+    assert_eq!(answer.outcome, Outcome::Empty);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decoded_fails_for_good_with_a_reason() {
+    let analyzer = analyzer(|_| ());
+    analyzer.probe().await.expect("can work");
+    let error = analyzer.analyze(job(Bytes::from_static(b"<html>"))).await.expect_err("no image");
+    assert_eq!(error.class, FailureClass::Permanent);
+    assert!(!error.reason.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_does_not_come_to_an_end_is_a_crash() {
+    let analyzer = analyzer(|options| options.hard_deadline = Duration::from_millis(1));
+    analyzer.probe().await.expect("can work");
+    let error = analyzer.analyze(job(png(&hill()))).await.expect_err("too late");
+    assert_eq!(error.class, FailureClass::Crash);
+    assert!(error.reason.contains("killed"), "{}", error.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_time_at_all_is_a_partial_reading_and_not_an_empty_image() {
+    let analyzer = analyzer(|options| options.soft_deadline = Duration::ZERO);
+    analyzer.probe().await.expect("can work");
+    let answer = analyzer.analyze(job(png(&hill()))).await.expect("an answer");
+    let Outcome::Done(reading) = answer.outcome else { panic!("{answer:?}") };
+    assert_eq!(reading.flags, [Flag::Partial]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_language_data_names_the_package_to_install() {
+    let analyzer = analyzer(|options| options.languages = "eng+tlh".to_owned());
+    let reason = analyzer.probe().await.expect_err("no Klingon").reason;
+    assert!(reason.contains("install tesseract-ocr-tlh"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_revision_changes_with_what_can_change_an_answer_and_with_nothing_else() {
+    let of = async |change: fn(&mut OcrOptions)| analyzer(change).probe().await.expect("works");
+    let plain = of(|_| ()).await;
+    assert_eq!(plain, of(|options| options.children = 2).await);
+    assert_ne!(plain, of(|options| options.effort = Effort::Page).await);
+    assert_ne!(plain, of(|options| options.languages = "osd+eng".to_owned()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_diagnosis_names_data_missing_packages_and_the_sandbox() {
+    let diagnosis = diagnose("eng+tlh", None, Some(program())).await;
+    assert!(diagnosis.data_path.is_ok());
+    assert!(diagnosis.present.contains(&"eng".to_owned()));
+    assert_eq!(diagnosis.missing, [("tlh".to_owned(), "tesseract-ocr-tlh".to_owned())]);
+    assert!(diagnosis.sandbox.is_ok(), "{diagnosis:?}");
+    let nowhere = diagnose("eng", Some("/nowhere".as_ref()), Some(program())).await;
+    assert!(nowhere.data_path.is_err_and(|reason| reason.contains("/nowhere")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_were_turned_are_read() {
+    let Some(shared) = std::env::var_os("OCELLI_SHARED_DATA") else { return };
+    let analyzer = analyzer(|_| ());
+    analyzer.probe().await.expect("can work");
+    for file in ["phototest-rotated-L.png", "phototest-rotated-R.png", "phototest-rotated-180.png"]
+    {
+        let bytes = std::fs::read(PathBuf::from(&shared).join("ocr").join(file)).expect("read");
+        let answer = analyzer.analyze(job(bytes.into())).await.expect("an answer");
+        let Outcome::Done(reading) = answer.outcome else { panic!("{file}: {answer:?}") };
+        assert!(reading.text.contains("quick brown dog"), "{file}: {}", reading.text);
+    }
+}

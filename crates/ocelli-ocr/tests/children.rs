@@ -1,0 +1,317 @@
+//! Real children with the real engine: what they read, what they cannot do, and what their deaths cost.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use image::{Rgb, RgbImage};
+use ocelli_core::FailureClass;
+use ocelli_ocr::pool::{ReadError, StartError};
+use ocelli_ocr::sandbox::Layer;
+use ocelli_ocr::{OcrMetrics, OcrOptions, Pool, data};
+use rustix::process::{Pid, Signal};
+use tokio::time::Instant;
+
+fn options(children: usize) -> OcrOptions {
+    OcrOptions {
+        children,
+        child_program: Some(PathBuf::from(env!("CARGO_BIN_EXE_ocelli-ocr-worker"))),
+        ..OcrOptions::default()
+    }
+}
+
+fn pool(options: OcrOptions) -> Pool {
+    let folder = data::folder(None, None).expect("language data is installed");
+    Pool::new(options, folder, OcrMetrics::unregistered().expect("metrics"))
+}
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(120)
+}
+
+/// Capital letters of 5 x 7 dots, 6 pixels each: a picture with known text that needs no font.
+fn picture(text: &str) -> RgbImage {
+    const DOT: u32 = 6;
+    let glyph = |c: char| -> [u8; 7] {
+        match c {
+            'E' => [31, 16, 16, 30, 16, 16, 31],
+            'H' => [17, 17, 17, 31, 17, 17, 17],
+            'L' => [16, 16, 16, 16, 16, 16, 31],
+            'O' => [14, 17, 17, 17, 17, 17, 14],
+            'T' => [31, 4, 4, 4, 4, 4, 4],
+            'I' => [14, 4, 4, 4, 4, 4, 14],
+            'F' => [31, 16, 16, 30, 16, 16, 16],
+            _ => [0; 7],
+        }
+    };
+    let width = text.chars().count() as u32 * 6 * DOT + 80;
+    let mut image = RgbImage::from_pixel(width, 7 * DOT + 80, Rgb([255; 3]));
+    for (index, c) in text.chars().enumerate() {
+        for (row, bits) in glyph(c).into_iter().enumerate() {
+            for column in (0..5).filter(|column| bits >> (4 - column) & 1 == 1) {
+                for y in 0..DOT {
+                    for x in 0..DOT {
+                        let left = 40 + (index as u32 * 6 + column) * DOT;
+                        image.put_pixel(left + x, 40 + row as u32 * DOT + y, Rgb([0; 3]));
+                    }
+                }
+            }
+        }
+    }
+    image
+}
+
+fn png(image: &RgbImage) -> Bytes {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).expect("encoded");
+    bytes.into_inner().into()
+}
+
+/// Noise keeps the layout analysis busy for long: a child reading it can be caught at work.
+fn noise(side: u32) -> Bytes {
+    let mut state = 1_u32;
+    png(&RgbImage::from_fn(side, side, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        Rgb([(state >> 24) as u8; 3])
+    }))
+}
+
+/// A few bytes changed or the end cut off, another way for each seed.
+fn mutated(bytes: &[u8], seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = |end: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % end as u64) as usize
+    };
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=below(8) {
+        let at = below(bytes.len());
+        bytes[at] = below(256) as u8;
+    }
+    if below(4) == 0 {
+        bytes.truncate(below(bytes.len()));
+    }
+    bytes.into()
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid as i32).expect("a pid");
+    rustix::process::kill_process(pid, signal).expect("the child is there");
+}
+
+async fn reads(pool: &Pool) {
+    let transcript = pool.read(png(&picture("HELLO THE FILE")), far()).await.expect("read");
+    assert_eq!(transcript.text, "HELLO THE FILE", "{transcript:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drawn_page_is_read_with_boxes_and_the_step_that_read_them() {
+    let pool = pool(options(1));
+    let transcript = pool.read(png(&picture("HELLO THE FILE")), far()).await.expect("read");
+    assert_eq!(transcript.text, "HELLO THE FILE");
+    assert_eq!(transcript.words.len(), 3);
+    let first = &transcript.words[0];
+    assert!((first.x - 40).abs() <= 4 && (first.y - 40).abs() <= 4, "{first:?}");
+    assert!((first.h - 42).abs() <= 6 && first.confidence > 60.0, "{first:?}");
+    assert_eq!(transcript.steps[0].name, "page");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blank_image_has_no_words_and_costs_no_pass() {
+    let pool = pool(options(1));
+    let blank = png(&RgbImage::from_pixel(640, 480, Rgb([30; 3])));
+    let transcript = pool.read(blank, far()).await.expect("read");
+    assert!(transcript.words.is_empty() && !transcript.partial);
+    assert_eq!(transcript.steps.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turned_pages_are_read_and_say_how_they_were_turned() {
+    let pool = pool(options(1));
+    let mut page = RgbImage::from_pixel(1100, 560, Rgb([255; 3]));
+    for row in 0..4 {
+        image::imageops::overlay(&mut page, &picture("THE HOTEL TO TELL FILE"), 20, row * 120);
+    }
+    let turned = png(&image::imageops::rotate180(&page));
+    let transcript = pool.read(turned, far()).await.expect("read");
+    assert_eq!(transcript.rotation, 180, "{transcript:?}");
+    assert!(transcript.text.contains("HOTEL"), "{}", transcript.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_can_open_no_socket_and_no_file_and_start_no_program() {
+    let pool = pool(options(1));
+    let ready = pool.warm_up().await.expect("started");
+    assert_eq!(ready.sandbox.limits, Layer::Active);
+    assert_eq!(ready.sandbox.dies_with_parent, Layer::Active);
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("written-by-child");
+    let test = pool.self_test(file.clone()).await.expect("answered");
+    assert!(!test.wrote_file && !file.exists());
+    assert!(!test.opened_socket && !test.read_file && !test.started_program, "{test:?}");
+    reads(&pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_child_costs_its_own_job_and_no_other() {
+    let pool = pool(options(1));
+    pool.warm_up().await.expect("started");
+    let pid = pool.idle_pids()[0];
+    let job = pool.read(noise(2000), far());
+    let killer = async {
+        // The child is at work once it is no longer idle.
+        while !pool.idle_pids().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        signal(pid, Signal::KILL);
+    };
+    let (result, ()) = tokio::join!(job, killer);
+    assert!(matches!(result, Err(ReadError::Died(_))), "{result:?}");
+    reads(&pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_died_while_idle_costs_no_job() {
+    let pool = pool(options(1));
+    pool.warm_up().await.expect("started");
+    let pid = pool.idle_pids()[0];
+    signal(pid, Signal::KILL);
+    let gone = || !Path::new(&format!("/proc/{pid}/statm")).exists() || zombie(pid);
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while !gone() && Instant::now() < give_up {
+        tokio::task::yield_now().await;
+    }
+    reads(&pool).await;
+}
+
+fn zombie(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_child_is_killed_at_the_hard_deadline_while_its_neighbour_reads_on() {
+    let pool = pool(OcrOptions { hard_deadline: Duration::from_secs(3), ..options(2) });
+    pool.warm_up().await.expect("started");
+    // The last one in is the next one out.
+    let stopped = *pool.idle_pids().last().expect("two children");
+    signal(stopped, Signal::STOP);
+    let started = Instant::now();
+    let hanging = pool.read(png(&picture("HELLO")), far());
+    let (result, ()) = tokio::join!(hanging, reads(&pool));
+    assert!(matches!(result, Err(ReadError::Deadline(_))), "{result:?}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    reads(&pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_soft_deadline_keeps_what_was_read_and_says_so() {
+    let mut page = RgbImage::from_pixel(1100, 4800, Rgb([255; 3]));
+    for row in 0..40 {
+        image::imageops::overlay(&mut page, &picture("THE HOTEL TO TELL FILE"), 20, row * 120);
+    }
+    let soft_deadline = Duration::from_millis(60);
+    let pool = pool(OcrOptions { soft_deadline, ..options(1) });
+    let transcript = pool.read(png(&page), far()).await.expect("an answer, not a failure");
+    assert!(transcript.partial, "{:?}", transcript.steps);
+    assert!(transcript.words.len() < 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worn_child_is_replaced() {
+    let pool = pool(OcrOptions { images_per_child: 2, ..options(1) });
+    pool.warm_up().await.expect("started");
+    let first = pool.idle_pids();
+    reads(&pool).await;
+    assert_eq!(pool.idle_pids(), first);
+    reads(&pool).await;
+    assert!(pool.idle_pids().is_empty());
+    reads(&pool).await;
+    assert_ne!(pool.idle_pids(), first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_image_is_refused_for_good() {
+    let pool = pool(options(1));
+    for bytes in [&b"<html><body>404</body></html>"[..], b"", b"\x89PNG\r\n\x1a\n", &[0; 4096]] {
+        match pool.read(Bytes::from_static(bytes), far()).await {
+            Err(ReadError::Refused(refusal)) => assert_eq!(refusal.class, FailureClass::Permanent),
+            other => panic!("{other:?}"),
+        }
+    }
+    reads(&pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_no_ocr_child_is_an_error_and_never_a_hang() {
+    for (program, silent) in [("/bin/true", true), ("/bin/cat", true), ("/no/such/program", false)]
+    {
+        let options = OcrOptions {
+            child_program: Some(program.into()),
+            start_deadline: Duration::from_secs(5),
+            ..options(1)
+        };
+        let error = pool(options).warm_up().await.expect_err("no child");
+        assert_eq!(matches!(error, StartError::Silent { .. }), silent, "{program}: {error}");
+        assert_eq!(matches!(error, StartError::Spawn { .. }), !silent, "{program}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_language_data_is_a_reason_and_never_a_hang() {
+    let pool = pool(OcrOptions { languages: "xyz".to_owned(), ..options(1) });
+    let error = pool.warm_up().await.expect_err("no data");
+    assert!(matches!(&error, StartError::NotReady(reason) if reason.contains("xyz")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extreme_shapes_end_in_an_answer() {
+    let pool = pool(options(1));
+    for (width, height) in [(1, 1), (1, 15_000), (15_000, 1), (3, 3), (15_000, 40)] {
+        let image =
+            RgbImage::from_fn(width, height, |x, y| Rgb([((x * 7 + y * 13) % 256) as u8; 3]));
+        let result = pool.read(png(&image), far()).await;
+        assert!(result.is_ok(), "{width} x {height}: {result:?}");
+    }
+    reads(&pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_hostile_file_ends_within_the_hard_deadline_and_the_pool_lives() {
+    let Some(shared) = std::env::var_os("OCELLI_SHARED_DATA") else { return };
+    let options = OcrOptions { hard_deadline: Duration::from_secs(40), ..options(2) };
+    let hard = options.hard_deadline;
+    let pool = pool(options);
+    for entry in std::fs::read_dir(PathBuf::from(shared).join("hostile")).expect("listed") {
+        let path = entry.expect("entry").path();
+        let bytes = std::fs::read(&path).expect("read");
+        let started = Instant::now();
+        let result = pool.read(bytes.into(), far()).await;
+        assert!(started.elapsed() < hard + Duration::from_secs(2), "{}", path.display());
+        let crashed = matches!(
+            result,
+            Err(ReadError::Died(_) | ReadError::Deadline(_) | ReadError::Start(_))
+        );
+        assert!(!crashed, "{}: {result:?}", path.display());
+    }
+    reads(&pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_images_of_every_format_end_in_an_answer_and_never_kill_a_child() {
+    use image::ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+    let pool = pool(options(2));
+    let picture = picture("HELLO FILE");
+    for format in [Png, Jpeg, Gif, Bmp, Tiff, WebP, Pnm] {
+        let mut encoded = Cursor::new(Vec::new());
+        picture.write_to(&mut encoded, format).expect("encoded");
+        for seed in 0..60 {
+            let result = pool.read(mutated(encoded.get_ref(), seed), far()).await;
+            let fine = matches!(result, Ok(_) | Err(ReadError::Refused(_)));
+            assert!(fine, "{format:?}, seed {seed}: {result:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The last stage: asks the catalog in bulk, decides with [`plan`], and publishes one message per reference.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ocelli_catalog::{Catalog, Known};
+use ocelli_core::retry::backoff;
+use ocelli_core::routing::Queue;
+use ocelli_core::wire::{Intake, Message, Problem};
+use ocelli_core::{BatchId, Digest, ImageFacts, Sighting, Want};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::ProducerOptions;
+use crate::clock::{self, Stamps};
+use crate::error::ProducerError;
+use crate::examine::{Verdict, chain};
+use crate::metrics::{Ended, ProducerMetrics};
+use crate::plan::{Why, plan};
+use crate::publisher::Publisher;
+use crate::readers::Loaded;
+use crate::recent::Recent;
+use crate::source::clip;
+use crate::tally::Tally;
+
+/// First wait before the catalog is asked again, and the longest.
+const LOOKUP_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// What the stage works with.
+pub(crate) struct Decider {
+    pub(crate) catalog: Catalog,
+    pub(crate) options: Arc<ProducerOptions>,
+    pub(crate) wanted: Vec<Want>,
+    pub(crate) batch: BatchId,
+    pub(crate) stamps: Arc<Stamps>,
+    pub(crate) recent: Recent,
+    pub(crate) publisher: Publisher,
+    pub(crate) tally: Tally,
+    pub(crate) metrics: ProducerMetrics,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Decider {
+    /// Handles everything that is loaded, until there is no more or the run is stopped.
+    pub(crate) async fn run(mut self, mut loaded: mpsc::Receiver<Loaded>) {
+        let stop = self.stop.clone();
+        loop {
+            let items = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                items = self.gather(&mut loaded) => items,
+            };
+            if items.is_empty() {
+                return;
+            }
+            let known = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                known = self.lookup(&items) => known,
+            };
+            let known = match known {
+                Ok(known) => known,
+                Err(error) => return self.publisher.fail(error),
+            };
+            for item in items {
+                if self.handle(item, &known).await.is_break() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The next references: as many as one query takes, or what came within the linger; none at the end.
+    async fn gather(&self, loaded: &mut mpsc::Receiver<Loaded>) -> Vec<Loaded> {
+        let most = self.options.lookup_batch;
+        let mut items = Vec::with_capacity(most.min(64));
+        if loaded.recv_many(&mut items, most).await == 0 {
+            return items;
+        }
+        let deadline = Instant::now() + self.options.lookup_linger;
+        while items.len() < most {
+            let room = most - items.len();
+            match timeout_at(deadline, loaded.recv_many(&mut items, room)).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        items
+    }
+
+    async fn lookup(&self, items: &[Loaded]) -> Result<HashMap<Digest, Known>, ProducerError> {
+        let mut digests: Vec<Digest> = items
+            .iter()
+            .filter_map(|item| match &item.verdict {
+                Verdict::Image { facts, refusal: None } => Some(facts.digest),
+                _ => None,
+            })
+            .filter(|digest| !self.recent.contains(digest))
+            .collect();
+        digests.sort_unstable();
+        digests.dedup();
+        if digests.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let give_up = Instant::now() + self.options.lookup_patience;
+        let mut attempt = 0;
+        loop {
+            let error = match self.catalog.lookup(&digests).await {
+                Ok(known) => return Ok(known),
+                Err(error) => error,
+            };
+            let wait = backoff(attempt, LOOKUP_BACKOFF.0, LOOKUP_BACKOFF.1, rand::random());
+            attempt += 1;
+            if Instant::now() + wait > give_up {
+                return Err(ProducerError::Lookup(error));
+            }
+            tracing::warn!(attempt, ?wait, reason = %chain(&error), "asking the catalog again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn handle(&mut self, item: Loaded, known: &HashMap<Digest, Known>) -> ControlFlow<()> {
+        let Loaded { name, seen, verdict } = item;
+        match (verdict, seen) {
+            (Verdict::Skipped { why }, _) => {
+                tracing::debug!(path = %name, %why, "skipped");
+                self.metrics.settled(Ended::Skipped);
+                self.tally.count(|progress| progress.skipped += 1);
+                ControlFlow::Continue(())
+            }
+            (Verdict::Problem { reason }, _) => self.problem(name, reason).await,
+            (Verdict::Image { facts, refusal }, Some((source, seen_at))) => {
+                let sighting = Sighting { source, seen_at, batch: self.batch };
+                self.image(facts, refusal, sighting, known).await
+            }
+            (Verdict::Image { .. }, None) => {
+                self.problem(name, "it has no source".to_owned()).await
+            }
+        }
+    }
+
+    async fn problem(&self, reference: String, reason: String) -> ControlFlow<()> {
+        // Both may quote hostile input of any length.
+        let (reference, reason) = (clip(&reference), clip(&reason));
+        tracing::info!(%reference, %reason, "no image");
+        let problem = Problem { batch: self.batch, reference, reason, at: self.stamps.next() };
+        self.tally.problem(&problem);
+        let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
+        let message = Message::Problem(problem);
+        self.publisher
+            .send(&message, vec![Queue::Results], move || {
+                metrics.settled(Ended::Problem);
+                tally.count(|progress| progress.problems += 1);
+            })
+            .await
+    }
+
+    async fn image(
+        &mut self,
+        facts: ImageFacts,
+        refusal: Option<String>,
+        sighting: Sighting,
+        known: &HashMap<Digest, Known>,
+    ) -> ControlFlow<()> {
+        let digest = facts.digest;
+        let (wants, ended) = if refusal.is_some() {
+            (Vec::new(), Ended::Refused)
+        } else if self.recent.contains(&digest) {
+            (Vec::new(), Ended::Known)
+        } else {
+            let plan = plan(known.get(&digest), &self.wanted);
+            tracing::trace!(%digest, why = ?plan.why, jobs = plan.enqueue.len(), "planned");
+            let ended = match plan.why {
+                Why::Refused => Ended::Refused,
+                _ if plan.enqueue.is_empty() => Ended::Known,
+                _ => Ended::Enqueued,
+            };
+            (plan.enqueue, ended)
+        };
+        // Remembered before the confirm: a twin may be next in line. Should the confirm fail, the run ends, and the
+        // next one asks the catalog.
+        if ended == Ended::Enqueued {
+            self.recent.insert(digest);
+        }
+        let jobs = wants.len() as u64;
+        let queue = if self.options.bulk { Queue::Bulk } else { Queue::Jobs };
+        let mut routes = vec![Queue::Results];
+        routes.extend(wants.iter().map(|want| queue(want.analyzer.clone())));
+        let message = Message::Intake(Intake {
+            image: facts,
+            sources: vec![sighting.source.clone()],
+            sighting: Some(sighting),
+            wants,
+            refusal,
+            enqueued_at: clock::now(),
+        });
+        let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
+        self.publisher
+            .send(&message, routes, move || {
+                metrics.settled(ended);
+                tally.count(|progress| {
+                    progress.accepted += 1;
+                    progress.jobs += jobs;
+                    match ended {
+                        Ended::Enqueued => progress.enqueued += 1,
+                        Ended::Refused => progress.refused += 1,
+                        _ => progress.known += 1,
+                    }
+                });
+            })
+            .await
+    }
+}

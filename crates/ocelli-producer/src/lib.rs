@@ -1,0 +1,53 @@
+//! Sources → jobs: finds images, reads them once, and enqueues what the catalog lacks.
+//!
+//! [`run`] lists files, folders, URLs, manifests and standard input; [`watch`](fn@watch) stays with folders. For each
+//! image one message goes to the collector and to every analyzer that still has something to answer. A producer keeps
+//! nothing: it can be killed at any time and run again, and enqueues what is missing and no more.
+//!
+//! Every reference ends visibly: accepted (enqueued, known or refused), skipped, or a problem with its reason.
+//! Absent on purpose: settings and signals (the binary wires them), pixels (workers decode), the state of jobs (the
+//! catalog has it).
+//!
+//! | module | room for |
+//! |---|---|
+//! | [`options`] | [`ProducerOptions`] |
+//! | [`source`] | [`Source`]: what the user names; whether it can be opened |
+//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `listing` | sources → references |
+//! | `read`, `examine`, `readers` | references → facts about images |
+//! | [`plan`](mod@plan), `recent`, `decide` | facts → jobs |
+//! | `publisher`, `report`, `tally` | messages, reports of the batch, counts |
+//! | `run`, `watching`, `settle` | the roles |
+
+mod clock;
+mod decide;
+pub mod error;
+mod examine;
+mod filter;
+pub mod first_seen;
+mod lines;
+mod listing;
+mod manifest;
+mod metrics;
+pub mod options;
+pub mod plan;
+mod publisher;
+mod read;
+mod readers;
+mod recent;
+mod report;
+pub mod role;
+mod run;
+mod settings;
+mod settle;
+pub mod source;
+mod tally;
+mod walk;
+mod watching;
+
+pub use error::ProducerError;
+pub use metrics::ProducerMetrics;
+pub use options::ProducerOptions;
+pub use plan::{Plan, Why, plan};
+pub use run::{Parts, run, watch};
+pub use source::{Source, SourceError, resolve};
+pub use tally::{Progress, Summary};

@@ -1,0 +1,223 @@
+//! Sources → references, one after the other, on a thread of its own.
+//!
+//! The thread is a plain one and not of the runtime's pool: it may hang in a read of standard input for ever, and that
+//! must not hold up the end of the process. It is stopped by closing the channel it writes to.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ocelli_core::{Digest, SourceUri};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::error::ProducerError;
+use crate::lines::Lines;
+use crate::manifest::{Format, Locator, Rows};
+use crate::source::{Opened, shown};
+use crate::walk::{Entry, walk};
+
+/// An image to look at, perhaps.
+#[derive(Debug, Clone)]
+pub(crate) struct Reference {
+    pub(crate) source: SourceUri,
+    /// The file, for local ones.
+    pub(crate) path: Option<PathBuf>,
+    /// Whether somebody named it, so that it is never passed over in silence.
+    pub(crate) named: bool,
+    pub(crate) seen_at: Timestamp,
+    /// What its digest should be.
+    pub(crate) digest: Option<Digest>,
+    /// The list and line that named it.
+    pub(crate) listed_in: Option<(Arc<str>, u64)>,
+}
+
+/// What a lister comes across.
+#[derive(Debug, Clone)]
+pub(crate) enum Listed {
+    Reference(Box<Reference>),
+    Skipped(PathBuf, &'static str),
+    Problem {
+        reference: String,
+        reason: String,
+    },
+    /// Everything that was there at the start has been listed.
+    End,
+}
+
+/// The lister's end of the channel. Breaks when nobody listens any more.
+pub(crate) struct Out {
+    listed: mpsc::Sender<Listed>,
+    stop: CancellationToken,
+}
+
+impl Out {
+    pub(crate) fn send(&self, listed: Listed) -> ControlFlow<()> {
+        if self.stop.is_cancelled() || self.listed.blocking_send(listed).is_err() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled() || self.listed.is_closed()
+    }
+
+    pub(crate) fn problem(&self, reference: String, reason: String) -> ControlFlow<()> {
+        self.send(Listed::Problem { reference, reason })
+    }
+
+    /// A file that was found in a folder or named by the user.
+    pub(crate) fn file(&self, path: PathBuf, named: bool) -> ControlFlow<()> {
+        match SourceUri::from_path(&path) {
+            Ok(source) => self.send(Listed::Reference(Box::new(Reference {
+                source,
+                path: Some(path),
+                named,
+                seen_at: clock::now(),
+                digest: None,
+                listed_in: None,
+            }))),
+            Err(error) => self.problem(shown(&path), error.to_string()),
+        }
+    }
+
+    pub(crate) fn entry(&self, entry: Entry) -> ControlFlow<()> {
+        match entry {
+            Entry::File(path) => self.file(path, false),
+            Entry::Skipped(path, why) => self.send(Listed::Skipped(path, why)),
+            Entry::Problem(path, reason) => self.problem(shown(&path), reason),
+        }
+    }
+
+    fn rows<R: Read>(&self, rows: Rows<R>, list: &str) -> ControlFlow<()> {
+        let list: Arc<str> = list.into();
+        for (line, row) in rows {
+            let row = match row {
+                Ok(row) => row,
+                Err(bad) => {
+                    self.problem(format!("{list}:{}", bad.number), bad.reason)?;
+                    continue;
+                }
+            };
+            let (source, path) = match row.locator {
+                Locator::Url(source) => (Ok(source), None),
+                Locator::File(path) => (SourceUri::from_path(&path), Some(path)),
+            };
+            match source {
+                Ok(source) => self.send(Listed::Reference(Box::new(Reference {
+                    source,
+                    path,
+                    named: true,
+                    seen_at: row.first_seen.map_or_else(clock::now, clock::whole_microseconds),
+                    digest: row.digest,
+                    listed_in: Some((Arc::clone(&list), line)),
+                })))?,
+                Err(error) => self.problem(format!("{list}:{line}"), error.to_string())?,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Lists one source to its end.
+    pub(crate) fn source(&self, source: Opened) -> ControlFlow<()> {
+        match source {
+            Opened::File(path) => self.file(path, true),
+            Opened::Folder(filter) => walk(&filter, filter.root(), &mut |entry| self.entry(entry)),
+            Opened::Url(source) => self.send(Listed::Reference(Box::new(Reference {
+                source,
+                path: None,
+                named: true,
+                seen_at: clock::now(),
+                digest: None,
+                listed_in: None,
+            }))),
+            Opened::Stdin => {
+                let base = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+                self.lines(std::io::stdin().lock(), "standard input", &base)
+            }
+            Opened::Manifest { lines, format, shown, base } => {
+                self.rows(Rows::new(lines, format, base, clock::now()), &shown)
+            }
+        }
+    }
+
+    /// Lists references that stand one per line.
+    fn lines(&self, reader: impl Read, name: &str, base: &Path) -> ControlFlow<()> {
+        let rows = Rows::new(Lines::new(reader), Format::Text, base.to_owned(), clock::now());
+        self.rows(rows, name)
+    }
+}
+
+/// The thread of a lister, to be waited for.
+pub(crate) struct Lister {
+    ended: oneshot::Receiver<()>,
+    stop: CancellationToken,
+}
+
+impl Lister {
+    /// Runs `list` on a thread of its own, which writes `ahead` items ahead of the reader.
+    pub(crate) fn spawn(
+        ahead: usize,
+        stop: &CancellationToken,
+        list: impl FnOnce(&Out) + Send + 'static,
+    ) -> Result<(mpsc::Receiver<Listed>, Self), ProducerError> {
+        let (listed, receiver) = mpsc::channel(ahead);
+        let (done, ended) = oneshot::channel();
+        let out = Out { listed, stop: stop.clone() };
+        std::thread::Builder::new()
+            .name("lister".to_owned())
+            .spawn(move || {
+                list(&out);
+                // When nobody waits any more, the run has ended.
+                let _ = done.send(());
+            })
+            .map_err(ProducerError::Thread)?;
+        Ok((receiver, Self { ended, stop: stop.clone() }))
+    }
+
+    /// Waits for its end, or until the run is stopped: it may hang in a read then.
+    pub(crate) async fn end(self) -> Result<(), ProducerError> {
+        tokio::select! {
+            biased;
+            ended = self.ended => ended.map_err(|_| ProducerError::Lister),
+            () = self.stop.cancelled() => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn standard_input_gives_one_reference_per_line() {
+        let stop = CancellationToken::new();
+        let (mut listed, lister) = Lister::spawn(10, &stop, |out| {
+            let text = &b"/a.png\n\nrelative.png\nhttp://h/b.png\nftp://h/c.png\n"[..];
+            let _ = out.lines(text, "standard input", Path::new("/base"));
+        })
+        .unwrap();
+        let mut found = Vec::new();
+        while let Some(item) = listed.recv().await {
+            found.push(match item {
+                Listed::Reference(reference) => reference.source.to_string(),
+                Listed::Problem { reference, .. } => reference,
+                other => panic!("{other:?}"),
+            });
+        }
+        lister.end().await.unwrap();
+        assert_eq!(found, ["/a.png", "/base/relative.png", "http://h/b.png", "standard input:5"]);
+    }
+
+    #[tokio::test]
+    async fn a_lister_that_dies_is_an_error_and_not_an_early_end() {
+        let (_listed, lister) =
+            Lister::spawn(1, &CancellationToken::new(), |_| panic!("on purpose")).unwrap();
+        assert!(matches!(lister.end().await, Err(ProducerError::Lister)));
+    }
+}

@@ -1,0 +1,119 @@
+//! What a run may do: filters, limits and widths, each with its reason.
+//!
+//! The binary fills these from the settings; this module reads no file and no environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ocelli_media::{DecodeLimits, FetchLimits};
+
+/// How a producer lists, reads and publishes.
+#[derive(Debug, Clone)]
+pub struct ProducerOptions {
+    /// Whether symbolic links below a folder are followed. A path named by the user is always followed.
+    pub follow_links: bool,
+    /// Whether files and folders whose name begins with a dot are listed.
+    pub hidden: bool,
+    /// Globs in the syntax of `.gitignore`, relative to each folder: when any is given, only files that match one.
+    pub include: Vec<String>,
+    /// Globs in the syntax of `.gitignore`, relative to each folder: files and folders that are left out.
+    pub exclude: Vec<String>,
+    /// Folders that are never walked, wherever they are met: ocelli's own data.
+    pub exclude_dirs: Vec<PathBuf>,
+    /// Limits for `http:` and `https:` sources.
+    pub fetch: FetchLimits,
+    /// Limits for images; `bytes` also bounds how much of a file is held in memory.
+    pub decode: DecodeLimits,
+    /// Files over `decode.bytes` are still hashed up to this size, so that their refusal has an image to stand on.
+    /// Above it they become a problem: a disk image among photos should not cost minutes.
+    pub hash_bytes: u64,
+    /// Files read at once. Memory for encoded images is at most this many times `decode.bytes`.
+    pub readers: usize,
+    /// URLs fetched at once: more than readers, because they wait for the network and not for a disk.
+    pub fetchers: usize,
+    /// URLs fetched at once from one host: a polite browser opens six connections.
+    pub fetchers_per_host: usize,
+    /// Tries for a URL that fails in a way that may pass.
+    pub fetch_attempts: u32,
+    /// Whether jobs go to the queues for backfills, so that fresh work overtakes them.
+    pub bulk: bool,
+    /// Name of the batch; made from the first source when absent.
+    pub batch_name: Option<String>,
+    /// References listed ahead of the readers.
+    pub listed_ahead: usize,
+    /// Digests asked of the catalog in one query.
+    pub lookup_batch: usize,
+    /// How long an incomplete batch of digests waits for more.
+    pub lookup_linger: Duration,
+    /// How long a catalog that cannot answer is asked again before the run ends with its error: a restart of the
+    /// database should not end a run of hours.
+    pub lookup_patience: Duration,
+    /// Messages waiting for the broker's confirm at once.
+    pub publish_window: usize,
+    /// Digests published in this run that are remembered, because the collector may not have written them yet when
+    /// the same bytes come again (about 80 bytes each). A forgotten one costs a second job, which its worker skips.
+    pub remember: usize,
+    /// Time between two reports of the batch.
+    pub report_every: Duration,
+    /// How long confirms are waited for after a shutdown was asked.
+    pub drain: Duration,
+    /// How long a watched file must keep size and time of change before it counts as written, when nobody said that
+    /// it was closed.
+    pub settle: Duration,
+    /// How often a watched folder is listed again, for filesystems that lose events or have none.
+    pub rescan: Duration,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            follow_links: false,
+            hidden: false,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            exclude_dirs: Vec::new(),
+            fetch: FetchLimits::default(),
+            decode: DecodeLimits::default(),
+            hash_bytes: 4 << 30,
+            readers: cores.clamp(2, 16),
+            fetchers: 32,
+            fetchers_per_host: 6,
+            fetch_attempts: 3,
+            bulk: false,
+            batch_name: None,
+            listed_ahead: 1024,
+            lookup_batch: 500,
+            lookup_linger: Duration::from_millis(50),
+            lookup_patience: Duration::from_secs(60),
+            publish_window: 256,
+            remember: 200_000,
+            report_every: Duration::from_secs(2),
+            drain: Duration::from_secs(10),
+            settle: Duration::from_secs(2),
+            rescan: Duration::from_secs(600),
+        }
+    }
+}
+
+impl ProducerOptions {
+    /// The options with every width at least 1, so that no setting can stop the run by accident.
+    #[must_use]
+    pub(crate) fn sane(mut self) -> Self {
+        for width in [
+            &mut self.readers,
+            &mut self.fetchers,
+            &mut self.fetchers_per_host,
+            &mut self.listed_ahead,
+            &mut self.lookup_batch,
+            &mut self.publish_window,
+        ] {
+            *width = (*width).max(1);
+        }
+        self.fetch_attempts = self.fetch_attempts.max(1);
+        self.report_every = self.report_every.max(Duration::from_millis(10));
+        self.settle = self.settle.max(Duration::from_millis(10));
+        self.rescan = self.rescan.max(Duration::from_secs(1));
+        self
+    }
+}

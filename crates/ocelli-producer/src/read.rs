@@ -1,0 +1,230 @@
+//! The bytes of one reference, read once: from a file on a blocking thread, or from a URL.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ocelli_core::retry::backoff;
+use ocelli_core::{Digest, FailureClass, SourceUri};
+use ocelli_media::{DecodeLimits, FetchError, Fetcher};
+use rustix::fs::OFlags;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::ProducerOptions;
+use crate::examine::{Verdict, chain, examine, has_image_extension, passed_over, too_large};
+use crate::listing::Reference;
+use crate::metrics::ProducerMetrics;
+
+/// Bytes that show what a file is, so that a film among the photos costs one small read.
+const BEGINNING: usize = 8 * 1024;
+
+/// First wait before a URL is tried again, and the longest.
+const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+
+/// Reads references. Shared by all tasks of a run.
+pub(crate) struct Reader {
+    fetcher: Fetcher,
+    decode: DecodeLimits,
+    hash_bytes: u64,
+    fetch_attempts: u32,
+    per_host: usize,
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    metrics: ProducerMetrics,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        fetcher: Fetcher,
+        options: &ProducerOptions,
+        metrics: ProducerMetrics,
+    ) -> Self {
+        Self {
+            fetcher,
+            decode: options.decode.clone(),
+            hash_bytes: options.hash_bytes.max(options.decode.bytes),
+            fetch_attempts: options.fetch_attempts,
+            per_host: options.fetchers_per_host,
+            hosts: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// Reads and examines one reference; never fails, whatever is behind it. Also says how many bytes it read.
+    pub(crate) async fn read(self: Arc<Self>, reference: &Reference) -> (Verdict, u64) {
+        let (mut verdict, read) = match &reference.path {
+            Some(path) => {
+                let (path, named) = (path.clone(), reference.named);
+                let reader = Arc::clone(&self);
+                blocking(move || reader.read_file(&path, named)).await
+            }
+            None => Arc::clone(&self).read_url(&reference.source).await,
+        };
+        self.metrics.read_bytes.inc_by(read);
+        if let (Some(expected), Verdict::Image { facts, .. }) = (reference.digest, &verdict)
+            && facts.digest != expected
+        {
+            verdict = Verdict::Problem {
+                reason: format!(
+                    "the bytes have another digest than the list says: {} instead of {expected}",
+                    facts.digest
+                ),
+            };
+        }
+        if let (Verdict::Problem { reason }, Some((list, line))) =
+            (&mut verdict, &reference.listed_in)
+        {
+            reason.push_str(&format!(" (named in {list}:{line})"));
+        }
+        (verdict, read)
+    }
+
+    fn read_file(&self, path: &Path, named: bool) -> (Verdict, u64) {
+        let promised = named || has_image_extension(path);
+        let mut read = 0;
+        let verdict = self.try_read_file(path, promised, &mut read).unwrap_or_else(|error| {
+            let reason = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such file (any more)".to_owned(),
+                io::ErrorKind::PermissionDenied => {
+                    format!("the file cannot be read: {error}; check its permissions (ls -l)")
+                }
+                _ => format!("the file cannot be read: {error}"),
+            };
+            Verdict::Problem { reason }
+        });
+        (verdict, read)
+    }
+
+    fn try_read_file(&self, path: &Path, promised: bool, read: &mut u64) -> io::Result<Verdict> {
+        let problem = |reason: &str| Ok(Verdict::Problem { reason: reason.to_owned() });
+        // A pipe that took the file's place would block an ordinary open for ever.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return problem("it is a folder; name it as a source of its own");
+        }
+        if !metadata.is_file() {
+            return problem("it is a pipe, socket or device, not a file");
+        }
+        let mut bytes = Vec::with_capacity(BEGINNING);
+        *read += file.by_ref().take(BEGINNING as u64).read_to_end(&mut bytes)? as u64;
+        if let Some(why) = passed_over(&bytes, promised) {
+            return Ok(Verdict::Skipped { why });
+        }
+        let limit = self.decode.bytes;
+        if metadata.len() <= limit {
+            bytes.reserve_exact(
+                usize::try_from(metadata.len()).unwrap_or(0).saturating_sub(bytes.len()) + 1,
+            );
+            // One byte more than the limit tells a file that grew meanwhile.
+            let rest = (limit + 1).saturating_sub(bytes.len() as u64);
+            *read += file.by_ref().take(rest).read_to_end(&mut bytes)? as u64;
+        }
+        if bytes.len() as u64 <= limit && metadata.len() <= limit {
+            return Ok(examine(&bytes, Digest::of(&bytes), &self.decode));
+        }
+        self.hash_rest(file, &bytes, metadata.len(), read)
+    }
+
+    /// The digest of a file that is too large to be held, so that its refusal can be kept with the image.
+    fn hash_rest(
+        &self,
+        mut file: File,
+        bytes: &[u8],
+        expected: u64,
+        read: &mut u64,
+    ) -> io::Result<Verdict> {
+        let over = |size: u64| Verdict::Problem {
+            reason: format!(
+                "too large: it has at least {size} bytes, the limit is {} (setting limits.image_bytes)",
+                self.decode.bytes
+            ),
+        };
+        if expected > self.hash_bytes {
+            return Ok(over(expected));
+        }
+        let mut hash = Sha256::new_with_prefix(bytes);
+        let mut size = bytes.len() as u64;
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            hash.update(&buffer[..count]);
+            size += count as u64;
+            *read += count as u64;
+            if size > self.hash_bytes {
+                return Ok(over(size));
+            }
+        }
+        Ok(too_large(bytes, size, Digest::from_bytes(hash.finalize().into()), self.decode.bytes))
+    }
+
+    async fn read_url(self: Arc<Self>, source: &SourceUri) -> (Verdict, u64) {
+        let bytes = match self.fetch(source).await {
+            Ok(bytes) => bytes,
+            Err(error) => return (Verdict::Problem { reason: chain(&error) }, 0),
+        };
+        let read = bytes.len() as u64;
+        let (verdict, _) =
+            blocking(move || (examine(&bytes, Digest::of(&bytes), &self.decode), read)).await;
+        (verdict, read)
+    }
+
+    async fn fetch(&self, source: &SourceUri) -> Result<bytes::Bytes, FetchError> {
+        let _turn = self.host(source).await;
+        let mut attempt = 0;
+        loop {
+            let error = match self.fetcher.fetch(source).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => error,
+            };
+            attempt += 1;
+            let may_pass = matches!(error.class(), FailureClass::Transient | FailureClass::Outage);
+            if !may_pass || attempt >= self.fetch_attempts {
+                return Err(error);
+            }
+            let wait = backoff(attempt, FETCH_BACKOFF.0, FETCH_BACKOFF.1, rand::random());
+            tracing::debug!(%source, attempt, ?wait, reason = %chain(&error), "fetching again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Waits until the host of `source` is asked by fewer than `fetchers_per_host`.
+    async fn host(&self, source: &SourceUri) -> Option<OwnedSemaphorePermit> {
+        let host = source.url().host_str().unwrap_or_default().to_owned();
+        let turns = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            // Hosts that nobody asks or waits for are forgotten: a crawl meets millions.
+            if hosts.len() >= 1024 {
+                hosts.retain(|_, turns| Arc::strong_count(turns) > 1);
+            }
+            Arc::clone(hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(self.per_host))))
+        };
+        turns.acquire_owned().await.ok()
+    }
+}
+
+/// Runs `work` on a blocking thread; a panic there is a problem of this reference only.
+async fn blocking(work: impl FnOnce() -> (Verdict, u64) + Send + 'static) -> (Verdict, u64) {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        let reason = "reading it ended by a defect of ocelli".to_owned();
+        (Verdict::Problem { reason }, 0)
+    })
+}
+
+/// The path of a reference for people, else its URI.
+pub(crate) fn name(reference: &Reference) -> String {
+    reference
+        .path
+        .as_ref()
+        .map_or_else(|| reference.source.to_string(), |path: &PathBuf| crate::source::shown(path))
+}

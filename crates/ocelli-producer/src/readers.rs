@@ -1,0 +1,95 @@
+//! The stage between lister and decision: reads many references at once, within the widths of the options.
+//!
+//! A task keeps its permit until the next stage has taken its result, so a slow broker or catalog slows the reading,
+//! and memory stays bounded.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ocelli_core::SourceUri;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::ProducerOptions;
+use crate::examine::Verdict;
+use crate::listing::Listed;
+use crate::read::{Reader, name};
+use crate::source::shown;
+use crate::tally::Tally;
+
+/// A reference after its bytes were looked at.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// As people write it.
+    pub(crate) name: String,
+    /// `None` when there was nothing to look at.
+    pub(crate) seen: Option<(SourceUri, Timestamp)>,
+    pub(crate) verdict: Verdict,
+}
+
+/// Reads what is listed until the lister ends or `stop` is cancelled.
+pub(crate) async fn read_all(
+    reader: Arc<Reader>,
+    options: Arc<ProducerOptions>,
+    tally: Tally,
+    mut listed: mpsc::Receiver<Listed>,
+    loaded: mpsc::Sender<Loaded>,
+    stop: CancellationToken,
+) {
+    let files = Arc::new(Semaphore::new(options.readers));
+    let urls = Arc::new(Semaphore::new(options.fetchers));
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = listed.recv() => next,
+        };
+        let nothing = |name, verdict| Loaded { name, seen: None, verdict };
+        let done = match next {
+            None => return,
+            Some(Listed::End) => {
+                tally.count(|progress| progress.all_listed = true);
+                continue;
+            }
+            Some(Listed::Skipped(path, why)) => {
+                nothing(shown(&path), Verdict::Skipped { why: why.to_owned() })
+            }
+            Some(Listed::Problem { reference, reason }) => {
+                nothing(reference, Verdict::Problem { reason })
+            }
+            Some(Listed::Reference(reference)) => {
+                tally.count(|progress| progress.listed += 1);
+                let width = if reference.path.is_some() { &files } else { &urls };
+                let permit = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    permit = Arc::clone(width).acquire_owned() => permit,
+                };
+                let (reader, loaded) = (Arc::clone(&reader), loaded.clone());
+                let (stop, tally) = (stop.clone(), tally.clone());
+                tokio::spawn(async move {
+                    let read = async {
+                        let (verdict, read) = reader.read(&reference).await;
+                        tally.count(|progress| progress.bytes += read);
+                        let name = name(&reference);
+                        let seen = Some((reference.source, reference.seen_at));
+                        // Nobody takes it only when the run is ending.
+                        let _ = loaded.send(Loaded { name, seen, verdict }).await;
+                    };
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = read => {}
+                    }
+                    drop(permit);
+                });
+                continue;
+            }
+        };
+        tally.count(|progress| progress.listed += 1);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            sent = loaded.send(done) => if sent.is_err() { return },
+        }
+    }
+}

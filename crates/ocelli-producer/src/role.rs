@@ -1,0 +1,148 @@
+//! The producer as a program: opens broker and catalog, decides which analyzers are asked, runs, and reports. Shared by
+//! the binary `ocelli-producer` and `ocelli produce`.
+
+use std::time::Instant;
+
+use ocelli_broker::BrokerMetrics;
+use ocelli_catalog::CatalogMetrics;
+use ocelli_runtime::ExitCode;
+use ocelli_wiring::{Fault, Process, fault::chain, parts};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::{Parts, ProducerMetrics, ProducerOptions, Progress, Source, Summary, run};
+
+/// What a run of the producer did.
+#[derive(Debug, Serialize)]
+pub struct Produced {
+    batch: String,
+    name: String,
+    finished: bool,
+    accepted: u64,
+    enqueued: u64,
+    known: u64,
+    refused: u64,
+    jobs: u64,
+    not_images: u64,
+    unreadable: u64,
+    first_unreadable: Vec<String>,
+    asked: Vec<String>,
+    off: Vec<String>,
+    seconds: f64,
+    #[serde(skip)]
+    interrupted: bool,
+}
+
+/// Enqueues `sources` for the fleet of the settings.
+///
+/// # Errors
+/// When broker or catalog are away, or a source cannot be opened at all; nothing has been enqueued then.
+pub async fn produce(
+    process: &Process,
+    sources: Vec<Source>,
+    options: ProducerOptions,
+) -> Result<Produced, Fault> {
+    let started = Instant::now();
+    let settings = &process.settings;
+    parts::needs_broker(settings, "the producer")?;
+    let metrics = ProducerMetrics::register(&process.registry)?;
+    let catalog =
+        parts::catalog(settings, Some(CatalogMetrics::register(&process.registry)?)).await?;
+    let broker =
+        parts::broker(settings, "ocelli-producer", BrokerMetrics::register(&process.registry)?)
+            .await?;
+    broker.declare(&parts::topology(settings)).await?;
+    process.follow_broker(&broker);
+    let (wanted, off) = parts::wants(settings, &catalog).await?;
+    for off in &off {
+        eprintln!("{} is off: {}", off.analyzer, off.reason);
+    }
+    let asked = wanted.iter().map(|want| want.analyzer.to_string()).collect();
+    let (progress, _) = watch::channel(Progress::default());
+    let parts = Parts {
+        broker: broker.clone(),
+        catalog: catalog.clone(),
+        options,
+        wanted,
+        sources,
+        progress,
+        metrics,
+    };
+    let ran = run(parts, process.shutdown.clone()).await;
+    broker.close().await;
+    catalog.close().await;
+    let summary = ran.map_err(|error| Fault::new(ExitCode::ServiceAway, chain(&error)))?;
+    let off = off.into_iter().map(|off| off.analyzer.to_string()).collect();
+    let interrupted = process.shutdown.is_cancelled();
+    Ok(Produced::new(summary, asked, off, started.elapsed().as_secs_f64(), interrupted))
+}
+
+impl Produced {
+    fn new(
+        summary: Summary,
+        asked: Vec<String>,
+        off: Vec<String>,
+        seconds: f64,
+        interrupted: bool,
+    ) -> Self {
+        Self {
+            batch: summary.batch.to_string(),
+            name: summary.name,
+            finished: summary.finished,
+            accepted: summary.accepted,
+            enqueued: summary.enqueued,
+            known: summary.known,
+            refused: summary.refused,
+            jobs: summary.jobs,
+            not_images: summary.skipped,
+            unreadable: summary.problems,
+            first_unreadable: summary
+                .first_problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.reference, problem.reason))
+                .collect(),
+            asked,
+            off,
+            seconds,
+            interrupted,
+        }
+    }
+
+    /// Prints the summary to standard error.
+    pub fn say(&self) {
+        eprintln!(
+            "{} images accepted: {} enqueued as {} jobs for {}, {} known, {} refused",
+            self.accepted,
+            self.enqueued,
+            self.jobs,
+            if self.asked.is_empty() { "no analyzer".to_owned() } else { self.asked.join(", ") },
+            self.known,
+            self.refused
+        );
+        if self.not_images > 0 {
+            eprintln!("{} other files passed over (not images)", self.not_images);
+        }
+        if self.unreadable > 0 {
+            eprintln!("{} references could not be read:", self.unreadable);
+            for line in &self.first_unreadable {
+                eprintln!("  {}", line.replace(|c: char| c.is_control(), " "));
+            }
+        }
+        if self.interrupted {
+            eprintln!("interrupted: run the same command again to enqueue what is missing");
+        }
+        eprintln!("{:.1} s", self.seconds);
+    }
+
+    /// What the program says to its caller.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        if self.interrupted {
+            ExitCode::Interrupted
+        } else if self.unreadable > 0 || self.refused > 0 {
+            ExitCode::SomeFailed
+        } else {
+            ExitCode::Ok
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The producer on real folders, with a broker in memory and a catalog in a file. What arrives in the results queue is
+//! written to the catalog as the collector would.
+
+mod folders;
+mod hostile;
+mod lists;
+mod stopping;
+mod urls;
+mod watching;
+mod world;

@@ -1,0 +1,77 @@
+//! URLs, from a small server of this test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ocelli_core::Digest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::world::{World, png};
+
+/// Serves `/a.png`, fails once and then serves `/flaky.png`, `/page.png` is a web page, everything else is missing.
+async fn server(asked: Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let flaky = Arc::new(AtomicUsize::new(0));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (asked, flaky) = (Arc::clone(&asked), Arc::clone(&flaky));
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let count = stream.read(&mut request).await.unwrap_or(0);
+                let request = String::from_utf8_lossy(&request[..count]).into_owned();
+                asked.fetch_add(1, Ordering::Relaxed);
+                let path = request.split(' ').nth(1).unwrap_or_default();
+                let (status, body) = match path {
+                    "/a.png" => ("200 OK", png(1)),
+                    "/flaky.png" if flaky.fetch_add(1, Ordering::Relaxed) == 0 => {
+                        ("503 Service Unavailable", Vec::new())
+                    }
+                    "/flaky.png" => ("200 OK", png(2)),
+                    "/page.png" => ("200 OK", b"<!DOCTYPE html><html></html>".to_vec()),
+                    _ => ("404 Not Found", Vec::new()),
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = stream.write_all(&body).await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn urls_are_fetched_tried_again_and_each_ends_visibly() {
+    let mut world = World::new().await;
+    world.options.limits.allow_private_hosts = true;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let server = server(Arc::clone(&asked)).await;
+    let list = world.put(
+        "list.csv",
+        format!(
+            "uri,first_seen\n{server}/a.png,2024-05-04T09:00:51Z\n{server}/flaky.png,\n{server}/page.png,\n{server}/missing.png,\n"
+        )
+        .as_bytes(),
+    );
+    let (summary, sent) = world.produce(&[&list]).await;
+    assert_eq!((summary.enqueued, summary.refused, summary.problems), (2, 1, 1));
+    assert_eq!(asked.load(Ordering::Relaxed), 5, "only what may pass is tried again");
+    assert!(sent.problem("/missing.png").reason.contains("list.csv:5"));
+    let record = world.catalog.record(&Digest::of(&png(1))).await.unwrap().unwrap();
+    assert_eq!(record.first_seen().unwrap().to_string(), "2024-05-04T09:00:51Z");
+}
+
+#[tokio::test]
+async fn a_url_of_this_machine_is_a_problem_unless_it_is_allowed() {
+    let world = World::new().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let server = server(Arc::clone(&asked)).await;
+    let list = world.put("list.txt", format!("{server}/a.png\n").as_bytes());
+    let (summary, _) = world.produce(&[&list]).await;
+    assert_eq!((summary.accepted, summary.problems), (0, 1));
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}

@@ -1,0 +1,249 @@
+//! What types cannot say: ranges, addresses, and settings that must fit each other. Everything is checked before
+//! anything is opened.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use url::Url;
+
+use super::analyzer::{AnalyzerSettings, Enabled, LlmSettings, OcrSettings, Protocol, Reader};
+use super::known::shell_name;
+use super::model::Settings;
+use super::problem::Problem;
+use super::show;
+use super::tree::{Tree, key, path};
+use super::units::ByteSize;
+use crate::telemetry::is_filter;
+
+/// Tesseract with one language needs about 100 MB of address space; below this every image would fail.
+const LEAST_OCR_MEMORY: ByteSize = ByteSize(128_000_000);
+
+/// Adds every problem of `settings` to `problems`.
+pub(crate) fn check(settings: &Settings, tree: &Tree, problems: &mut Vec<Problem>) {
+    let mut checker = Checker { tree, problems };
+    checker.services(settings);
+    checker.numbers(settings);
+    checker.process(settings);
+    checker.names(settings);
+    for analyzer in &settings.analyzers {
+        checker.analyzer(analyzer);
+    }
+}
+
+struct Checker<'a> {
+    tree: &'a Tree,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Checker<'_> {
+    /// Reports the value at `parts` unless `ok`.
+    fn need(&mut self, ok: bool, parts: &[&str], reason: &str) {
+        if ok {
+            return;
+        }
+        let at = path(parts);
+        let value = self.tree.get(&at).cloned().unwrap_or(Value::Null);
+        self.problems.push(Problem::Value {
+            origin: self.tree.origin(&at).to_owned(),
+            key: key(&at),
+            value: show::text(&at, &value),
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn services(&mut self, settings: &Settings) {
+        let broker = &settings.broker;
+        let url = broker.url.expose();
+        let ok = match broker.url.scheme() {
+            "memory" => url == "memory:",
+            "amqp" | "amqps" => has_host(url),
+            _ => false,
+        };
+        let reason = "expected \"memory:\", \"amqp://host\" or \"amqps://host\"";
+        self.need(ok, &["broker", "url"], reason);
+
+        let url = settings.catalog.url.expose();
+        let ok = match settings.catalog.url.scheme() {
+            "sqlite" => url.len() > "sqlite:".len(),
+            "postgres" | "postgresql" => Url::parse(url).is_ok(),
+            _ => false,
+        };
+        let reason = "expected \"sqlite:/path/file.db\" or \"postgres://host/database\"";
+        self.need(ok, &["catalog", "url"], reason);
+
+        let name = &broker.namespace;
+        let letters = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+        let ok = (1..=64).contains(&name.len()) && letters;
+        self.need(ok, &["broker", "namespace"], "expected 1 to 64 of a-z, 0-9, '.', '-', '_'");
+
+        let steps = &broker.delay_steps;
+        let ok = steps.first().is_some_and(|first| !first.is_zero())
+            && steps.windows(2).all(|pair| pair[0] < pair[1]);
+        let reason = "expected at least one step, each longer than the one before";
+        self.need(ok, &["broker", "delay_steps"], reason);
+
+        let beat = broker.heartbeat;
+        let ok = (2..=3600).contains(&beat.as_secs()) && beat.subsec_nanos() == 0;
+        self.need(ok, &["broker", "heartbeat"], "expected whole seconds from 2s to 1h");
+    }
+
+    fn numbers(&mut self, settings: &Settings) {
+        let (limits, retry) = (&settings.limits, &settings.retry);
+        let (broker, worker) = (&settings.broker, &settings.worker);
+        let (collector, producer) = (&settings.collector, &settings.producer);
+        let counts: [(&[&str], u64); 14] = [
+            (&["catalog", "connections"], settings.catalog.connections.into()),
+            (&["broker", "confirm_window"], broker.confirm_window as u64),
+            (&["broker", "queue_capacity"], broker.queue_capacity.into()),
+            (&["limits", "image_bytes"], limits.image_bytes.bytes()),
+            (&["limits", "image_side"], limits.image_side.into()),
+            (&["limits", "image_pixels"], limits.image_pixels),
+            (&["limits", "image_pages"], limits.image_pages.into()),
+            (&["limits", "decode_memory"], limits.decode_memory.bytes()),
+            (&["retry", "transient_attempts"], retry.transient_attempts.into()),
+            (&["retry", "crash_attempts"], retry.crash_attempts.into()),
+            (&["retry", "quality_attempts"], retry.quality_attempts.into()),
+            (&["collector", "batch"], collector.batch as u64),
+            (&["collector", "prefetch"], collector.prefetch.into()),
+            (&["producer", "batch"], producer.batch as u64),
+        ];
+        for (at, number) in counts {
+            self.need(number >= 1, at, "expected at least 1");
+        }
+        let times: [(&[&str], Duration); 10] = [
+            (&["catalog", "operation_timeout"], settings.catalog.operation_timeout),
+            (&["broker", "connect_timeout"], broker.connect_timeout),
+            (&["broker", "operation_timeout"], broker.operation_timeout),
+            (&["limits", "http_connect_timeout"], limits.http_connect_timeout),
+            (&["limits", "http_read_timeout"], limits.http_read_timeout),
+            (&["limits", "http_total_timeout"], limits.http_total_timeout),
+            (&["worker", "probe_every"], worker.probe_every),
+            (&["worker", "announce_every"], worker.announce_every),
+            (&["collector", "sweep_every"], collector.sweep_every),
+            (&["worker", "stall_after"], worker.stall_after),
+        ];
+        for (at, time) in times {
+            self.need(!time.is_zero(), at, "expected more than 0s");
+        }
+    }
+
+    fn process(&mut self, settings: &Settings) {
+        let listen = settings.http.listen.as_str();
+        let ok = listen == "off"
+            || listen
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        self.need(ok, &["http", "listen"], "expected \"address:port\" or \"off\"");
+        let reason = "expected error, warn, info, debug, trace, or a filter such as info,ocelli_broker=debug";
+        self.need(is_filter(&settings.log.level), &["log", "level"], reason);
+
+        // A job that still runs must not look hung.
+        let wanted = settings.analyzers.iter().filter(|analyzer| analyzer.enabled != Enabled::No);
+        let Some(slowest) = wanted.max_by_key(|analyzer| analyzer.job_deadline) else { return };
+        let reason = format!("expected more than the job_deadline of analyzers.{}", slowest.name);
+        let deadline = slowest.job_deadline;
+        self.need(settings.worker.stall_after > deadline, &["worker", "stall_after"], &reason);
+    }
+
+    /// Two names that differ only in punctuation would share their environment variables.
+    fn names(&mut self, settings: &Settings) {
+        let mut taken = BTreeMap::new();
+        for analyzer in &settings.analyzers {
+            let name = analyzer.name.as_str();
+            if let Some(other) = taken.insert(shell_name(name), name) {
+                let reason =
+                    format!("too much like '{other}': they would share environment variables");
+                self.need(false, &["analyzers", name, "kind"], &reason);
+            }
+        }
+    }
+
+    fn analyzer(&mut self, analyzer: &AnalyzerSettings) {
+        let name = analyzer.name.as_str();
+        let deadline = analyzer.job_deadline;
+        self.need(
+            !deadline.is_zero(),
+            &["analyzers", name, "job_deadline"],
+            "expected more than 0s",
+        );
+        match &analyzer.reader {
+            Reader::Ocr(ocr) => self.ocr(name, deadline, ocr),
+            Reader::Llm(llm) => self.llm(name, deadline, llm),
+        }
+    }
+
+    fn ocr(&mut self, name: &str, deadline: Duration, ocr: &OcrSettings) {
+        let at = |field| ["analyzers", name, field];
+        let language = |part: &str| {
+            !part.is_empty()
+                && !part.contains("..")
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-/.".contains(&b))
+        };
+        let ok = ocr.languages.split('+').all(language);
+        self.need(ok, &at("languages"), "expected language codes joined by '+', such as eng+deu");
+        let ok = !ocr.soft_deadline.is_zero() && ocr.soft_deadline < ocr.hard_deadline;
+        self.need(ok, &at("soft_deadline"), "expected more than 0s and less than hard_deadline");
+        let ok = ocr.hard_deadline <= deadline;
+        self.need(ok, &at("hard_deadline"), "expected at most job_deadline");
+        let reason = format!("expected at least {LEAST_OCR_MEMORY}");
+        self.need(ocr.memory >= LEAST_OCR_MEMORY, &at("memory"), &reason);
+        self.need(ocr.images_per_child >= 1, &at("images_per_child"), "expected at least 1");
+    }
+
+    fn llm(&mut self, name: &str, deadline: Duration, llm: &LlmSettings) {
+        let at = |field| ["analyzers", name, field];
+        self.need(!llm.endpoints.is_empty(), &at("endpoints"), "expected at least one");
+        for (index, endpoint) in llm.endpoints.iter().enumerate() {
+            let index = index.to_string();
+            let here = ["analyzers", name, "endpoints", &index];
+            let ok = matches!(endpoint.url.scheme(), "http" | "https")
+                && has_host(endpoint.url.expose());
+            self.need(ok, &here, "expected a URL that begins with http:// or https://");
+            self.need(endpoint.in_flight != Some(0), &here, "expected an in_flight of at least 1");
+            for (header, value) in &endpoint.headers {
+                let ok = HeaderName::try_from(header.as_str()).is_ok()
+                    && HeaderValue::try_from(value.expose_secret()).is_ok();
+                let reason = format!("'{header}' is not a name and value of an HTTP header");
+                self.need(ok, &here, &reason);
+            }
+            if let Some(secret) = &endpoint.api_key {
+                let ok = HeaderValue::try_from(secret.expose_secret()).is_ok();
+                self.need(ok, &here, "its api_key has characters that no HTTP header can carry");
+            }
+        }
+        self.need(!llm.model.trim().is_empty(), &at("model"), "expected the name of a model");
+        self.need(
+            !llm.prompt.trim().is_empty(),
+            &at("prompt"),
+            "expected the name of a prompt, or a file",
+        );
+        let ok = (64..=16_384).contains(&llm.longest_side);
+        self.need(ok, &at("longest_side"), "expected 64 to 16384 pixels");
+        let ok = (1..=100).contains(&llm.jpeg_quality);
+        self.need(ok, &at("jpeg_quality"), "expected 1 to 100");
+        let ok = !llm.temperatures.is_empty()
+            && llm.temperatures.iter().all(|temperature| (0.0..=2.0).contains(temperature));
+        self.need(ok, &at("temperatures"), "expected at least one, each from 0 to 2");
+        self.need(llm.max_tokens >= 1, &at("max_tokens"), "expected at least 1");
+        let ok = llm.protocol != Protocol::Ollama || llm.context_tokens > llm.max_tokens;
+        self.need(
+            ok,
+            &at("context_tokens"),
+            "expected more than max_tokens: it holds prompt, image and answer",
+        );
+        self.need(llm.in_flight >= 1, &at("in_flight"), "expected at least 1");
+        self.need(!llm.connect_timeout.is_zero(), &at("connect_timeout"), "expected more than 0s");
+        self.need(!llm.read_timeout.is_zero(), &at("read_timeout"), "expected more than 0s");
+        let ok = !llm.total_timeout.is_zero() && llm.total_timeout <= deadline;
+        self.need(ok, &at("total_timeout"), "expected more than 0s and at most job_deadline");
+    }
+}
+
+fn has_host(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()))
+}

@@ -1,0 +1,246 @@
+//! The settings as types, section by section. Names, defaults and the reason of each are in `defaults/*.toml`; the
+//! reference in the documentation is made from those files.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ocelli_core::AnalyzerName;
+use ocelli_core::retry::RetryPolicy;
+use serde::Deserialize;
+
+use super::analyzer::AnalyzerSettings;
+use super::secret::ServiceUrl;
+use super::units::{ByteSize, duration, durations};
+
+/// All settings of a process, checked as a whole.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[data]`
+    pub data: DataSettings,
+    /// `[catalog]`
+    pub catalog: CatalogSettings,
+    /// `[broker]`
+    pub broker: BrokerSettings,
+    /// `[limits]`
+    pub limits: LimitSettings,
+    /// `[retry]`
+    pub retry: RetrySettings,
+    /// `[worker]`
+    pub worker: WorkerSettings,
+    /// `[collector]`
+    pub collector: CollectorSettings,
+    /// `[producer]`
+    pub producer: ProducerSettings,
+    /// `[http]`
+    pub http: HttpSettings,
+    /// `[log]`
+    pub log: LogSettings,
+    /// `[analyzers.NAME]`, in the order of display: by `order`, then by name. Disabled ones included.
+    pub analyzers: Vec<AnalyzerSettings>,
+}
+
+impl Settings {
+    /// The analyzer called `name`.
+    #[must_use]
+    pub fn analyzer(&self, name: &AnalyzerName) -> Option<&AnalyzerSettings> {
+        self.analyzers.iter().find(|analyzer| analyzer.name == *name)
+    }
+
+    /// The retry policy that follows from `[retry]` and the broker's delay steps.
+    #[must_use]
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            transient_attempts: self.retry.transient_attempts,
+            crash_attempts: self.retry.crash_attempts,
+            quality_attempts: self.retry.quality_attempts,
+            steps: self.broker.delay_steps.clone(),
+        }
+    }
+}
+
+/// `[data]`: what ocelli keeps itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSettings {
+    /// The folder. Always set after loading; created by whoever writes there first.
+    pub dir: PathBuf,
+}
+
+/// `[catalog]`: the database of records.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogSettings {
+    /// `sqlite:/path` or `postgres://…`. Always set after loading.
+    pub url: ServiceUrl,
+    /// Connections at once (SQLite: readers).
+    pub connections: u32,
+    /// Bound of one statement, and of the wait for a connection.
+    #[serde(deserialize_with = "duration")]
+    pub operation_timeout: Duration,
+}
+
+/// `[broker]`: the conveyor.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// `memory:`, `amqp://…` or `amqps://…`.
+    pub url: ServiceUrl,
+    /// First part of every queue name.
+    pub namespace: String,
+    /// Waits of retries, ascending, never empty.
+    #[serde(deserialize_with = "durations")]
+    pub delay_steps: Vec<Duration>,
+    /// Unconfirmed publishes at once.
+    pub confirm_window: usize,
+    /// Messages one queue may hold.
+    pub queue_capacity: u32,
+    /// Bound of one attempt to connect.
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// Bound of one answer of the broker.
+    #[serde(deserialize_with = "duration")]
+    pub operation_timeout: Duration,
+    /// AMQP heartbeat; whole seconds.
+    #[serde(deserialize_with = "duration")]
+    pub heartbeat: Duration,
+}
+
+impl BrokerSettings {
+    /// Whether the queues live in this process.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        self.url.scheme() == "memory"
+    }
+}
+
+/// `[limits]`: what hostile or broken input may cost.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// The largest file.
+    pub image_bytes: ByteSize,
+    /// The longest side in pixels.
+    pub image_side: u32,
+    /// Pixels in all.
+    pub image_pixels: u64,
+    /// Pages of one file.
+    pub image_pages: u32,
+    /// Memory of one decoder.
+    pub decode_memory: ByteSize,
+    /// Redirects followed.
+    pub http_redirects: u32,
+    /// Bound of connecting.
+    #[serde(deserialize_with = "duration")]
+    pub http_connect_timeout: Duration,
+    /// Bound of silence within an answer.
+    #[serde(deserialize_with = "duration")]
+    pub http_read_timeout: Duration,
+    /// Bound of a whole download.
+    #[serde(deserialize_with = "duration")]
+    pub http_total_timeout: Duration,
+    /// Whether private and loopback addresses are fetched.
+    pub allow_private_hosts: bool,
+    /// Hosts that are fetched even on private addresses.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// `[retry]`: attempts in all, by class of failure.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrySettings {
+    /// Passing failures.
+    pub transient_attempts: u32,
+    /// Images that kill their reader.
+    pub crash_attempts: u32,
+    /// Answers that are not good enough.
+    pub quality_attempts: u32,
+}
+
+/// `[worker]`: how the pipe from job to answer runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Bound of a graceful stop, for every kind of process.
+    #[serde(deserialize_with = "duration")]
+    pub drain: Duration,
+    /// The longest pause before an analyzer that is away is asked again.
+    #[serde(deserialize_with = "duration")]
+    pub probe_every: Duration,
+    /// How often a worker announces that it lives.
+    #[serde(deserialize_with = "duration")]
+    pub announce_every: Duration,
+    /// The watchdog's limit.
+    #[serde(deserialize_with = "duration")]
+    pub stall_after: Duration,
+}
+
+/// `[collector]`: how partial results become records.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectorSettings {
+    /// Messages of one transaction.
+    pub batch: usize,
+    /// How long an incomplete batch waits.
+    #[serde(deserialize_with = "duration")]
+    pub linger: Duration,
+    /// Unacknowledged messages at once.
+    pub prefetch: u16,
+    /// The sweeper's period.
+    #[serde(deserialize_with = "duration")]
+    pub sweep_every: Duration,
+}
+
+/// `[producer]`: how sources are listed and enqueued.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProducerSettings {
+    /// Whether symbolic links are followed.
+    pub follow_links: bool,
+    /// Whether dot files are read.
+    pub hidden: bool,
+    /// Images looked up together.
+    pub batch: usize,
+    /// Files read at once; 0 = one per core.
+    pub readers: usize,
+    /// Quiet time before a watched file is read.
+    #[serde(deserialize_with = "duration")]
+    pub settle: Duration,
+}
+
+/// `[http]`: the side door for metrics and health.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// `address:port`, or `off`.
+    pub listen: String,
+}
+
+impl HttpSettings {
+    /// Where to listen; none when `off`.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        (self.listen != "off").then_some(self.listen.as_str())
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// A level or a filter.
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    /// Compact lines for people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}

@@ -1,0 +1,50 @@
+//! A fresh database on the PostgreSQL that all tests share.
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::{POSTGRES, fresh_name, required};
+
+/// A database of one's own, dropped with everything in it when this is dropped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PostgresServer {
+    /// URL with user and database name.
+    pub url: String,
+    server: String,
+    database: String,
+}
+
+/// Makes a fresh, empty database on the server named by [`POSTGRES`].
+///
+/// # Panics
+/// When it is not set or the server does not answer: a missing server is a failure, never a skip.
+pub async fn postgres() -> PostgresServer {
+    let server = required(POSTGRES);
+    let database = fresh_name();
+    // template0: nobody can be connected to it, so tests that start together do not get in each other's way.
+    execute(&server, format!("CREATE DATABASE {database} TEMPLATE template0"))
+        .await
+        .unwrap_or_else(|error| panic!("no database could be made on {server}: {error}\nhint: run the tests with `make test`"));
+    PostgresServer { url: format!("{server}/{database}"), server, database }
+}
+
+async fn execute(server: &str, statement: String) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await?;
+    connection.execute(AssertSqlSafe(statement)).await?;
+    connection.close().await
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // Best effort, and on a thread of its own because a test's runtime may be the one that drops this.
+        let (server, database) = (self.server.clone(), self.database.clone());
+        let thread = std::thread::spawn(move || {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
+            {
+                let statement = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
+                let _ = runtime.block_on(execute(&server, statement));
+            }
+        });
+        let _ = thread.join();
+    }
+}

@@ -1,0 +1,13 @@
+//! From settings to parts: the one library that sees both.
+//!
+//! Every `main` does the same things in the same order: read the settings, start logging, open what it needs, run its
+//! role, drain, say how it went. [`Process`] is that order; the functions of [`parts`] open what several roles need.
+//! The roles themselves (`ocelli-collector`, `ocelli-ocr` …) know no settings and no process.
+
+pub mod fault;
+pub mod parts;
+pub mod process;
+pub mod workers;
+
+pub use fault::Fault;
+pub use process::{CommonArgs, Process, start};

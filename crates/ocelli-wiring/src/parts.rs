@@ -1,0 +1,279 @@
+//! Opening what several roles need.
+
+use std::collections::BTreeSet;
+
+use ocelli_broker::{Broker, BrokerMetrics, ConnectError, MemoryOptions, RabbitOptions};
+use ocelli_catalog::{Catalog, CatalogError, CatalogMetrics, CatalogOptions};
+use ocelli_core::routing::{Queue, queues};
+use ocelli_core::{AnalyzerName, Want};
+use ocelli_media::{DecodeLimits, FetchLimits};
+use ocelli_runtime::Settings;
+use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Kind};
+use ocelli_worker::{Ledger, LedgerError, WorkerOptions};
+
+use crate::fault::{Fault, chain};
+
+/// Connects to the broker of the settings. `role` shows in the broker's list of connections.
+///
+/// # Errors
+/// When the broker is away or refuses; the message names its address without the password.
+pub async fn broker(
+    settings: &Settings,
+    role: &str,
+    metrics: BrokerMetrics,
+) -> Result<Broker, ConnectError> {
+    let broker = &settings.broker;
+    if broker.is_memory() {
+        let capacity = usize::try_from(broker.queue_capacity).unwrap_or(usize::MAX);
+        let options = MemoryOptions { capacity_per_queue: capacity };
+        return Ok(Broker::memory_with(options, metrics));
+    }
+    Broker::rabbitmq(RabbitOptions {
+        namespace: broker.namespace.clone(),
+        connection_name: format!("{role}@{}", worker_name()),
+        connect_timeout: broker.connect_timeout,
+        operation_timeout: broker.operation_timeout,
+        heartbeat: broker.heartbeat,
+        confirm_window: broker.confirm_window,
+        max_length: u32::try_from(broker.queue_capacity).unwrap_or(u32::MAX),
+        metrics,
+        ..RabbitOptions::new(broker.url.expose())
+    })
+    .await
+}
+
+/// Opens the catalog of the settings and brings its schema up to date. Creates the data folder for an SQLite file.
+///
+/// # Errors
+/// When the database is away, refuses, or is of a newer schema.
+pub async fn catalog(
+    settings: &Settings,
+    metrics: Option<CatalogMetrics>,
+) -> Result<Catalog, Fault> {
+    let url = settings.catalog.url.expose();
+    if let Some(path) = sqlite_path(url)
+        && let Some(folder) = std::path::Path::new(path).parent()
+    {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Fault::new(
+                ocelli_runtime::ExitCode::ServiceAway,
+                format!(
+                    "cannot create the data folder '{}': {error}; choose another one with --data or data.dir",
+                    folder.display()
+                ),
+            )
+        })?;
+    }
+    let options = CatalogOptions {
+        connect_timeout: settings
+            .catalog
+            .operation_timeout
+            .min(CatalogOptions::default().connect_timeout),
+        connections: settings.catalog.connections,
+        metrics,
+        ..CatalogOptions::default()
+    };
+    Ok(Catalog::open(url, options).await.map_err(|error: CatalogError| Fault::from(error))?)
+}
+
+fn sqlite_path(url: &str) -> Option<&str> {
+    url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
+}
+
+/// The ledger that asks `catalog`.
+#[must_use]
+pub fn ledger(catalog: Catalog) -> Ledger {
+    Ledger::new(move |digest, analyzer, revision| {
+        let catalog = catalog.clone();
+        async move {
+            catalog
+                .is_done(&digest, &analyzer, &revision)
+                .await
+                .map_err(|error| LedgerError(chain(&error)))
+        }
+    })
+}
+
+/// Limits for decoders.
+#[must_use]
+pub fn decode_limits(settings: &Settings) -> DecodeLimits {
+    let limits = &settings.limits;
+    DecodeLimits {
+        bytes: limits.image_bytes.bytes(),
+        side: limits.image_side,
+        pixels: limits.image_pixels,
+        pages: limits.image_pages,
+        memory: limits.decode_memory.bytes(),
+    }
+}
+
+/// Limits for fetching.
+#[must_use]
+pub fn fetch_limits(settings: &Settings) -> FetchLimits {
+    let limits = &settings.limits;
+    FetchLimits {
+        bytes: limits.image_bytes.bytes(),
+        connect_timeout: limits.http_connect_timeout,
+        read_timeout: limits.http_read_timeout,
+        total_timeout: limits.http_total_timeout,
+        redirects: limits.http_redirects,
+        allow_private_hosts: limits.allow_private_hosts,
+        allowed_hosts: limits.allowed_hosts.clone(),
+    }
+}
+
+/// The pipe's options for one analyzer.
+#[must_use]
+pub fn worker_options(settings: &Settings, analyzer: &AnalyzerSettings) -> WorkerOptions {
+    WorkerOptions {
+        policy: settings.retry_policy(),
+        job_deadline: analyzer.job_deadline,
+        drain: settings.worker.drain,
+        announce_every: settings.worker.announce_every,
+        probe_cap: settings.worker.probe_every,
+        worker: worker_name(),
+        ..WorkerOptions::default()
+    }
+}
+
+/// `host:pid`: how a process names itself to people.
+#[must_use]
+pub fn worker_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}:{}", if host.is_empty() { "host" } else { host }, std::process::id())
+}
+
+/// The analyzers of a kind that are not switched off, in the order of display; narrowed to `only` when names are given.
+///
+/// # Errors
+/// When a name in `only` is not configured, of another kind, or switched off.
+pub fn chosen<'a>(
+    settings: &'a Settings,
+    kind: Kind,
+    only: &[AnalyzerName],
+) -> Result<Vec<&'a AnalyzerSettings>, Fault> {
+    let usage = |message| Fault::new(ocelli_runtime::ExitCode::Usage, message);
+    let known = || {
+        let names: Vec<_> = settings
+            .analyzers
+            .iter()
+            .filter(|analyzer| analyzer.kind() == kind)
+            .map(|analyzer| analyzer.name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    for name in only {
+        match settings.analyzer(name) {
+            Some(analyzer) if analyzer.kind() != kind => {
+                return Err(usage(format!(
+                    "the analyzer '{name}' is of kind '{}'; this program runs those of kind '{}': {}",
+                    analyzer.kind().name(),
+                    kind.name(),
+                    known()
+                )));
+            }
+            Some(analyzer) if analyzer.enabled == Enabled::No => {
+                return Err(usage(format!(
+                    "the analyzer '{name}' is switched off; set analyzers.\"{name}\".enabled to true or \"auto\""
+                )));
+            }
+            Some(_) => {}
+            None => {
+                return Err(usage(format!(
+                    "there is no analyzer '{name}' in the settings; there are: {}",
+                    known()
+                )));
+            }
+        }
+    }
+    let chosen: Vec<_> = settings
+        .analyzers
+        .iter()
+        .filter(|analyzer| analyzer.kind() == kind && analyzer.enabled != Enabled::No)
+        .filter(|analyzer| only.is_empty() || only.contains(&analyzer.name))
+        .collect();
+    if chosen.is_empty() {
+        return Err(usage(format!(
+            "no analyzer of kind '{}' is switched on; there are: {}",
+            kind.name(),
+            known()
+        )));
+    }
+    Ok(chosen)
+}
+
+/// All queues of the fleet: those of every analyzer that is not switched off.
+#[must_use]
+pub fn topology(settings: &Settings) -> Vec<Queue> {
+    let analyzers: BTreeSet<_> = settings
+        .analyzers
+        .iter()
+        .filter(|analyzer| analyzer.enabled != Enabled::No)
+        .map(|analyzer| analyzer.name.clone())
+        .collect();
+    queues(&analyzers.into_iter().collect::<Vec<_>>(), &settings.broker.delay_steps)
+}
+
+/// Refuses the in-process queues for a program that shares its queues with others.
+///
+/// # Errors
+/// When `broker.url` is `memory:`.
+pub fn needs_broker(settings: &Settings, program: &str) -> Result<(), Fault> {
+    if settings.broker.is_memory() {
+        return Err(Fault::new(
+            ocelli_runtime::ExitCode::Usage,
+            format!(
+                "{program} needs a RabbitMQ that it shares with the other programs, but broker.url is 'memory:'; \
+                 set broker.url = \"amqp://user:password@host:5672/vhost\", or use 'ocelli run', which needs no server"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// An analyzer that is configured but not asked, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Off {
+    /// Which.
+    pub analyzer: AnalyzerName,
+    /// Why, and how to turn it on.
+    pub reason: String,
+}
+
+/// How long a worker may have been silent to count as present.
+const PRESENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
+
+/// Which analyzers a producer asks, at which revision, and which it leaves out. An analyzer with `enabled = "auto"` is
+/// asked when a worker has lately said that it can work.
+///
+/// # Errors
+/// When the catalog does not answer.
+pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>, Vec<Off>), Fault> {
+    let revisions = catalog.revisions().await?;
+    let since = jiff::Timestamp::now().saturating_sub(PRESENT).unwrap_or(jiff::Timestamp::MIN);
+    let workers = catalog.workers(since).await?;
+    let (mut wants, mut off) = (Vec::new(), Vec::new());
+    for analyzer in &settings.analyzers {
+        let name = &analyzer.name;
+        let here: Vec<_> = workers.iter().filter(|worker| worker.analyzer == *name).collect();
+        let ready = here.iter().any(|worker| worker.waiting.is_none());
+        match analyzer.enabled {
+            Enabled::No => continue,
+            Enabled::Auto if !ready => {
+                let reason = match here.first().and_then(|worker| worker.waiting.as_ref()) {
+                    Some(waiting) => waiting.clone(),
+                    None => format!(
+                        "no worker has announced it; start ocelli-{}-worker, then produce again",
+                        analyzer.kind().name()
+                    ),
+                };
+                off.push(Off { analyzer: name.clone(), reason });
+            }
+            Enabled::Auto | Enabled::Yes => {
+                wants.push(Want { analyzer: name.clone(), revision: revisions.get(name).cloned() });
+            }
+        }
+    }
+    Ok((wants, off))
+}

@@ -1,0 +1,355 @@
+//! One job from delivery to settlement: a straight pipe, whose last step alone touches the queue.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use ocelli_broker::{Broker, Delivery, Outgoing};
+use ocelli_core::retry::{Decision, RetryPolicy};
+use ocelli_core::routing::Queue;
+use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
+use ocelli_core::{Analysis, FailureClass, Outcome, Provenance, Revision, Want};
+use ocelli_media::Fetcher;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::fetch::fetch;
+use crate::{AnalyzeError, Analyzer, Answer, Job, Ledger, WorkerMetrics};
+
+/// What the pipe needs for every job.
+pub(crate) struct Pipe<A> {
+    pub(crate) analyzer: Arc<A>,
+    pub(crate) broker: Broker,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) ledger: Ledger,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) metrics: WorkerMetrics,
+    pub(crate) worker: String,
+    pub(crate) job_deadline: Duration,
+    /// Guards the analysis alone: fetching the next image and publishing the last answer overlap with it.
+    pub(crate) slots: Semaphore,
+}
+
+/// What the caller must know about a handled delivery.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// It is settled.
+    Settled,
+    /// Something all jobs depend on is away: stop taking new ones.
+    Outage(String),
+}
+
+/// What to do with a delivery, decided by everything before the last step.
+#[derive(Debug)]
+enum Disposition {
+    /// Publish these to the queue with confirms, then ack.
+    Publish(Queue, Vec<Message>),
+    /// Nothing to publish: the job is done already.
+    Duplicate,
+    /// Say so, then let it wait and come back.
+    Retry { deferred: Deferred, delay: Duration },
+    /// Not a job: keep it for people.
+    Reject(String),
+}
+
+/// How long an analysis may overrun its own deadline before the pipe abandons it.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl<A: Analyzer> Pipe<A> {
+    /// Handles one delivery. Dropping the future gives the delivery back to its queue, uncounted.
+    pub(crate) async fn handle(&self, delivery: Delivery, revision: &Revision) -> Handled {
+        let disposition = match Message::decode(&delivery.body) {
+            Ok(Message::Intake(intake)) => self.work(intake, delivery.attempts, revision).await,
+            Ok(Message::Fence(fence)) => self.pass(fence),
+            Ok(other) => Disposition::Reject(format!(
+                "a message of kind '{}' does not belong into a job queue",
+                other.kind()
+            )),
+            Err(error) => Disposition::Reject(chain(&error)),
+        };
+        self.settle(delivery, disposition).await
+    }
+
+    /// A fence goes through the queue for fresh jobs, then through the one for backfills, then to the collector.
+    fn pass(&self, fence: Fence) -> Disposition {
+        if fence.bulk {
+            return Disposition::Publish(Queue::Results, vec![Message::FencePassed(fence)]);
+        }
+        let queue = Queue::Bulk(fence.analyzer.clone());
+        Disposition::Publish(queue, vec![Message::Fence(Fence { bulk: true, ..fence })])
+    }
+
+    async fn work(&self, intake: Intake, before: u32, revision: &Revision) -> Disposition {
+        let name = self.analyzer.name();
+        let Some(want) = intake.wants.iter().find(|want| want.analyzer == *name) else {
+            return Disposition::Reject(format!("the job does not ask for the analyzer '{name}'"));
+        };
+        let mut news = Vec::new();
+        if want.revision.as_ref().is_some_and(|wanted| wanted != revision) {
+            news.push(supersede(&intake, want, revision));
+        }
+        let digest = intake.image.digest;
+        match self.ledger.is_done(digest, name, revision).await {
+            Ok(true) if news.is_empty() => return Disposition::Duplicate,
+            Ok(true) => return Disposition::Publish(Queue::Results, news),
+            Ok(false) => {}
+            Err(error) => return self.outage(&intake, before, error.to_string()),
+        }
+        let enqueued_at = intake.enqueued_at;
+        match self.attempt(&intake, enqueued_at).await {
+            Ok(answer) => {
+                self.metrics.outcome(name.as_str(), answer.outcome.kind());
+                let attempts = before.saturating_add(1);
+                news.push(self.partial(&intake, revision, answer, attempts));
+                Disposition::Publish(Queue::Results, news)
+            }
+            Err(error) => self.failed(&intake, before, revision, error, news),
+        }
+    }
+
+    /// Fetches and analyzes. Panics of an analyzer count as crashes, overruns as transient failures.
+    async fn attempt(
+        &self,
+        intake: &Intake,
+        enqueued_at: Timestamp,
+    ) -> Result<Answer, AnalyzeError> {
+        let name = self.analyzer.name().as_str();
+        let fetching = Instant::now();
+        let bytes = fetch(&self.fetcher, intake.image.digest, &intake.sources).await?;
+        self.metrics.stage(name, "fetch", fetching.elapsed());
+
+        let _slot = self.slots.acquire().await.map_err(|error| AnalyzeError {
+            class: FailureClass::Outage,
+            reason: error.to_string(),
+            provenance: None,
+        })?;
+        let started = Instant::now();
+        let waited = since(enqueued_at);
+        self.metrics.wait.with_label_values(&[name]).observe(waited.as_secs_f64());
+        let deadline = started + self.job_deadline;
+        let job =
+            Job { image: intake.image.clone(), bytes, sources: intake.sources.clone(), deadline };
+        let analysis = AssertUnwindSafe(self.analyzer.analyze(job)).catch_unwind();
+        let mut result = match tokio::time::timeout_at(deadline + GRACE, analysis).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(AnalyzeError {
+                class: FailureClass::Crash,
+                reason: format!("the analyzer panicked: {}", panic_text(panic.as_ref())),
+                provenance: None,
+            }),
+            Err(_) => Err(AnalyzeError {
+                class: FailureClass::Transient,
+                reason: format!(
+                    "the analysis took longer than {} s (worker.job_deadline)",
+                    self.job_deadline.as_secs()
+                ),
+                provenance: None,
+            }),
+        };
+        self.metrics.stage(name, "analyze", started.elapsed());
+        let provenance = match &mut result {
+            Ok(answer) => Some(&mut answer.provenance),
+            Err(error) => error.provenance.as_deref_mut(),
+        };
+        if let Some(provenance) = provenance {
+            provenance.waited_ms = millis(waited);
+            provenance.took_ms = millis(fetching.elapsed());
+            provenance.worker.clone_from(&self.worker);
+        }
+        result
+    }
+
+    fn failed(
+        &self,
+        intake: &Intake,
+        before: u32,
+        revision: &Revision,
+        error: AnalyzeError,
+        mut news: Vec<Message>,
+    ) -> Disposition {
+        let AnalyzeError { class, reason, provenance } = error;
+        match self.policy.decide(class, before) {
+            Decision::Retry { .. } if class == FailureClass::Outage => {
+                self.outage(intake, before, reason)
+            }
+            Decision::Retry { step, attempts } => {
+                let delay = self.policy.steps.get(step).copied().unwrap_or(Duration::from_secs(10));
+                tracing::info!(
+                    digest = %intake.image.digest.short(), analyzer = %self.analyzer.name(), %class, attempts,
+                    delay_seconds = delay.as_secs(), "attempt failed, will retry: {reason}"
+                );
+                let deferred = self.deferred(intake, class, reason, attempts, delay);
+                Disposition::Retry { deferred, delay }
+            }
+            Decision::Fail { attempts } => {
+                tracing::warn!(
+                    digest = %intake.image.digest.short(), analyzer = %self.analyzer.name(), %class, attempts,
+                    "job failed: {reason}"
+                );
+                let outcome = Outcome::Failed { class, reason };
+                self.metrics.outcome(self.analyzer.name().as_str(), outcome.kind());
+                let provenance = provenance.map_or_else(
+                    || Provenance { worker: self.worker.clone(), ..Provenance::default() },
+                    |provenance| *provenance,
+                );
+                news.push(self.partial(intake, revision, Answer { outcome, provenance }, attempts));
+                Disposition::Publish(Queue::Results, news)
+            }
+        }
+    }
+
+    fn outage(&self, intake: &Intake, before: u32, reason: String) -> Disposition {
+        let delay = self.policy.steps.first().copied().unwrap_or(Duration::from_secs(10));
+        let deferred = self.deferred(intake, FailureClass::Outage, reason, before, delay);
+        Disposition::Retry { deferred, delay }
+    }
+
+    fn deferred(
+        &self,
+        intake: &Intake,
+        class: FailureClass,
+        reason: String,
+        attempts: u32,
+        delay: Duration,
+    ) -> Deferred {
+        let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+        Deferred {
+            digest: intake.image.digest,
+            analyzer: self.analyzer.name().clone(),
+            class,
+            reason,
+            attempts,
+            next_at: Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    fn partial(
+        &self,
+        intake: &Intake,
+        revision: &Revision,
+        answer: Answer,
+        attempts: u32,
+    ) -> Message {
+        Message::Partial(Box::new(Partial {
+            digest: intake.image.digest,
+            analysis: Analysis {
+                analyzer: self.analyzer.name().clone(),
+                revision: revision.clone(),
+                outcome: answer.outcome,
+                attempts,
+                finished_at: Timestamp::now(),
+                provenance: answer.provenance,
+            },
+        }))
+    }
+
+    /// The only place where a delivery is settled. Whatever is published is confirmed before the ack.
+    async fn settle(&self, delivery: Delivery, disposition: Disposition) -> Handled {
+        let name = self.analyzer.name().as_str();
+        let started = Instant::now();
+        let settled = match disposition {
+            Disposition::Publish(queue, messages) => match self.publish(&queue, messages).await {
+                Ok(()) => delivery.ack().await.map_err(|error| chain(&error)),
+                Err(reason) => {
+                    // Nothing is lost: the delivery goes back to its queue and the answer will be made again.
+                    self.metrics.count(name, "returned");
+                    drop(delivery);
+                    return Handled::Outage(reason);
+                }
+            },
+            Disposition::Duplicate => {
+                self.metrics.duplicate(name);
+                delivery.ack().await.map_err(|error| chain(&error))
+            }
+            Disposition::Retry { deferred, delay } => {
+                self.metrics.count(name, "retried");
+                let attempts = deferred.attempts;
+                let outage =
+                    (deferred.class == FailureClass::Outage).then(|| deferred.reason.clone());
+                // The note comes first: a job in a delay queue without a note would look lost to the sweeper.
+                if let Err(reason) =
+                    self.publish(&Queue::Results, vec![Message::Deferred(deferred)]).await
+                {
+                    drop(delivery);
+                    return Handled::Outage(reason);
+                }
+                let settled = delivery.retry(delay, attempts).await.map_err(|error| chain(&error));
+                if let Some(reason) = outage {
+                    return Handled::Outage(reason);
+                }
+                settled
+            }
+            Disposition::Reject(reason) => {
+                self.metrics.count(name, "rejected");
+                tracing::error!(
+                    analyzer = name,
+                    "a message was set aside in the dead queue: {reason}"
+                );
+                delivery.reject(&reason).await.map_err(|error| chain(&error))
+            }
+        };
+        self.metrics.stage(name, "publish", started.elapsed());
+        if let Err(reason) = settled {
+            // The broker will deliver it again, and the ledger will then say that it is done.
+            tracing::debug!(analyzer = name, "a delivery could not be settled: {reason}");
+        }
+        Handled::Settled
+    }
+
+    async fn publish(&self, queue: &Queue, messages: Vec<Message>) -> Result<(), String> {
+        for message in messages {
+            let body = message.encode().map_err(|error| chain(&error))?;
+            let outgoing = Outgoing {
+                id: message.id(),
+                body: body.into(),
+                routes: vec![queue.clone()],
+                attempts: 0,
+                traceparent: None,
+            };
+            self.broker.publish(outgoing).await.map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The want as this worker can answer it: a worker with another revision than the one asked for says so before it
+/// answers, or the want would stay open for ever.
+fn supersede(intake: &Intake, want: &Want, revision: &Revision) -> Message {
+    Message::Intake(Intake {
+        sighting: None,
+        wants: vec![Want { analyzer: want.analyzer.clone(), revision: Some(revision.clone()) }],
+        enqueued_at: Timestamp::now(),
+        ..intake.clone()
+    })
+}
+
+/// Clocks of two machines may disagree: a negative wait counts as none.
+fn since(then: Timestamp) -> Duration {
+    Timestamp::now().duration_since(then).try_into().unwrap_or(Duration::ZERO)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An error with everything that caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,436 @@
+//! The pipe from job to settlement, with real queues in memory and real files; only the reader of images is scripted.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ocelli_broker::{Broker, MemoryOptions, Outgoing};
+use ocelli_core::routing::{Queue, queues};
+use ocelli_core::wire::{Deferred, Fence, Intake, Message};
+use ocelli_core::{
+    Analysis, AnalyzerName, Digest, FailureClass, ImageFacts, Outcome, Provenance, Reading,
+    Revision, RevisionBuilder, SourceUri, Want,
+};
+use ocelli_media::{FetchLimits, Fetcher};
+use ocelli_worker::{
+    AnalyzeError, Analyzer, Answer, Job, Ledger, Parts, Unavailable, WorkerMetrics, WorkerOptions,
+    run,
+};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What the scripted reader does with its next job.
+#[derive(Debug, Clone)]
+enum Act {
+    Read(&'static str),
+    Fail(FailureClass),
+    Panic,
+    Hang,
+}
+
+#[derive(Clone)]
+struct Scripted {
+    name: AnalyzerName,
+    acts: Arc<Mutex<VecDeque<Act>>>,
+    probes: Arc<Mutex<VecDeque<Result<u8, &'static str>>>>,
+    begun: Arc<Notify>,
+    calls: Arc<Mutex<u32>>,
+}
+
+fn revision(n: u8) -> Revision {
+    RevisionBuilder::new("scripted").part("n", n).build()
+}
+
+impl Analyzer for Scripted {
+    fn name(&self) -> &AnalyzerName {
+        &self.name
+    }
+    fn kind(&self) -> &'static str {
+        "ocr"
+    }
+    fn description(&self) -> String {
+        "scripted".into()
+    }
+    fn slots(&self) -> usize {
+        1
+    }
+    async fn probe(&self) -> Result<Revision, Unavailable> {
+        match self.probes.lock().unwrap().pop_front().unwrap_or(Ok(1)) {
+            Ok(n) => Ok(revision(n)),
+            Err(reason) => Err(Unavailable { reason: reason.into() }),
+        }
+    }
+    async fn analyze(&self, job: Job) -> Result<Answer, AnalyzeError> {
+        assert_eq!(Digest::of(&job.bytes), job.image.digest);
+        *self.calls.lock().unwrap() += 1;
+        let act = self.acts.lock().unwrap().pop_front().unwrap_or(Act::Read("text"));
+        self.begun.notify_one();
+        match act {
+            Act::Read(text) => Ok(Answer {
+                outcome: Outcome::Done(Reading { text: text.into(), ..Reading::default() }),
+                provenance: Provenance::default(),
+            }),
+            Act::Fail(class) => {
+                Err(AnalyzeError { class, reason: "as scripted".into(), provenance: None })
+            }
+            Act::Panic => panic!("as scripted"),
+            Act::Hang => std::future::pending().await,
+        }
+    }
+}
+
+struct World {
+    broker: Broker,
+    reader: Scripted,
+    folder: TempDir,
+    done: Arc<Mutex<Vec<Digest>>>,
+    shutdown: CancellationToken,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl World {
+    async fn new(acts: &[Act]) -> Self {
+        let name: AnalyzerName = "reader".parse().unwrap();
+        let broker = Broker::memory(MemoryOptions::default());
+        let steps = WorkerOptions::default().policy.steps;
+        broker.declare(&queues(std::slice::from_ref(&name), &steps)).await.unwrap();
+        Self {
+            broker,
+            reader: Scripted {
+                name,
+                acts: Arc::new(Mutex::new(acts.iter().cloned().collect())),
+                probes: Arc::default(),
+                begun: Arc::default(),
+                calls: Arc::default(),
+            },
+            folder: tempfile::tempdir().unwrap(),
+            done: Arc::default(),
+            shutdown: CancellationToken::new(),
+            worker: None,
+        }
+    }
+
+    fn start(&mut self) {
+        let done = Arc::clone(&self.done);
+        let parts = Parts {
+            analyzer: Arc::new(self.reader.clone()),
+            broker: self.broker.clone(),
+            fetcher: Fetcher::new(FetchLimits::default()).unwrap(),
+            ledger: Ledger::new(move |digest, _, _| {
+                let known = done.lock().unwrap().contains(&digest);
+                async move { Ok(known) }
+            }),
+            options: WorkerOptions { drain: Duration::from_secs(1), ..WorkerOptions::default() },
+            metrics: WorkerMetrics::register(&prometheus::Registry::new()).unwrap(),
+        };
+        let shutdown = self.shutdown.clone();
+        self.worker = Some(tokio::spawn(async move { run(parts, shutdown).await.unwrap() }));
+    }
+
+    async fn stop(&mut self) {
+        self.shutdown.cancel();
+        self.worker.take().unwrap().await.unwrap();
+        self.shutdown = CancellationToken::new();
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> (PathBuf, Digest) {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        (path, Digest::of(bytes))
+    }
+
+    async fn enqueue(&self, digest: Digest, sources: &[&PathBuf], wanted: Option<Revision>) {
+        let message = Message::Intake(Intake {
+            image: ImageFacts { digest, bytes: 1, format: None, width: None, height: None },
+            sources: sources.iter().map(|path| SourceUri::from_path(path).unwrap()).collect(),
+            sighting: None,
+            wants: vec![Want { analyzer: self.reader.name.clone(), revision: wanted }],
+            refusal: None,
+            enqueued_at: Timestamp::now(),
+        });
+        self.send(message.encode().unwrap()).await;
+    }
+
+    async fn send(&self, body: Vec<u8>) {
+        let routes = vec![Queue::Jobs(self.reader.name.clone())];
+        let outgoing = Outgoing {
+            id: "test".into(),
+            body: body.into(),
+            routes,
+            attempts: 0,
+            traceparent: None,
+        };
+        self.broker.publish(outgoing).await.unwrap();
+    }
+
+    /// The next message for the collector that is no announcement.
+    async fn next(&self) -> Message {
+        let mut consumer = self.broker.consume(&Queue::Results, 1).await.unwrap();
+        loop {
+            let delivery = tokio::time::timeout(Duration::from_secs(7200), consumer.next())
+                .await
+                .expect("a message for the collector")
+                .unwrap();
+            let message = Message::decode(&delivery.body).unwrap();
+            delivery.ack().await.unwrap();
+            if !matches!(message, Message::Announcement(_)) {
+                consumer.cancel().await;
+                return message;
+            }
+        }
+    }
+
+    async fn next_analysis(&self) -> Analysis {
+        match self.next().await {
+            Message::Partial(partial) => partial.analysis,
+            other => panic!("expected a partial result, got {other:?}"),
+        }
+    }
+
+    async fn next_deferred(&self) -> Deferred {
+        match self.next().await {
+            Message::Deferred(deferred) => deferred,
+            other => panic!("expected a note about another attempt, got {other:?}"),
+        }
+    }
+
+    async fn ready(&self, queue: Queue) -> u64 {
+        self.broker.depth(&queue).await.unwrap().ready
+    }
+
+    fn jobs(&self) -> Queue {
+        Queue::Jobs(self.reader.name.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_published_and_the_job_is_gone() {
+    let mut world = World::new(&[Act::Read("hello")]).await;
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], None).await;
+    world.start();
+    let analysis = world.next_analysis().await;
+    assert_eq!(analysis.revision, revision(1));
+    assert_eq!(analysis.attempts, 1);
+    assert!(matches!(analysis.outcome, Outcome::Done(reading) if reading.text == "hello"));
+    world.stop().await;
+    assert_eq!(world.ready(world.jobs()).await, 0);
+    assert_eq!(world.ready(Queue::Dead).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passing_failure_is_noted_and_tried_again_with_its_count() {
+    let fail = Act::Fail(FailureClass::Transient);
+    let mut world = World::new(&[fail.clone(), fail, Act::Read("at last")]).await;
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], None).await;
+    world.start();
+    for attempts in 1..=2 {
+        let note = world.next_deferred().await;
+        assert_eq!(
+            (note.digest, note.class, note.attempts),
+            (digest, FailureClass::Transient, attempts)
+        );
+        assert_eq!(note.reason, "as scripted");
+    }
+    assert_eq!(world.next_analysis().await.attempts, 3);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lasting_failure_becomes_an_outcome_at_once() {
+    let mut world = World::new(&[Act::Fail(FailureClass::Permanent)]).await;
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], None).await;
+    world.start();
+    let analysis = world.next_analysis().await;
+    assert_eq!(
+        analysis.outcome,
+        Outcome::Failed { class: FailureClass::Permanent, reason: "as scripted".into() }
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_panics_twice_on_an_image_fails_it_and_goes_on_with_the_next() {
+    let mut world = World::new(&[Act::Panic, Act::Panic, Act::Read("neighbour")]).await;
+    let (bad, bad_digest) = world.file("bad", b"bad");
+    world.enqueue(bad_digest, &[&bad], None).await;
+    world.start();
+    assert_eq!(world.next_deferred().await.class, FailureClass::Crash);
+    let analysis = world.next_analysis().await;
+    assert!(matches!(
+        analysis.outcome,
+        Outcome::Failed { class: FailureClass::Crash, reason } if reason.contains("as scripted")
+    ));
+    assert_eq!(analysis.attempts, 2);
+    let (good, good_digest) = world.file("good", b"good");
+    world.enqueue(good_digest, &[&good], None).await;
+    assert!(matches!(world.next_analysis().await.outcome, Outcome::Done(_)));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_spends_no_attempt_however_long_it_lasts() {
+    let outage = Act::Fail(FailureClass::Outage);
+    let mut world = World::new(&[&vec![outage; 20][..], &[Act::Read("back")]].concat()).await;
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], None).await;
+    world.start();
+    for _ in 0..20 {
+        let note = world.next_deferred().await;
+        assert_eq!((note.class, note.attempts), (FailureClass::Outage, 0));
+    }
+    assert_eq!(world.next_analysis().await.attempts, 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_analyzer_that_is_away_takes_no_job_and_says_why() {
+    let mut world = World::new(&[]).await;
+    world.reader.probes.lock().unwrap().extend([Err("the model server is away"); 5]);
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], None).await;
+    let mut consumer = world.broker.consume(&Queue::Results, 10).await.unwrap();
+    world.start();
+    let mut waited = false;
+    loop {
+        let delivery = consumer.next().await.unwrap();
+        match Message::decode(&delivery.body).unwrap() {
+            Message::Announcement(a) => {
+                waited |= a.waiting.as_deref() == Some("the model server is away");
+            }
+            Message::Partial(partial) => {
+                assert_eq!(partial.analysis.attempts, 1);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+        delivery.ack().await.unwrap();
+    }
+    assert!(waited, "the reason must have been announced");
+    drop(consumer);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_ledger_knows_is_not_done_again() {
+    let mut world = World::new(&[]).await;
+    let (path, digest) = world.file("a", b"image");
+    let (other, other_digest) = world.file("b", b"other");
+    world.done.lock().unwrap().push(digest);
+    world.enqueue(digest, &[&path], None).await;
+    world.enqueue(other_digest, &[&other], None).await;
+    world.start();
+    assert!(matches!(world.next().await, Message::Partial(p) if p.digest == other_digest));
+    world.stop().await;
+    assert_eq!(*world.reader.calls.lock().unwrap(), 1);
+    assert_eq!(world.ready(world.jobs()).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_changed_is_found_out_and_another_source_is_tried() {
+    let mut world = World::new(&[]).await;
+    let (changed, _) = world.file("changed", b"new content");
+    let (intact, digest) = world.file("intact", b"image");
+    let gone = world.folder.path().join("gone");
+    world.enqueue(digest, &[&gone, &changed, &intact], None).await;
+    world.enqueue(Digest::of(b"never"), &[&changed], None).await;
+    world.start();
+    assert!(matches!(world.next_analysis().await.outcome, Outcome::Done(_)));
+    let analysis = world.next_analysis().await;
+    let Outcome::Failed { class: FailureClass::Permanent, reason } = analysis.outcome else {
+        panic!("{analysis:?}")
+    };
+    assert!(reason.contains("has changed") && reason.contains("changed"), "{reason}");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_of_another_revision_says_so_before_it_answers() {
+    let mut world = World::new(&[]).await;
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], Some(revision(9))).await;
+    world.start();
+    let Message::Intake(intake) = world.next().await else { panic!("expected the new want") };
+    assert_eq!(intake.wants[0].revision, Some(revision(1)));
+    assert_eq!(world.next_analysis().await.revision, revision(1));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_the_middle_gives_the_job_back_uncounted() {
+    let mut world = World::new(&[Act::Hang, Act::Read("second worker")]).await;
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], None).await;
+    world.start();
+    world.reader.begun.notified().await;
+    world.stop().await;
+    assert_eq!(world.ready(world.jobs()).await, 1);
+    world.start();
+    assert_eq!(world.next_analysis().await.attempts, 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_analysis_without_end_is_cut_off_and_counted() {
+    let mut world = World::new(&[Act::Hang, Act::Read("next time")]).await;
+    let (path, digest) = world.file("a", b"image");
+    world.enqueue(digest, &[&path], None).await;
+    world.start();
+    let note = world.next_deferred().await;
+    assert_eq!((note.class, note.attempts), (FailureClass::Transient, 1));
+    assert!(note.reason.contains("worker.job_deadline"), "{}", note.reason);
+    assert_eq!(world.next_analysis().await.attempts, 2);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_job_ends_in_the_dead_queue_and_never_loops() {
+    let mut world = World::new(&[]).await;
+    world.send(b"garbage".to_vec()).await;
+    let elsewhere = Message::Intake(Intake {
+        image: ImageFacts {
+            digest: Digest::of(b"x"),
+            bytes: 1,
+            format: None,
+            width: None,
+            height: None,
+        },
+        sources: vec![],
+        sighting: None,
+        wants: vec![Want { analyzer: "someone-else".parse().unwrap(), revision: None }],
+        refusal: None,
+        enqueued_at: Timestamp::now(),
+    });
+    world.send(elsewhere.encode().unwrap()).await;
+    world.start();
+    let mut dead = world.broker.consume(&Queue::Dead, 10).await.unwrap();
+    for _ in 0..2 {
+        let delivery = dead.next().await.unwrap();
+        delivery.ack().await.unwrap();
+    }
+    drop(dead);
+    world.stop().await;
+    assert_eq!(world.ready(world.jobs()).await, 0);
+    assert_eq!(*world.reader.calls.lock().unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fence_passes_through_both_queues_and_comes_out_once() {
+    let mut world = World::new(&[]).await;
+    let fence = Fence {
+        analyzer: world.reader.name.clone(),
+        published_at: "2024-05-04T09:00:51Z".parse().unwrap(),
+        bulk: false,
+    };
+    world.send(Message::Fence(fence.clone()).encode().unwrap()).await;
+    world.start();
+    assert_eq!(world.next().await, Message::FencePassed(Fence { bulk: true, ..fence }));
+    world.stop().await;
+    assert_eq!(world.ready(Queue::Bulk(world.reader.name.clone())).await, 0);
+}

@@ -1,0 +1,170 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ocelli_core::{AnalyzerName, FailureClass};
+use ocelli_wiring::CommonArgs;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything asked for is done
+  1    internal error, or an audit found a difference
+  2    the command line or the settings are wrong; nothing was started
+  3    finished, but some references or analyses failed
+  4    a needed service (broker, catalog) is away or refuses
+  130  interrupted by a signal; what was accepted is kept
+
+Data goes to standard output, everything else to standard error. NO_COLOR is honoured.";
+
+/// Turns piles of images into a searchable archive of records: when each image was first seen, and what every analyzer
+/// (Tesseract, vision models) read in it.
+///
+/// Start with: ocelli run FOLDER. It needs no server and can be stopped and started at any time.
+#[derive(Debug, Parser)]
+#[command(name = "ocelli", version, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// The folder of the archive (default: ocelli in the XDG data directory).
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Read all images of folders, files or manifests on this machine, then end. No server needed.
+    Run(RunArgs),
+    /// Like run, but stay and read new images as they appear in the folders.
+    Up(SourceArgs),
+    /// Enqueue images for a fleet of workers on RabbitMQ.
+    Produce(ProduceArgs),
+    /// Print the record of one image.
+    Show(ShowArgs),
+    /// How far each analyzer is.
+    Status(JsonArgs),
+    /// What failed and why; try it again.
+    #[command(subcommand)]
+    Failures(FailuresCommand),
+    /// Check the whole archive against itself; exit code 1 when something does not add up.
+    Audit(JsonArgs),
+    /// Look at everything ocelli needs, and say what to do about what is missing.
+    Doctor(JsonArgs),
+    /// Settings: where each value comes from, and whether they are right.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Folders, image files, URLs, manifests (.ndjson, .csv, .txt with uri and first_seen), or - for standard input.
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) sources: Vec<std::ffi::OsString>,
+    /// Name of this batch.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) batch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+    /// Print this record at the end: a path, URL or digest.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) show: Option<std::ffi::OsString>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProduceArgs {
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// A path, a URL, a digest, or the beginning of one (at least 4 characters).
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: std::ffi::OsString,
+    /// Layout.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// First Seen, then each analyzer's text.
+    Text,
+    /// Everything, as one JSON object.
+    Json,
+    /// With sightings and provenance, as Markdown.
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FailuresCommand {
+    /// List failed analyses and unreadable references.
+    List(FailuresArgs),
+    /// Open failed analyses again: the next run (or the fleet's sweeper) does them again.
+    Retry(FailuresArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FailuresArgs {
+    /// Only of this analyzer.
+    #[arg(long)]
+    pub(crate) analyzer: Option<AnalyzerName>,
+    /// Only of this class: transient, permanent, crash, quality, outage.
+    #[arg(long)]
+    pub(crate) class: Option<FailureClass>,
+    /// Only with this text in the reason.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// At most this many.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) limit: u32,
+    /// Print JSON, one object per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting with its value and origin; secrets are masked.
+    Show(JsonArgs),
+    /// Check the settings and say what is wrong.
+    Check,
+    /// Print the built-in settings as a commented file to start from.
+    Default,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

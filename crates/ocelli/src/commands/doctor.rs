@@ -1,0 +1,207 @@
+//! `ocelli doctor`: everything ocelli needs, one line each, with what to do.
+
+use std::path::Path;
+
+use ocelli_broker::BrokerMetrics;
+use ocelli_llm::{LlmAnalyzer, LlmMetrics, LlmOptions, Preparation};
+use ocelli_runtime::settings::{AnalyzerSettings, Enabled, OcrSettings, Reader};
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::{Fault, fault::chain, parts};
+use ocelli_worker::Analyzer as _;
+use serde::Serialize;
+
+use crate::arguments::JsonArgs;
+use crate::output;
+
+/// Free space below which the disk is reported: a catalog that cannot grow stops the archive.
+const LOW_DISK_BYTES: u64 = 1024 * 1024 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Ok,
+    Off,
+    Fail,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    health: Health,
+    what: String,
+    detail: String,
+}
+
+fn finding(health: Health, what: impl Into<String>, detail: impl Into<String>) -> Finding {
+    Finding { health, what: what.into(), detail: detail.into() }
+}
+
+pub(crate) async fn doctor(settings: &Settings, arguments: &JsonArgs) -> Result<ExitCode, Fault> {
+    let mut findings =
+        vec![data(&settings.data.dir), catalog(settings).await, broker(settings).await];
+    for analyzer in &settings.analyzers {
+        findings.extend(look(settings, analyzer).await);
+    }
+    let failed = findings.iter().any(|finding| finding.health == Health::Fail);
+    if arguments.json {
+        output::json(&findings)?;
+    } else {
+        let width = findings.iter().map(|one| one.what.chars().count()).max().unwrap_or(0);
+        let lines = findings.iter().map(|one| {
+            let mark = match one.health {
+                Health::Ok => "ok  ",
+                Health::Off => "off ",
+                Health::Fail => "FAIL",
+            };
+            let fill = " ".repeat(width - one.what.chars().count());
+            format!("{mark}  {}{fill}  {}", one.what, one.detail)
+        });
+        output::print(&lines.collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(if failed { ExitCode::ServiceAway } else { ExitCode::Ok })
+}
+
+/// The nearest folder that exists says how much space the archive will have.
+fn data(dir: &Path) -> Finding {
+    let what = "data folder";
+    let existing = dir.ancestors().find(|one| one.exists()).unwrap_or(Path::new("/"));
+    if rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).is_err() {
+        return finding(
+            Health::Fail,
+            what,
+            format!("'{}' cannot be written; choose another one with --data", dir.display()),
+        );
+    }
+    match rustix::fs::statvfs(existing) {
+        Ok(space) => {
+            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            let text = format!("{}, {:.1} GB free", dir.display(), free as f64 / 1e9);
+            if free < LOW_DISK_BYTES {
+                finding(
+                    Health::Fail,
+                    what,
+                    format!("{text}: make room, or choose another one with --data"),
+                )
+            } else {
+                finding(Health::Ok, what, text)
+            }
+        }
+        Err(error) => finding(Health::Fail, what, format!("{}: {error}", dir.display())),
+    }
+}
+
+async fn catalog(settings: &Settings) -> Finding {
+    let url = settings.catalog.url.expose();
+    let masked = settings.catalog.url.masked();
+    if let Some(path) = url.strip_prefix("sqlite:")
+        && !Path::new(path.trim_start_matches("//")).exists()
+    {
+        return finding(Health::Ok, "catalog", format!("{masked}, made by the first run"));
+    }
+    let opened = parts::catalog(settings, None).await;
+    let counted = match opened {
+        Ok(catalog) => {
+            let status = catalog.status(jiff::Timestamp::now()).await;
+            catalog.close().await;
+            status.map_err(|error| chain(&error))
+        }
+        Err(fault) => Err(fault.message),
+    };
+    match counted {
+        Ok(status) => finding(Health::Ok, "catalog", format!("{masked}, {} images", status.images)),
+        Err(reason) => finding(Health::Fail, "catalog", reason),
+    }
+}
+
+async fn broker(settings: &Settings) -> Finding {
+    if settings.broker.is_memory() {
+        return finding(
+            Health::Ok,
+            "broker",
+            "in memory of 'ocelli run' and 'ocelli up'; no server needed",
+        );
+    }
+    match parts::broker(settings, "ocelli doctor", BrokerMetrics::default()).await {
+        Ok(broker) => {
+            let checked = broker.check(&parts::topology(settings)).await;
+            broker.close().await;
+            match checked {
+                Ok(()) => finding(Health::Ok, "broker", settings.broker.url.masked()),
+                Err(error) => finding(Health::Fail, "broker", chain(&error)),
+            }
+        }
+        Err(error) => finding(Health::Fail, "broker", chain(&error)),
+    }
+}
+
+async fn look(settings: &Settings, analyzer: &AnalyzerSettings) -> Vec<Finding> {
+    let what = analyzer.name.to_string();
+    if analyzer.enabled == Enabled::No {
+        let hint = format!("switched off: analyzers.\"{what}\".enabled = false");
+        return vec![finding(Health::Off, what, hint)];
+    }
+    match &analyzer.reader {
+        Reader::Ocr(ocr) => tesseract(what, ocr).await,
+        Reader::Llm(_) => vec![model(what, settings, analyzer).await],
+    }
+}
+
+async fn tesseract(what: String, ocr: &OcrSettings) -> Vec<Finding> {
+    let diagnosis = ocelli_ocr::diagnose(&ocr.languages, ocr.data_path.as_deref(), None).await;
+    let engine = format!("Tesseract {}", diagnosis.engine_version);
+    let language = match (&diagnosis.data_path, diagnosis.missing.as_slice()) {
+        (Err(reason), _) => finding(Health::Fail, what, format!("{engine}: {reason}")),
+        (Ok(folder), []) => {
+            let detail = format!(
+                "{engine}, reads {} (there are {} in {})",
+                ocr.languages,
+                diagnosis.present.join(", "),
+                folder.display()
+            );
+            finding(Health::Ok, what, detail)
+        }
+        (Ok(_), missing) => {
+            let names: Vec<_> = missing.iter().map(|(name, _)| name.as_str()).collect();
+            let packages: Vec<_> = missing.iter().map(|(_, package)| package.as_str()).collect();
+            let detail = format!(
+                "{engine}, no data for {}: apt-get install {}",
+                names.join(", "),
+                packages.join(" ")
+            );
+            finding(Health::Fail, what, detail)
+        }
+    };
+    let what = "reader processes";
+    let sandbox = match diagnosis.sandbox {
+        Ok(report) => finding(
+            Health::Ok,
+            what,
+            format!(
+                "limits {}; die with parent {}; Landlock {}; seccomp {}",
+                report.limits, report.dies_with_parent, report.landlock, report.seccomp
+            ),
+        ),
+        Err(reason) => finding(Health::Fail, what, reason),
+    };
+    vec![language, sandbox]
+}
+
+async fn model(what: String, settings: &Settings, analyzer: &AnalyzerSettings) -> Finding {
+    let away = if analyzer.enabled == Enabled::Auto { Health::Off } else { Health::Fail };
+    let metrics = match LlmMetrics::register(&prometheus::Registry::new()) {
+        Ok(metrics) => metrics,
+        Err(error) => return finding(Health::Fail, what, error.to_string()),
+    };
+    let preparation = Preparation::from_settings(settings);
+    let made = LlmOptions::from_settings(settings, analyzer).and_then(|options| {
+        LlmAnalyzer::new(options, preparation, &metrics).map_err(|error| chain(&error))
+    });
+    match made {
+        Err(reason) => finding(Health::Fail, what, reason),
+        Ok(one) => match one.probe().await {
+            Ok(revision) => {
+                finding(Health::Ok, what, format!("{}, revision {revision}", one.description()))
+            }
+            Err(unavailable) => finding(away, what, unavailable.reason),
+        },
+    }
+}

@@ -1,0 +1,12 @@
+//! One file per command.
+
+pub(crate) mod audit;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod failures;
+pub(crate) mod manual;
+pub(crate) mod produce;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod up;

@@ -1,0 +1,23 @@
+//! `ocelli produce`: enqueue for a fleet.
+
+use ocelli_runtime::ExitCode;
+use ocelli_wiring::{Fault, Process};
+
+use crate::arguments::ProduceArgs;
+use crate::commands::run::{producer_options, sources};
+use crate::output;
+
+pub(crate) async fn produce(process: Process, arguments: &ProduceArgs) -> Result<ExitCode, Fault> {
+    let sources = sources(&arguments.sources)?;
+    let options = producer_options(&process.settings, &arguments.sources);
+    let produced = ocelli_producer::role::produce(&process, sources, options).await?;
+    if arguments.json {
+        output::json(&produced)?;
+    } else {
+        produced.say();
+        eprintln!("next: ocelli status | ocelli failures list");
+    }
+    let code = produced.exit_code();
+    process.end().await;
+    Ok(code)
+}

@@ -1,0 +1,284 @@
+//! `ocelli run`: read everything, then end.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ocelli_core::OutcomeKind;
+use ocelli_producer::{Parts, ProducerOptions, Progress, Source, Summary};
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::{Fault, Process};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::arguments::{RunArgs, SourceArgs};
+use crate::commands::status::duration;
+use crate::embedded::{Embedded, Open};
+use crate::progress::Meter;
+use crate::{archive, layout, output};
+
+/// Jobs whose next attempt is later than this are left for the next run.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How often the catalog is asked whether everything is done.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCode, Fault> {
+    let started = Instant::now();
+    let sources = sources(&arguments.sources)?;
+    let fleet = Embedded::start(&process).await?;
+    let mut meter = Meter::new();
+    for off in &fleet.off {
+        meter.say(&format!("{} is off: {}", off.analyzer, off.reason));
+    }
+    if fleet.requeued > 0 {
+        meter.say(&format!(
+            "{} analyses were left open by earlier runs and go first",
+            fleet.requeued
+        ));
+    }
+    let before = counts(&fleet).await?;
+    let finished = work(&process, &fleet, &arguments.sources, sources, &mut meter).await;
+    meter.clear();
+    let (summary, left) = match finished {
+        Ok(finished) => finished,
+        Err(fault) => {
+            fleet.stop().await?;
+            return Err(fault);
+        }
+    };
+    let interrupted = process.shutdown.is_cancelled();
+    let after = counts(&fleet).await?;
+    let report = Report::new(&process.settings, &summary, &before, &after, left, started.elapsed());
+    let page = match &arguments.show {
+        Some(image) if !interrupted => {
+            let digest = archive::resolve(&process.settings, &fleet.catalog, image).await?;
+            let record = fleet.catalog.record(&digest).await?;
+            record.map(|record| layout::text(&record, &archive::order(&process.settings)))
+        }
+        _ => None,
+    };
+    fleet.stop().await?;
+    if let Some(page) = page {
+        output::print(&page)?;
+        eprintln!();
+    }
+    if arguments.json {
+        output::json(&report)?
+    } else {
+        report.say(&arguments.sources)
+    }
+    process.end().await;
+    Ok(if interrupted {
+        eprintln!("interrupted: what was accepted is kept, run the same command again to go on");
+        ExitCode::Interrupted
+    } else if report.failed() > 0 || summary.problems > 0 || summary.refused > 0 {
+        ExitCode::SomeFailed
+    } else {
+        ExitCode::Ok
+    })
+}
+
+/// Parses all sources before anything is opened.
+pub(crate) fn sources(arguments: &SourceArgs) -> Result<Vec<Source>, Fault> {
+    arguments
+        .sources
+        .iter()
+        .map(|argument| {
+            Source::parse(argument).map_err(|error| {
+                Fault::new(ExitCode::Usage, format!("{error}\nhint: {}", error.hint()))
+            })
+        })
+        .collect()
+}
+
+/// The producer's options for this process: its own data folder is never taken for a source.
+pub(crate) fn producer_options(settings: &Settings, arguments: &SourceArgs) -> ProducerOptions {
+    let mut options = ProducerOptions::from_settings(settings);
+    options.batch_name.clone_from(&arguments.batch);
+    options.exclude_dirs.push(settings.data.dir.clone());
+    options
+}
+
+/// Lists and waits until everything that can be done is done, or a signal came.
+async fn work(
+    process: &Process,
+    fleet: &Embedded,
+    arguments: &SourceArgs,
+    sources: Vec<Source>,
+    meter: &mut Meter,
+) -> Result<(Summary, Open), Fault> {
+    let (progress, watched) = watch::channel(Progress::default());
+    let parts = Parts {
+        broker: fleet.broker.clone(),
+        catalog: fleet.catalog.clone(),
+        options: producer_options(&process.settings, arguments),
+        wanted: fleet.wants.clone(),
+        sources,
+        progress,
+        metrics: fleet.producer_metrics.clone(),
+    };
+    let producing = ocelli_producer::run(parts, process.shutdown.clone());
+    tokio::pin!(producing);
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let summary = loop {
+        tokio::select! {
+            ended = &mut producing => break ended.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?,
+            _ = ticks.tick() => show(fleet, meter, &watched),
+        }
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = process.shutdown.cancelled() => {
+                return Ok((summary, fleet.open_jobs(100_000, PATIENCE).await?));
+            }
+            _ = ticks.tick() => {}
+        }
+        show(fleet, meter, &watched);
+        if fleet.is_listed(summary.batch).await? && fleet.open_jobs(1, PATIENCE).await?.now == 0 {
+            // The page above looked at one job of each analyzer; those behind it are counted now.
+            let open = fleet.open_jobs(100_000, PATIENCE).await?;
+            if open.now == 0 {
+                return Ok((summary, open));
+            }
+        }
+    }
+}
+
+fn show(fleet: &Embedded, meter: &mut Meter, watched: &watch::Receiver<Progress>) {
+    let progress = watched.borrow();
+    meter.show(&progress, fleet.worker_metrics.settled(), fleet.requeued + progress.jobs);
+}
+
+/// Outcomes by analyzer, in the order of display.
+type Counts = Vec<(String, [u64; 4])>;
+
+async fn counts(fleet: &Embedded) -> Result<Counts, Fault> {
+    let status = fleet.catalog.status(jiff::Timestamp::now()).await?;
+    Ok(fleet
+        .names()
+        .into_iter()
+        .map(|name| {
+            let count = status.analyzers.get(&name).cloned().unwrap_or_default();
+            (name.to_string(), [count.done, count.empty, count.skipped, count.failed])
+        })
+        .collect())
+}
+
+/// What a run did, for people and scripts.
+#[derive(Debug, Serialize)]
+struct Report {
+    batch: String,
+    images: u64,
+    enqueued: u64,
+    known: u64,
+    refused: u64,
+    not_images: u64,
+    unreadable: u64,
+    first_unreadable: Vec<String>,
+    analyzers: Vec<Outcomes>,
+    waiting_for_another_attempt: u64,
+    left_open: u64,
+    seconds: f64,
+    images_per_second: f64,
+    archive: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcomes {
+    analyzer: String,
+    done: u64,
+    empty: u64,
+    skipped: u64,
+    failed: u64,
+}
+
+impl Report {
+    fn new(
+        settings: &Settings,
+        summary: &Summary,
+        before: &Counts,
+        after: &Counts,
+        left: Open,
+        took: Duration,
+    ) -> Self {
+        let analyzers = after.iter().zip(before).map(|((name, after), (_, before))| {
+            let new = |kind: OutcomeKind| {
+                let index = OutcomeKind::ALL.iter().position(|one| *one == kind).unwrap_or(0);
+                after[index].saturating_sub(before[index])
+            };
+            Outcomes {
+                analyzer: name.clone(),
+                done: new(OutcomeKind::Done),
+                empty: new(OutcomeKind::Empty),
+                skipped: new(OutcomeKind::Skipped),
+                failed: new(OutcomeKind::Failed),
+            }
+        });
+        let seconds = took.as_secs_f64();
+        Self {
+            batch: summary.name.clone(),
+            images: summary.accepted,
+            enqueued: summary.enqueued,
+            known: summary.known,
+            refused: summary.refused,
+            not_images: summary.skipped,
+            unreadable: summary.problems,
+            first_unreadable: summary
+                .first_problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.reference, problem.reason))
+                .collect(),
+            analyzers: analyzers.collect(),
+            waiting_for_another_attempt: left.later,
+            left_open: left.now,
+            seconds,
+            images_per_second: if seconds > 0.0 { summary.enqueued as f64 / seconds } else { 0.0 },
+            archive: settings.catalog.url.masked(),
+        }
+    }
+
+    fn failed(&self) -> u64 {
+        self.analyzers.iter().map(|outcomes| outcomes.failed).sum()
+    }
+
+    fn say(&self, arguments: &SourceArgs) {
+        let mut parts = vec![format!("{} new", self.enqueued), format!("{} known", self.known)];
+        for (count, what) in [
+            (self.refused, "refused"),
+            (self.not_images, "other files passed over"),
+            (self.unreadable, "unreadable"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        eprintln!("{} images: {}", self.images, parts.join(", "));
+        for one in &self.analyzers {
+            eprintln!(
+                "  {}: {} done, {} empty, {} skipped, {} failed",
+                one.analyzer, one.done, one.empty, one.skipped, one.failed
+            );
+        }
+        for problem in &self.first_unreadable {
+            eprintln!("  {}", problem.replace(|c: char| c.is_control(), " "));
+        }
+        if self.waiting_for_another_attempt > 0 {
+            eprintln!(
+                "  {} analyses wait for another attempt later; run again to go on with them",
+                self.waiting_for_another_attempt
+            );
+        }
+        if self.left_open > 0 {
+            eprintln!("  {} analyses are still open", self.left_open);
+        }
+        if self.enqueued > 0 {
+            eprintln!("{:.1} s, {:.1} images/s", self.seconds, self.images_per_second);
+        } else {
+            eprintln!("{}: nothing was left to do", duration(self.seconds.ceil() as u64));
+        }
+        let example = arguments.sources.first().map(Path::new).filter(|path| path.is_file());
+        let example = example.map_or_else(|| "IMAGE".to_owned(), |path| path.display().to_string());
+        eprintln!("next: ocelli show {example} | ocelli status | ocelli failures list");
+    }
+}

@@ -1,0 +1,208 @@
+//! `ocelli status`
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use ocelli_catalog::{AnalyzerStatus, Catalog};
+use ocelli_core::AnalyzerName;
+use ocelli_core::wire::{Announcement, BatchReport};
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::Fault;
+use serde::Serialize;
+
+use crate::arguments::JsonArgs;
+use crate::table::table;
+use crate::{archive, output};
+
+/// Workers that were silent for longer do not count as present.
+const PRESENT: SignedDuration = SignedDuration::from_secs(20);
+
+/// Batches shown.
+const BATCHES: u32 = 5;
+
+/// Everything `ocelli status` prints.
+#[derive(Debug, Serialize)]
+pub(crate) struct Overview {
+    images: u64,
+    complete: u64,
+    refused: u64,
+    sightings: u64,
+    problems: u64,
+    analyzers: Vec<Row>,
+    batches: Vec<BatchReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    analyzer: AnalyzerName,
+    done: u64,
+    empty: u64,
+    skipped: u64,
+    failed: u64,
+    waiting: u64,
+    running: u64,
+    /// Of the waiting ones, those that wait for another attempt after a failure.
+    deferred: u64,
+    /// Outcomes in the last minute.
+    per_minute: u64,
+    /// Seconds until nothing waits, at the rate of the last minute.
+    eta_seconds: Option<u64>,
+    workers: usize,
+    /// Why its workers do not work, or that there are none.
+    note: Option<String>,
+}
+
+pub(crate) async fn status(settings: &Settings, arguments: &JsonArgs) -> Result<ExitCode, Fault> {
+    let catalog = archive::open(settings).await?;
+    let overview = Overview::read(settings, &catalog).await?;
+    catalog.close().await;
+    if arguments.json {
+        output::json(&overview)?
+    } else {
+        output::print(&overview.text())?
+    }
+    Ok(ExitCode::Ok)
+}
+
+impl Overview {
+    pub(crate) async fn read(settings: &Settings, catalog: &Catalog) -> Result<Self, Fault> {
+        let now = Timestamp::now();
+        let status = catalog.status(now).await?;
+        let since = now.saturating_sub(PRESENT).unwrap_or(Timestamp::MIN);
+        let workers = catalog.workers(since).await?;
+        let mut counts: BTreeMap<_, _> = status.analyzers;
+        let mut names = archive::order(settings);
+        names.retain(|name| {
+            counts.contains_key(name) || workers.iter().any(|worker| worker.analyzer == *name)
+        });
+        let others: Vec<_> = counts.keys().filter(|name| !names.contains(name)).cloned().collect();
+        names.extend(others);
+        let analyzers = names
+            .into_iter()
+            .map(|name| {
+                let count = counts.remove(&name).unwrap_or_default();
+                let here: Vec<_> =
+                    workers.iter().filter(|worker| worker.analyzer == name).collect();
+                Row::new(name, &count, &here)
+            })
+            .collect();
+        Ok(Self {
+            images: status.images,
+            complete: status.complete,
+            refused: status.refused,
+            sightings: status.sightings,
+            problems: status.problems,
+            analyzers,
+            batches: catalog.batches(BATCHES).await?,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![format!(
+            "{} images, {} complete, seen at {} places; {} refused, {} unreadable references",
+            self.images, self.complete, self.sightings, self.refused, self.problems
+        )];
+        if !self.analyzers.is_empty() {
+            let rows: Vec<_> = self.analyzers.iter().map(Row::cells).collect();
+            let header = [
+                "analyzer", "done", "empty", "skipped", "failed", "waiting", "running", "workers",
+                "per min", "ETA",
+            ];
+            lines.push(String::new());
+            lines.push(table(&header, &rows, true));
+        }
+        let notes = self
+            .analyzers
+            .iter()
+            .filter_map(|row| row.note.as_ref().map(|note| format!("{}: {note}", row.analyzer)));
+        let notes: Vec<_> = notes.collect();
+        if !notes.is_empty() {
+            lines.push(String::new());
+            lines.extend(notes);
+        }
+        if !self.batches.is_empty() {
+            let rows: Vec<_> = self
+                .batches
+                .iter()
+                .map(|batch| {
+                    vec![
+                        crate::layout::time(batch.started_at),
+                        if batch.finished { "listed" } else { "open" }.to_owned(),
+                        batch.accepted.to_string(),
+                        batch.known.to_string(),
+                        batch.skipped.to_string(),
+                        batch.problems.to_string(),
+                        batch.name.chars().filter(|c| !c.is_control()).take(60).collect(),
+                    ]
+                })
+                .collect();
+            lines.push(String::new());
+            lines.push(table(
+                &["batch", "state", "accepted", "known", "no image", "unreadable", "name"],
+                &rows,
+                false,
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Row {
+    fn new(analyzer: AnalyzerName, count: &AnalyzerStatus, workers: &[&Announcement]) -> Self {
+        let ready: Vec<_> = workers.iter().filter(|worker| worker.waiting.is_none()).collect();
+        // Announcements are a few seconds old; the catalog's count of open jobs is the truth.
+        let running: u64 = ready.iter().map(|worker| u64::from(worker.in_progress)).sum();
+        let running = running.min(count.open.saturating_sub(count.deferred));
+        let waiting = count.open - running;
+        let note = if ready.is_empty() && !workers.is_empty() {
+            workers.iter().find_map(|worker| worker.waiting.clone())
+        } else if workers.is_empty() && count.open > 0 {
+            Some(
+                "no worker is listening; 'ocelli run' does what is waiting, or start a worker"
+                    .into(),
+            )
+        } else if count.deferred > 0 {
+            Some(format!("{} jobs wait for another attempt", count.deferred))
+        } else {
+            None
+        };
+        let per_minute = count.finished_last_minute;
+        Self {
+            analyzer,
+            done: count.done,
+            empty: count.empty,
+            skipped: count.skipped,
+            failed: count.failed,
+            waiting,
+            running,
+            deferred: count.deferred,
+            per_minute,
+            eta_seconds: (count.open > 0 && per_minute > 0)
+                .then(|| (count.open * 60).div_ceil(per_minute)),
+            workers: workers.len(),
+            note,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let mut cells = vec![self.analyzer.to_string()];
+        cells.extend(
+            [self.done, self.empty, self.skipped, self.failed, self.waiting, self.running]
+                .map(|count| count.to_string()),
+        );
+        cells.push(self.workers.to_string());
+        cells.push(self.per_minute.to_string());
+        cells.push(self.eta_seconds.map_or_else(|| "-".to_owned(), duration));
+        cells
+    }
+}
+
+/// Seconds as people say them: `42 s`, `7 min`, `3.5 h`, `12 d`.
+pub(crate) fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        7200..172_800 => format!("{:.1} h", seconds as f64 / 3600.0),
+        _ => format!("{} d", seconds.div_ceil(86_400)),
+    }
+}

@@ -1,0 +1,323 @@
+//! The embedded tier: producer, workers and collector in one process, with queues in memory.
+//!
+//! It composes the very same `run(parts, shutdown)` functions that the separate programs run. Its queues die with it;
+//! the catalog knows what is still wanted, and [`Embedded::start`] enqueues that first.
+
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ocelli_broker::{Broker, BrokerMetrics};
+use ocelli_catalog::{Catalog, CatalogMetrics, OpenJobs};
+use ocelli_collector::{CollectorMetrics, CollectorOptions, requeue_open};
+use ocelli_core::{AnalyzerName, BatchId, Want};
+use ocelli_llm::{LlmAnalyzer, LlmMetrics, Preparation};
+use ocelli_media::Fetcher;
+use ocelli_ocr::{OcrMetrics, TesseractAnalyzer};
+use ocelli_producer::ProducerMetrics;
+use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Reader};
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::parts::{self, Off};
+use ocelli_wiring::{Fault, Process};
+use ocelli_worker::{Analyzer, WorkerMetrics};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long an analyzer may take to say whether it can work, before `auto` leaves it out.
+const PROBE: Duration = Duration::from_secs(20);
+
+/// A running embedded fleet.
+pub(crate) struct Embedded {
+    pub(crate) catalog: Catalog,
+    pub(crate) broker: Broker,
+    /// What new images are asked for.
+    pub(crate) wants: Vec<Want>,
+    /// Configured, but not asked.
+    pub(crate) off: Vec<Off>,
+    /// Jobs of earlier runs that were enqueued again.
+    pub(crate) requeued: u64,
+    pub(crate) worker_metrics: WorkerMetrics,
+    pub(crate) producer_metrics: ProducerMetrics,
+    ocr_metrics: OcrMetrics,
+    llm_metrics: LlmMetrics,
+    preparation: Preparation,
+    workers: JoinSet<Result<(), String>>,
+    collector: tokio::task::JoinHandle<Result<(), String>>,
+    stop_workers: CancellationToken,
+    stop_collector: CancellationToken,
+    _lock: File,
+}
+
+impl Embedded {
+    /// Opens the archive, starts collector and workers, and enqueues what earlier runs left open.
+    pub(crate) async fn start(process: &Process) -> Result<Self, Fault> {
+        let settings = &process.settings;
+        if !settings.broker.is_memory() {
+            return Err(Fault::new(
+                ExitCode::Usage,
+                format!(
+                    "'run' and 'up' do everything in this process, but broker.url names {}; use 'ocelli produce' \
+                     to enqueue for that fleet, or add --set broker.url=memory:",
+                    settings.broker.url.masked()
+                ),
+            ));
+        }
+        let lock = lock(settings)?;
+        let registry = &process.registry;
+        let catalog = parts::catalog(settings, Some(CatalogMetrics::register(registry)?)).await?;
+        let broker = parts::broker(settings, "ocelli", BrokerMetrics::register(registry)?).await?;
+        broker.declare(&parts::topology(settings)).await?;
+        let worker_metrics = WorkerMetrics::register(registry)?;
+        let collector_metrics = CollectorMetrics::register(registry)?;
+        let mut fleet = Self {
+            wants: Vec::new(),
+            off: Vec::new(),
+            requeued: 0,
+            producer_metrics: ProducerMetrics::register(registry)?,
+            ocr_metrics: OcrMetrics::register(registry)?,
+            llm_metrics: LlmMetrics::register(registry)?,
+            preparation: Preparation::from_settings(settings),
+            workers: JoinSet::new(),
+            // Independent of the process's token: the last to stop, so that what the workers publish while draining
+            // is still written.
+            stop_collector: CancellationToken::new(),
+            stop_workers: process.shutdown.child_token(),
+            collector: tokio::spawn(std::future::ready(Ok(()))),
+            worker_metrics,
+            catalog,
+            broker,
+            _lock: lock,
+        };
+        let collector = ocelli_collector::Parts {
+            broker: fleet.broker.clone(),
+            catalog: fleet.catalog.clone(),
+            options: CollectorOptions::from_settings(settings),
+            metrics: collector_metrics.clone(),
+        };
+        let stop = fleet.stop_collector.clone();
+        fleet.collector = tokio::spawn(async move {
+            ocelli_collector::run(collector, stop).await.map_err(|error| error.to_string())
+        });
+        for analyzer in settings.analyzers.iter().filter(|one| one.enabled != Enabled::No) {
+            fleet.add(settings, analyzer).await?;
+        }
+        let names: BTreeSet<_> = fleet.wants.iter().map(|want| want.analyzer.clone()).collect();
+        let requeued =
+            requeue_open(&fleet.broker, &fleet.catalog, &names, Timestamp::MAX, &collector_metrics);
+        fleet.requeued =
+            requeued.await.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;
+        process.watch_worker(fleet.worker_metrics.clone(), &fleet.broker);
+        Ok(fleet)
+    }
+
+    async fn add(&mut self, settings: &Settings, analyzer: &AnalyzerSettings) -> Result<(), Fault> {
+        match &analyzer.reader {
+            Reader::Ocr(_) => {
+                let options = ocelli_ocr::OcrOptions::from_settings(settings, analyzer)
+                    .map_err(|message| Fault::new(ExitCode::Usage, message))?;
+                let reader = TesseractAnalyzer::new(options, self.ocr_metrics.clone());
+                self.launch(settings, analyzer, reader).await
+            }
+            Reader::Llm(_) => {
+                let options = ocelli_llm::LlmOptions::from_settings(settings, analyzer)
+                    .map_err(|message| Fault::new(ExitCode::Usage, message))?;
+                let llm = LlmAnalyzer::new(options, self.preparation.clone(), &self.llm_metrics)
+                    .map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
+                self.launch(settings, analyzer, llm).await
+            }
+        }
+    }
+
+    /// Asks the analyzer whether it can work, and starts its worker when it is wanted.
+    async fn launch<A: Analyzer>(
+        &mut self,
+        settings: &Settings,
+        configured: &AnalyzerSettings,
+        analyzer: A,
+    ) -> Result<(), Fault> {
+        let name = configured.name.clone();
+        let revision = match tokio::time::timeout(PROBE, analyzer.probe()).await {
+            Ok(Ok(revision)) => Some(revision),
+            Ok(Err(unavailable)) if configured.enabled == Enabled::Auto => {
+                self.off.push(Off { analyzer: name, reason: unavailable.reason });
+                return Ok(());
+            }
+            Err(_) if configured.enabled == Enabled::Auto => {
+                let reason = format!("no answer within {} s", PROBE.as_secs());
+                self.off.push(Off { analyzer: name, reason });
+                return Ok(());
+            }
+            // The engine of this process: it will not come by itself, so a run that waits for it would wait for ever.
+            Ok(Err(unavailable)) if configured.ocr().is_some() => {
+                return Err(Fault::new(
+                    ExitCode::ServiceAway,
+                    format!("the analyzer '{name}' cannot work: {}", unavailable.reason),
+                ));
+            }
+            Ok(Err(unavailable)) => {
+                tracing::warn!(analyzer = %name, "waiting for it, its jobs are kept: {}", unavailable.reason);
+                None
+            }
+            Err(_) => None,
+        };
+        self.wants.push(Want { analyzer: name, revision });
+        let fetcher = Fetcher::new(parts::fetch_limits(settings))
+            .map_err(|error| Fault::caused(ExitCode::Internal, &error))?;
+        let worker = ocelli_worker::Parts {
+            analyzer: Arc::new(analyzer),
+            broker: self.broker.clone(),
+            fetcher,
+            ledger: parts::ledger(self.catalog.clone()),
+            options: parts::worker_options(settings, configured),
+            metrics: self.worker_metrics.clone(),
+        };
+        let stop = self.stop_workers.clone();
+        self.workers.spawn(async move {
+            ocelli_worker::run(worker, stop).await.map_err(|error| error.to_string())
+        });
+        Ok(())
+    }
+
+    /// Whether the collector has written everything of `batch`: its final report comes last through the one queue.
+    pub(crate) async fn is_listed(&self, batch: BatchId) -> Result<bool, Fault> {
+        let batches = self.catalog.batches(20).await?;
+        Ok(batches.iter().any(|report| report.batch == batch && report.finished))
+    }
+
+    /// Open jobs of the running analyzers, as far as `limit`: those to wait for, and those whose next attempt is later
+    /// than `patience` from now.
+    pub(crate) async fn open_jobs(&self, limit: u32, patience: Duration) -> Result<Open, Fault> {
+        let horizon = jiff::SignedDuration::try_from(patience)
+            .ok()
+            .and_then(|patience| Timestamp::now().checked_add(patience).ok())
+            .unwrap_or(Timestamp::MAX);
+        let mut open = Open::default();
+        for want in &self.wants {
+            let jobs = self
+                .catalog
+                .open_jobs(&OpenJobs {
+                    analyzer: Some(want.analyzer.clone()),
+                    enqueued_before: Timestamp::MAX,
+                    after: None,
+                    limit,
+                })
+                .await?;
+            for job in jobs {
+                match job.next_at {
+                    Some(next_at) if next_at > horizon => open.later += 1,
+                    _ => open.now += 1,
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    /// Names of the analyzers that run.
+    pub(crate) fn names(&self) -> Vec<AnalyzerName> {
+        self.wants.iter().map(|want| want.analyzer.clone()).collect()
+    }
+
+    /// Stops the workers, lets the collector write what they published, and closes everything.
+    pub(crate) async fn stop(mut self) -> Result<(), Fault> {
+        self.stop_workers.cancel();
+        let mut faults = Vec::new();
+        while let Some(ended) = self.workers.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(message)) => faults.push(message),
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        self.drained().await;
+        self.stop_collector.cancel();
+        match self.collector.await {
+            Ok(Ok(())) => {}
+            Ok(Err(message)) => faults.push(message),
+            Err(error) => faults.push(error.to_string()),
+        }
+        self.broker.close().await;
+        self.catalog.close().await;
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::new(ExitCode::Internal, faults.join("; ")))
+        }
+    }
+
+    /// Waits, bounded, until the results queue is empty; what is left then is made again by the next run.
+    async fn drained(&self) {
+        let empty = async {
+            while self
+                .broker
+                .depth(&ocelli_core::routing::Queue::Results)
+                .await
+                .is_ok_and(|depth| depth.ready > 0)
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(10), empty).await.is_err() {
+            tracing::warn!(
+                "the catalog was too slow to take the last results; the next run makes them again"
+            );
+        }
+    }
+}
+
+/// Open jobs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// To be waited for.
+    pub(crate) now: u64,
+    /// Waiting for an attempt far in the future.
+    pub(crate) later: u64,
+}
+
+/// One embedded fleet per data folder: two would both believe that they hold all open jobs.
+fn lock(settings: &Settings) -> Result<File, Fault> {
+    let dir = &settings.data.dir;
+    let away = |what: &str, error: &std::io::Error| {
+        Fault::new(
+            ExitCode::ServiceAway,
+            format!(
+                "cannot {what} in the data folder '{}': {error}; choose another one with --data",
+                dir.display()
+            ),
+        )
+    };
+    std::fs::create_dir_all(dir).map_err(|error| away("write", &error))?;
+    let path = dir.join("lock");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| away("write", &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            drop(file.read_to_string(&mut holder));
+            return Err(Fault::new(
+                ExitCode::Usage,
+                format!(
+                    "another ocelli (process {}) works on the data folder '{}'; wait for it, stop it, or use another folder with --data",
+                    holder.trim(),
+                    dir.display()
+                ),
+            ));
+        }
+        Err(TryLockError::Error(error)) => return Err(away("lock", &error)),
+    }
+    // The number is for the message above only; the lock itself ends with the process, however it ends.
+    let noted = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()));
+    noted.map_err(|error| away("write", &error))?;
+    Ok(file)
+}
