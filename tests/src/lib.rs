@@ -1,1 +1,1 @@
-//! ocelli-tests
+//! Nothing: this package is its tests, in `suite/`.

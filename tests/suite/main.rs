@@ -1,3 +1,18 @@
 //! Everything that is tested across crates, in one binary: one file per concern.
+//!
+//! Nothing here replaces a part of the system: tests start the built programs as a user would, on real images, with
+//! the real RabbitMQ and PostgreSQL of `make test`. Only the vision models are doubles, which speak the real servers'
+//! wire formats.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod bad_input;
+mod cli;
+mod crash;
+mod distributed;
+mod embedded;
+mod health;
+mod models;
+mod services;
 mod tidy;
+mod world;

@@ -79,3 +79,14 @@ pub struct ImageFacts {
     /// Pixels after EXIF orientation, when the header could be read.
     pub height: Option<u32>,
 }
+
+impl ImageFacts {
+    /// Takes over what `other` knows about the same bytes. Two readers of the same bytes can only differ in what they
+    /// could not tell, or in their version: the larger value stays, whatever the order.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes = self.bytes.max(other.bytes);
+        self.format = self.format.max(other.format);
+        self.width = self.width.max(other.width);
+        self.height = self.height.max(other.height);
+    }
+}

@@ -106,9 +106,9 @@ impl Record {
     /// Unites two records of one image.
     pub fn merge(&mut self, other: Self) {
         debug_assert_eq!(self.image.digest, other.image.digest);
-        if self.refusal.is_none() {
-            self.refusal = other.refusal;
-        }
+        self.image.add(&other.image);
+        // Of two reasons the smaller text stays, so that the order of merging does not matter.
+        self.refusal = [self.refusal.take(), other.refusal].into_iter().flatten().min();
         for sighting in other.sightings.into_values() {
             self.add_sighting(sighting);
         }

@@ -54,7 +54,7 @@ pub struct Intake {
     pub sighting: Option<Sighting>,
     /// Which analyzers are asked. A worker takes the entry with its own name.
     pub wants: Vec<Want>,
-    /// Why the bytes cannot be analyzed, when the producer could already tell. Then `wants` get failed outcomes.
+    /// Why the bytes cannot be analyzed, when the producer could already tell. The record is complete with that.
     pub refusal: Option<String>,
     /// When the producer published it.
     pub enqueued_at: Timestamp,

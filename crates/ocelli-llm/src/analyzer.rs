@@ -236,7 +236,10 @@ impl LlmAnalyzer {
                 Ok(asked) => asked,
                 // An answer with flags is worth more than none.
                 Err(unanswered) => match best {
-                    Some((verdict, _)) if !verdict.is_fatal() => return Ok(done(verdict)),
+                    Some((verdict, _)) if !verdict.is_fatal() => {
+                        self.asker.metrics.ended(CallResult::Kept);
+                        return Ok(done(verdict));
+                    }
                     _ => return Err(unanswered),
                 },
             };

@@ -339,16 +339,16 @@ impl LlmOptions {
         if let Some(bad) = self.temperatures.iter().find(|t| !(0.0..=2.0).contains(*t)) {
             return self.range("temperatures", bad, "0 to 2");
         }
-        if !(64..=8192).contains(&self.longest_side) {
-            return self.range("longest_side", self.longest_side, "64 to 8192 pixels");
+        if !(64..=16_384).contains(&self.longest_side) {
+            return self.range("longest_side", self.longest_side, "64 to 16384 pixels");
         }
         if let Encoding::Jpeg { quality } = self.encoding
             && !(1..=100).contains(&quality)
         {
             return self.range("quality", quality, "1 to 100");
         }
-        if !(16..=1_000_000).contains(&self.max_tokens) {
-            return self.range("max_tokens", self.max_tokens, "16 to 1000000");
+        if !(1..=1_000_000).contains(&self.max_tokens) {
+            return self.range("max_tokens", self.max_tokens, "1 to 1000000");
         }
         if self.protocol == Protocol::Ollama && self.context_tokens < self.max_tokens {
             return self.range(

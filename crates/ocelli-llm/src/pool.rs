@@ -31,6 +31,8 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct State {
     endpoints: Vec<Endpoint>,
+    /// Jobs that wait for a place.
+    waiting: usize,
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
     /// Digest of the model that the current revision stands for.
@@ -56,6 +58,7 @@ impl Pool {
         let bucket = |rate: Option<u32>| rate.map(|rate| Bucket::new(rate, now));
         let state = State {
             endpoints,
+            waiting: 0,
             requests: bucket(options.requests_per_minute),
             tokens: bucket(options.tokens_per_minute),
             model_digest: None,
@@ -87,6 +90,7 @@ impl Pool {
         give_up: &mut Option<Instant>,
         avoid: Option<usize>,
     ) -> Result<Lease, NoEndpoint> {
+        let mut waiting = None;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -105,6 +109,7 @@ impl Pool {
             if now >= end {
                 return Err(NoEndpoint { reason: wait.reason });
             }
+            waiting.get_or_insert_with(|| Waiting::new(self));
             let until = wait.until.map_or(end, |until| until.min(end));
             tokio::select! {
                 () = changed => {}
@@ -232,4 +237,20 @@ enum Cause {
     Trouble,
     /// Every endpoint needs a person.
     Person,
+}
+
+/// One job that waits for a place; no longer when dropped.
+struct Waiting<'a>(&'a Pool);
+
+impl<'a> Waiting<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        pool.lock().waiting += 1;
+        Self(pool)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
 }

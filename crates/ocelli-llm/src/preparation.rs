@@ -20,6 +20,10 @@ const UNIT: u64 = 1024 * 1024;
 /// Bytes for each pixel of a source: as a decoder holds it (4), as RGB (3), and half of that for scaling.
 const BYTES_PER_PIXEL: u64 = 9;
 
+/// Bytes for the pixels of all images at once, unless told otherwise: one 12-megapixel photograph, or some tens of memes.
+/// Model servers are so much slower than decoding that more at once would only cost memory.
+pub const DEFAULT_MEMORY: u64 = 128 * UNIT;
+
 /// Prepares images.
 #[derive(Debug, Clone)]
 pub struct Preparation {
@@ -90,8 +94,7 @@ impl Preparation {
 }
 
 impl Default for Preparation {
-    /// 128 MiB: one 12-megapixel photograph, or some tens of memes, at once.
     fn default() -> Self {
-        Self::new(DecodeLimits::default(), 128 * UNIT)
+        Self::new(DecodeLimits::default(), DEFAULT_MEMORY)
     }
 }

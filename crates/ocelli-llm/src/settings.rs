@@ -8,15 +8,17 @@ use ocelli_runtime::settings::{AnalyzerSettings, EndpointSettings, Protocol as C
 
 use ocelli_wiring::parts::decode_limits;
 
+use crate::preparation::DEFAULT_MEMORY;
 use crate::{
     EndpointOptions, InFlight, LlmOptions, Preparation, Prompt, PromptSource, Protocol, Timeouts,
 };
 
 impl Preparation {
-    /// At most one image of the largest allowed kind is decoded at once, or many small ones in the same memory.
+    /// The setting bounds one image; all images at once share [`DEFAULT_MEMORY`], and one that needs more is decoded alone.
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Self {
-        Self::new(decode_limits(settings), settings.limits.decode_memory.bytes())
+        let memory = settings.limits.decode_memory.bytes().min(DEFAULT_MEMORY);
+        Self::new(decode_limits(settings), memory)
     }
 }
 

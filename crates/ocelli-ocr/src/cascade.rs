@@ -47,8 +47,8 @@ const LONGEST_SIDE: f32 = 20_000.0;
 const SIDE_WITHOUT_ROWS: f32 = 1_400.0;
 /// Share of convincing letters from which a picture is taken to be upright.
 const CONVINCING: f32 = 0.4;
-/// Words read in a glance at a turned picture.
-const GLANCE_WORDS: u32 = 16;
+/// Words (for the engine: mostly lines) read in a glance at a turned picture.
+const GLANCE_WORDS: u32 = 10;
 
 /// How much may be spent.
 #[derive(Debug, Clone, Copy)]
@@ -135,8 +135,13 @@ impl Passes<'_> {
         }
         convincing = convincing.max(self.captions(&survey)?);
         let letters = survey.letters();
-        if convincing < CONVINCING && (letters >= 6.0 || page_words >= 3) {
-            self.rotations(&survey, page_score)?;
+        if convincing < CONVINCING {
+            // A line that stands on its end is no row of letters until the picture is turned.
+            let sideways = lines::survey(&self.grey.turned(1));
+            if letters.max(sideways.letters()) >= 3.0 || page_words >= 3 {
+                let clearer = if sideways.letters() > letters { &sideways } else { &survey };
+                self.rotations(clearer, page_score)?;
+            }
         }
         if !self.is_sufficient() && (letters >= 3.0 || page_words > 0) {
             self.sparse(&survey)?;
@@ -152,6 +157,11 @@ impl Passes<'_> {
 
     /// The whole picture at the scale that the survey suggests.
     fn page(&mut self, survey: &Survey, started: Instant) -> Result<Vec<Line>, EngineError> {
+        if self.budget.left().is_zero() {
+            self.reading.partial = true;
+            self.step("page", "not read: no time left".to_owned(), started, None);
+            return Ok(Vec::new());
+        }
         let (scale, reason) = page_scale(&self.picture, survey);
         let scaled = scaled(&self.picture, scale);
         let found = self.read_scaled(&scaled, PageMode::Page)?;

@@ -90,7 +90,7 @@ pub struct Pixels<'a> {
 pub struct Until {
     /// Time for the words (layout analysis before them cannot be interrupted).
     pub deadline: Duration,
-    /// Stop after about this many words. `None`: read all.
+    /// Stop after about this many words, in the engine's sense of unsplit ones: often lines. `None`: read all.
     pub words: Option<u32>,
 }
 
@@ -236,13 +236,16 @@ impl Engine {
     }
 
     fn recognize(&self, until: Until) -> bool {
-        /// Called by Tesseract between words.
-        unsafe extern "C" fn enough(limit: *mut c_void, words: c_int) -> bool {
-            // SAFETY: `limit` is the address of the c_int below, which lives through the whole recognition.
-            let limit = unsafe { *limit.cast::<c_int>() };
-            words >= limit
+        /// Called by Tesseract before each word. Its second argument is the number of all words, not of those read.
+        unsafe extern "C" fn enough(left: *mut c_void, _all: c_int) -> bool {
+            // SAFETY: `left` is the address of the u32 below, which lives through the whole recognition and is
+            // touched by nothing else meanwhile.
+            let left = unsafe { &mut *left.cast::<u32>() };
+            let stop = *left == 0;
+            *left = left.saturating_sub(1);
+            stop
         }
-        let mut limit = until.words.map(|words| c_int::try_from(words).unwrap_or(c_int::MAX));
+        let mut limit = until.words;
         let milliseconds = c_int::try_from(until.deadline.as_millis()).unwrap_or(c_int::MAX).max(1);
         // SAFETY: the monitor is created, used and deleted here; `limit` outlives the recognition; the handle is live.
         unsafe {

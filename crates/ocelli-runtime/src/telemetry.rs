@@ -71,12 +71,15 @@ fn pretty(format: LogFormat, terminal: bool) -> bool {
 }
 
 /// `RUST_LOG` when it says something, else the setting.
+/// Libraries whose errors come back as values and are logged where they are handled; a filter may turn them on again.
+const QUIET: &str = "lapin=off,sqlx::postgres::notice=off";
+
 fn filter(rust_log: Option<&str>, level: &str) -> Result<EnvFilter, TelemetryError> {
     let (origin, text) = match rust_log {
         Some(text) if !text.trim().is_empty() => ("RUST_LOG", text),
         _ => ("log.level", level),
     };
-    EnvFilter::builder().parse(text).map_err(|source| TelemetryError::Filter {
+    EnvFilter::builder().parse(format!("{QUIET},{text}")).map_err(|source| TelemetryError::Filter {
         origin,
         filter: text.to_owned(),
         source,

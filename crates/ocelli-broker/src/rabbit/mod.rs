@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `address`, `dial` | the checked address; making one connection within a deadline |
 //! | `link`, `board` | keeping a connection made; the state others watch |
-//! | `publish` | the publishing task: window, confirms, returns, resends |
+//! | `publish`, `returns` | the publishing task: window, confirms, resends; which message was returned |
 //! | `consume`, `lane`, `inbox`, `ticket` | a consumer over many connections; one registration of it; settling |
 //! | `declare` | declaring, checking and measuring queues |
 //! | `wire` | our headers on AMQP messages |
@@ -24,6 +24,7 @@ mod lane;
 mod link;
 mod options;
 mod publish;
+mod returns;
 mod ticket;
 mod wire;
 
@@ -42,8 +43,9 @@ pub(crate) use consume::RabbitConsumer;
 use link::{Link, Supervisor};
 pub(crate) use options::MAX_LENGTH;
 pub use options::RabbitOptions;
-use publish::{Parcel, Publisher};
+use publish::Publisher;
 pub(crate) use ticket::RabbitTicket;
+use wire::Parcel;
 
 use crate::{BrokerMetrics, BrokerState, ConnectError, Delivery, Outgoing, PublishError};
 

@@ -12,13 +12,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{Channel, Confirmation};
 use ocelli_core::retry::backoff;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -28,6 +25,8 @@ use tokio_util::task::TaskTracker;
 use super::RabbitOptions;
 use super::answer;
 use super::link::{Link, Session};
+use super::returns::Answers;
+use super::wire::Parcel;
 use crate::PublishError;
 
 /// Pause before a refused publish is sent again: short, as a queue may have room any moment …
@@ -40,25 +39,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const MENTION: Duration = Duration::from_secs(30);
 /// What is in the air when the broker is closed may still be confirmed for this long.
 const CLOSING_GRACE: Duration = Duration::from_millis(500);
-
-/// What to publish, ready for the wire.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) id: String,
-    pub(super) exchange: ShortString,
-    pub(super) key: ShortString,
-    /// Full name of the queue it is for: the key, except for retries.
-    pub(super) queue: String,
-    pub(super) body: Bytes,
-    pub(super) properties: BasicProperties,
-}
-
-impl Parcel {
-    /// What is missing when the exchange is: for a retry the delay queue, not the queue it is to return to.
-    fn missing(&self) -> String {
-        self.exchange.to_string()
-    }
-}
 
 /// A parcel with who waits for it.
 struct Entry {
@@ -422,37 +402,6 @@ fn fly(channel: Channel, number: u64, parcel: &Parcel) -> impl Future<Output = L
             Err(error) => Err(error),
         };
         (number, result)
-    }
-}
-
-/// Returned messages that have not been matched to their publish yet.
-///
-/// The broker sends `basic.return` before the ack of the same message, but may ack several at once, and lapin hands a
-/// returned message to *whichever* publish of such a group it completes first. So a returned message is matched by its
-/// own id and key, never by the confirm it came with. It is always seen in time: lapin hands it out before or together
-/// with the confirm of its own publish, and the publishing task looks at everything that is ready before it answers.
-#[derive(Default)]
-struct Answers(HashMap<(ShortString, ShortString), u32>);
-
-impl Answers {
-    fn returned(&mut self, message: &BasicReturnMessage) {
-        let id = message.properties.message_id().clone().unwrap_or_else(|| ShortString::from(""));
-        *self.0.entry((id, message.routing_key.clone())).or_default() += 1;
-    }
-
-    /// Whether this parcel was returned; each return counts once.
-    fn is_returned(&mut self, parcel: &Parcel) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let id = parcel.properties.message_id().clone().unwrap_or_else(|| ShortString::from(""));
-        let key = (id, parcel.key.clone());
-        let Some(count) = self.0.get_mut(&key) else { return false };
-        *count -= 1;
-        if *count == 0 {
-            self.0.remove(&key);
-        }
-        true
     }
 }
 

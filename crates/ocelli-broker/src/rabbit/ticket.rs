@@ -100,7 +100,7 @@ impl RabbitTicket {
         self,
         id: &str,
         queue: String,
-        parcel: Result<super::publish::Parcel, PublishError>,
+        parcel: Result<super::wire::Parcel, PublishError>,
     ) -> Result<(), SettleError> {
         let published = match parcel {
             Ok(parcel) => self.rabbit.publish_parcel(parcel).await,

@@ -5,7 +5,6 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use ocelli_core::routing::Queue;
 
-use super::publish::Parcel;
 use crate::delivery::Incoming;
 use crate::message::{ATTEMPTS, DEATH_QUEUE, DEATH_REASON, TRACEPARENT};
 use crate::topology::MAX_BODY;
@@ -15,6 +14,25 @@ use crate::{Death, PublishError};
 const PERSISTENT: u8 = 2;
 /// Bodies are MessagePack envelopes.
 const CONTENT_TYPE: &str = "application/msgpack";
+
+/// What to publish, ready for the wire.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) id: String,
+    pub(super) exchange: ShortString,
+    pub(super) key: ShortString,
+    /// Full name of the queue it is for: the key, except for retries.
+    pub(super) queue: String,
+    pub(super) body: Bytes,
+    pub(super) properties: BasicProperties,
+}
+
+impl Parcel {
+    /// What is missing when the exchange is: for a retry the delay queue, not the queue it is to return to.
+    pub(super) fn missing(&self) -> String {
+        self.exchange.to_string()
+    }
+}
 
 /// What every copy of a message has in common.
 pub(super) struct Content<'a> {

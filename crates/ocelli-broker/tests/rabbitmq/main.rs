@@ -69,18 +69,30 @@ async fn api<T: Send + 'static>(
     tokio::task::spawn_blocking(move || call(&api)).await.expect("the call does not panic")
 }
 
-/// Has the broker close every connection of this virtual host; true when there was one.
-async fn close_connections(server: &RabbitmqServer) -> bool {
-    let vhost = server.vhost.clone();
-    api(server, move |api| {
-        let Ok(found) = api.get(&format!("vhosts/{vhost}/connections")) else { return false };
-        let mut any = false;
-        for connection in found.as_array().into_iter().flatten() {
-            let name = connection["name"].as_str().unwrap_or_default();
-            let path = name.replace(' ', "%20").replace('>', "%3E");
-            any |= api.delete(&format!("connections/{path}")).is_ok();
+/// The names of both connections of this virtual host, as soon as the management API knows them.
+async fn connections(server: &RabbitmqServer) -> Vec<String> {
+    let started = std::time::Instant::now();
+    loop {
+        let path = format!("vhosts/{}/connections", server.vhost);
+        let found = api(server, move |api| api.get(&path)).await.expect("listed");
+        let names = found.as_array().into_iter().flatten().filter_map(|connection| {
+            Some(connection["name"].as_str()?.replace(' ', "%20").replace('>', "%3E"))
+        });
+        let names: Vec<_> = names.collect();
+        if names.len() == 2 {
+            return names;
         }
-        any
+        assert!(started.elapsed() < PATIENCE, "the connections never showed up: {names:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Has the broker close these connections.
+async fn close_connections(server: &RabbitmqServer, names: Vec<String>) {
+    api(server, move |api| {
+        for name in names {
+            api.delete(&format!("connections/{name}")).expect("closed");
+        }
     })
-    .await
+    .await;
 }

@@ -49,7 +49,9 @@ impl Lease {
     pub(crate) fn succeeded(&self) -> Duration {
         let now = Instant::now();
         let took = now - self.begun;
-        self.update(|endpoint| endpoint.succeeded(now, took));
+        let mut state = self.pool.lock();
+        let waiting = state.waiting;
+        state.endpoints[self.index].succeeded(now, took, waiting);
         took
     }
 

@@ -65,13 +65,13 @@ impl Limit {
         self.now.floor().max(1.0) as usize
     }
 
-    /// An answer came; `open` requests were under way, this one included.
-    pub(crate) fn completed(&mut self, at: Instant, open: usize) {
+    /// An answer came; `wanted` requests were under way or waiting for a place, this one included.
+    pub(crate) fn completed(&mut self, at: Instant, wanted: usize) {
         if !self.adaptive {
             return;
         }
         let level = self.get() as u32;
-        if open < self.get() {
+        if wanted < self.get() {
             // There was not enough work to measure the server.
             self.window = Window::default();
             return;
@@ -85,7 +85,10 @@ impl Limit {
             return;
         };
         self.window.measured += 1;
-        if self.window.measured < (2 * level).max(4) {
+        // Answers of equal length come in bursts of one for each slot, and a window may begin in the middle of one. The steps
+        // are small, so their windows are long enough for that not to matter.
+        let rounds = if self.doubling { 2 } else { 12 };
+        if self.window.measured < (rounds * level).max(4) {
             return;
         }
         let seconds = at.saturating_duration_since(since).as_secs_f64().max(1e-6);

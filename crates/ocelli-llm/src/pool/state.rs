@@ -79,10 +79,10 @@ impl Endpoint {
         self.open as f64 / self.limit.get() as f64
     }
 
-    pub(super) fn succeeded(&mut self, now: Instant, took: Duration) {
+    pub(super) fn succeeded(&mut self, now: Instant, took: Duration, waiting: usize) {
         self.breaker.succeeded();
         self.busy_in_a_row = 0;
-        self.limit.completed(now, self.open);
+        self.limit.completed(now, self.open + waiting);
         self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
     }
 

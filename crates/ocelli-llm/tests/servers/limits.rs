@@ -9,7 +9,7 @@ use ocelli_testkit::models::Behaviour;
 use ocelli_worker::Analyzer;
 use tokio::time::Instant;
 
-use crate::harness::{analyzer, job, options, server, server_with};
+use crate::harness::{analyzer, job, job_of, options, server, server_with};
 
 #[tokio::test]
 async fn requests_a_minute_are_bounded() {
@@ -69,4 +69,40 @@ async fn the_number_of_slots_is_found_by_measuring() {
     assert_eq!(server.stats().most_worked_on, 8, "every slot was used");
     // 264 answers in 8 slots of 40 ms take 1.3 s; with one slot they would take more than 10 s.
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn many_large_images_at_once_stay_within_the_memory() {
+    let server = server(Protocol::Ollama, Behaviour::Answer).await;
+    let mut options = options(Protocol::Ollama, &[&server]);
+    options.endpoints[0].in_flight = InFlight::Fixed(64);
+    options.timeouts.first_byte = Duration::from_secs(60);
+    options.timeouts.total = Duration::from_secs(60);
+    let analyzer = analyzer(options);
+    let jobs = (0..5).map(|n| {
+        let mut job = job_of(twelve_megapixels(n));
+        job.deadline = Instant::now() + Duration::from_secs(100);
+        job
+    });
+    let jobs: Vec<_> = jobs.collect();
+    let before = resident_peak();
+    // Without a bound five of them would already hold more than 500 MiB of pixels.
+    let answers = join_all(jobs.into_iter().map(|job| analyzer.analyze(job))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let peak = resident_peak();
+    assert!(peak <= 200, "{peak} MiB at most, {before} MiB before");
+}
+
+fn twelve_megapixels(number: u8) -> bytes::Bytes {
+    let image = image::RgbImage::from_pixel(4000, 3000, image::Rgb([number, 100, 200]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner().into()
+}
+
+/// The most memory this process ever held, in MiB. Each test is a process of its own.
+fn resident_peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
 }

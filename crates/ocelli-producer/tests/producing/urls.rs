@@ -47,7 +47,7 @@ async fn server(asked: Arc<AtomicUsize>) -> String {
 #[tokio::test]
 async fn urls_are_fetched_tried_again_and_each_ends_visibly() {
     let mut world = World::new().await;
-    world.options.limits.allow_private_hosts = true;
+    world.options.fetch.allow_private_hosts = true;
     let asked = Arc::new(AtomicUsize::new(0));
     let server = server(Arc::clone(&asked)).await;
     let list = world.put(

@@ -1,0 +1,118 @@
+//! Vision models, answered by doubles that speak the real servers' wire formats.
+
+use ocelli_testkit::models::{Behaviour, ModelServer, ModelServerOptions, Protocol};
+
+use crate::world::{CHART, NOTE, World};
+
+async fn world(options: ModelServerOptions) -> (World, ModelServer) {
+    let server = ModelServer::start(options).await;
+    let mut world = World::new();
+    for name in ["gemma3-27b-vision", "llama3.2-vision"] {
+        world.settings(&format!("[analyzers.\"{name}\"]\nendpoints = [\"{}\"]", server.url()));
+    }
+    (world, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_that_are_away_are_left_out_and_asked_once_they_are_back() {
+    let (world, mut server) = world(ModelServerOptions::default()).await;
+    world.samples("in", &[NOTE, CHART]);
+    server.go_down();
+    let without = world.ocelli(["run", "in"]);
+    assert_eq!(without.code, 0, "{without:?}");
+    for name in ["gemma3-27b-vision", "llama3.2-vision"] {
+        let line = without.err.lines().find(|line| line.starts_with(&format!("{name} is off: ")));
+        assert!(line.is_some_and(|line| line.contains("ollama serve")), "{without:?}");
+    }
+    let status = world.json(["status", "--json"]);
+    assert_eq!(status["complete"], 2, "records are complete without them: {status}");
+
+    server.come_back().await;
+    let with = world.ocelli(["run", "in"]);
+    assert_eq!(with.code, 0, "{with:?}");
+    assert_eq!(server.calls(), 4);
+    assert_eq!(world.row("gemma3-27b-vision")["done"], 2);
+    assert_eq!(world.row("tesseract-ocr")["done"], 2);
+    for _ in 0..3 {
+        assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    }
+    assert_eq!(server.calls(), 4, "never paid twice");
+
+    let record = world.json(["show", &format!("in/{CHART}"), "--format", "json"]);
+    let names: Vec<_> = record["analyses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|analysis| analysis["analyzer"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["gemma3-27b-vision", "tesseract-ocr", "llama3.2-vision"]);
+    let sections = record["analyses"][0]["outcome"]["done"]["sections"].as_array().unwrap();
+    let headings: Vec<_> = sections
+        .iter()
+        .filter_map(|section| section["heading"].as_str())
+        .filter(|heading| !heading.is_empty())
+        .collect();
+    assert_eq!(
+        headings[..6],
+        [
+            "Visual Description",
+            "Foucauldian Genealogical Discourse Analysis",
+            "Critical Theory",
+            "Marxist Conflict Theory",
+            "Postmodernism",
+            "Queer Feminist Intersectional Analysis"
+        ]
+    );
+    world.audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openai_protocol_works_from_settings_alone() {
+    let server = ModelServer::start(ModelServerOptions {
+        protocol: Protocol::OpenAi,
+        models: vec!["tiny-vision".into()],
+        api_key: Some("s3cret-key".into()),
+        ..ModelServerOptions::default()
+    })
+    .await;
+    let mut world = World::new();
+    std::fs::write(world.path("key"), "s3cret-key\n").unwrap();
+    world.settings(&format!(
+        "[analyzers.my-reader]\nkind = \"llm\"\nenabled = true\nprotocol = \"openai\"\nmodel = \"tiny-vision\"\n\
+         prompt = \"explain-meme\"\nendpoints = [{{ url = \"{}\", api_key_file = \"{}\" }}]",
+        server.url(),
+        world.path("key").display()
+    ));
+    world.samples("in", &[NOTE]);
+    let said = world.ocelli(["run", "in", "--show", &format!("in/{NOTE}")]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("my-reader\n"), "{said:?}");
+    assert_eq!(server.calls(), 1);
+    let shown = world.ocelli(["config", "show"]);
+    assert!(!shown.out.contains("s3cret-key"), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_a_model_refuses_fails_alone_and_can_be_tried_again() {
+    let (world, server) = world(ModelServerOptions::default()).await;
+    world.samples("in", &[NOTE, CHART]);
+    server.set_behaviour(Behaviour::BadImage);
+    let said = world.ocelli(["run", "in"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    let row = world.row("llama3.2-vision");
+    assert_eq!((&row["failed"], &row["done"]), (&2.into(), &0.into()), "{row}");
+    assert_eq!(world.row("tesseract-ocr")["done"], 2);
+    let listed = world.ocelli(["failures", "list", "--analyzer", "llama3.2-vision"]);
+    assert_eq!(listed.out.matches("permanent").count(), 2, "{listed:?}");
+
+    server.set_behaviour(Behaviour::Answer);
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    assert_eq!(world.row("llama3.2-vision")["failed"], 2, "a failure is not retried by itself");
+    let retried = world.ocelli(["failures", "retry", "--analyzer", "llama3.2-vision"]);
+    assert!(retried.out.starts_with("2 failed analyses are open again"), "{retried:?}");
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    let row = world.row("llama3.2-vision");
+    assert_eq!((&row["failed"], &row["done"]), (&0.into(), &2.into()), "{row}");
+    assert_eq!(world.row("gemma3-27b-vision")["failed"], 2, "only what was asked for is retried");
+    world.audit();
+}

@@ -1,0 +1,84 @@
+//! A fleet of separate programs on the RabbitMQ and PostgreSQL of the test run.
+
+use ocelli_testkit::servers::{PostgresServer, RabbitmqServer, postgres, rabbitmq};
+use serde_json::Value;
+
+use crate::world::{Service, World, until};
+
+pub(crate) struct Fleet {
+    pub(crate) world: World,
+    pub(crate) rabbitmq: RabbitmqServer,
+    _postgres: Option<PostgresServer>,
+}
+
+/// Which database a fleet writes to.
+pub(crate) enum Database {
+    Postgres,
+    Sqlite,
+}
+
+impl Fleet {
+    pub(crate) async fn new(database: Database) -> Self {
+        let rabbitmq = rabbitmq().await;
+        let mut world = World::new();
+        world.settings(&format!(
+            "[broker]\nurl = \"{}\"\ndelay_steps = [\"1s\", \"2s\"]",
+            rabbitmq.url
+        ));
+        world.settings("[worker]\nannounce_every = \"1s\"\nprobe_every = \"1s\"");
+        world.settings("[collector]\nsweep_every = \"1s\"");
+        let postgres = match database {
+            Database::Postgres => {
+                let server = postgres().await;
+                world.settings(&format!("[catalog]\nurl = \"{}\"", server.url));
+                Some(server)
+            }
+            Database::Sqlite => {
+                world.settings(&format!(
+                    "[catalog]\nurl = \"sqlite:{}\"",
+                    world.path("c.db").display()
+                ));
+                None
+            }
+        };
+        Self { world, rabbitmq, _postgres: postgres }
+    }
+
+    pub(crate) fn start(&self, program: &str) -> Service {
+        self.world.start(program, ["--listen", "127.0.0.1:0"])
+    }
+
+    pub(crate) fn produce(&self, source: &str) -> Value {
+        self.world.json(["produce", source, "--json"])
+    }
+
+    /// Waits until nothing is open, and checks that each of `images` was read exactly once.
+    pub(crate) fn finished(&self, images: u64, analyzers: usize) {
+        until("every record is complete", || {
+            let status = self.world.json(["status", "--json"]);
+            status["images"] == images
+                && status["complete"] == images
+                && status["analyzers"].as_array().is_some_and(|rows| {
+                    rows.iter().filter(|row| settled(row) == images).count() == analyzers
+                })
+        });
+        self.world.audit();
+    }
+
+    /// Messages in all queues whose name contains `part`, as the broker counts them.
+    pub(crate) fn messages(&self, part: &str) -> u64 {
+        let vhost = self.rabbitmq.vhost.replace('/', "%2F");
+        let queues = self.rabbitmq.api().get(&format!("/api/queues/{vhost}")).unwrap();
+        queues
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|queue| queue["name"].as_str().is_some_and(|name| name.contains(part)))
+            .filter_map(|queue| queue["messages"].as_u64())
+            .sum()
+    }
+}
+
+fn settled(row: &Value) -> u64 {
+    ["done", "empty", "skipped", "failed"].iter().filter_map(|key| row[key].as_u64()).sum()
+}

@@ -1,0 +1,221 @@
+//! A folder of its own for each test, and programs started in it as a user would.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use ocelli_testkit::bin;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest time for anything that a test waits for. Generous: a loaded machine must not turn a test red.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct World {
+    folder: TempDir,
+    settings: String,
+}
+
+/// What a finished program said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), settings: String::new() }
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Appends to the settings file that every program of this world reads.
+    pub(crate) fn settings(&mut self, toml: &str) {
+        self.settings.push_str(toml);
+        self.settings.push('\n');
+        fs::write(self.path("ocelli.toml"), &self.settings).unwrap();
+    }
+
+    /// A program in this world's folder, with a home of its own and nothing of the environment that could change it.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(bin(program));
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `ocelli` to its end.
+    pub(crate) fn ocelli<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
+        self.run("ocelli", arguments)
+    }
+
+    /// Runs a program to its end.
+    pub(crate) fn run<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Said {
+        Said::from(self.command(program).args(arguments).output().unwrap())
+    }
+
+    /// Runs `ocelli` and reads its output as JSON.
+    pub(crate) fn json<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Value {
+        let said = self.ocelli(arguments);
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    }
+
+    /// Starts a program that stays. Its log goes to `NAME.log`.
+    pub(crate) fn start<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Service {
+        Service::start(self.command(program).args(arguments), self.path(format!("{program}.log")))
+    }
+
+    /// Copies some of the project's own sample images into a folder of this world.
+    pub(crate) fn samples(&self, folder: &str, names: &[&str]) -> PathBuf {
+        let target = self.path(folder);
+        fs::create_dir_all(&target).unwrap();
+        let all = sample_folder();
+        for name in names {
+            fs::copy(all.join(name), target.join(name)).unwrap();
+        }
+        target
+    }
+
+    /// `count` different images of the same note: the bytes behind a PNG's end are no part of the picture.
+    pub(crate) fn many(&self, folder: &str, count: usize) -> PathBuf {
+        let target = self.path(folder);
+        fs::create_dir_all(&target).unwrap();
+        let note = fs::read(sample_folder().join(NOTE)).unwrap();
+        for n in 0..count {
+            let stamped = [&note[..], format!("{n:08}").as_bytes()].concat();
+            fs::write(target.join(format!("note-{n:05}.png")), stamped).unwrap();
+        }
+        target
+    }
+
+    /// `status --json`, the row of one analyzer.
+    pub(crate) fn row(&self, analyzer: &str) -> Value {
+        let status = self.json(["status", "--json"]);
+        let rows = status["analyzers"].as_array().unwrap();
+        rows.iter()
+            .find(|row| row["analyzer"] == analyzer)
+            .unwrap_or_else(|| panic!("no row of {analyzer} in {status}"))
+            .clone()
+    }
+
+    /// The archive adds up.
+    pub(crate) fn audit(&self) {
+        let said = self.ocelli(["audit"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.out.contains("everything adds up"), "{said:?}");
+    }
+}
+
+/// A small image with three lines of text.
+pub(crate) const NOTE: &str = "note-transparent.png";
+/// The chart that the archive's first record was about.
+pub(crate) const CHART: &str = "scaling-open-language-models.png";
+/// A photograph with nothing to read.
+pub(crate) const NO_TEXT: &str = "photo-balloons-no-text.webp";
+
+/// The sample images, drawn once for all tests of a build.
+pub(crate) fn sample_folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("samples");
+    fs::create_dir_all(&folder).unwrap();
+    // Tests are processes of their own: the first one draws, the others wait for it.
+    let lock = File::create(folder.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    ocelli_samples::draw(&folder).unwrap();
+    folder
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A program that runs beside the test and ends with it, with everything it started.
+pub(crate) struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Service {
+    pub(crate) fn start(command: &mut Command, log: PathBuf) -> Self {
+        let out = File::options().create(true).append(true).open(&log).unwrap();
+        let child =
+            command.stdout(out.try_clone().unwrap()).stderr(out).process_group(0).spawn().unwrap();
+        Self { child, log }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// As a power cut does it: no handler runs.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end; the exit code.
+    pub(crate) fn wait(&mut self) -> i32 {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub(crate) fn stop(mut self) -> i32 {
+        self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// Asks until the answer is yes.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
