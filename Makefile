@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers run build test check fmt up down
+.PHONY: help setup setup-servers build run test check fmt up down
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -15,15 +15,16 @@ help: ## list the targets
 setup: ## install the Debian packages that are missing (Tesseract, clang, fonts)
 	@deploy/local/setup.sh
 
-setup-servers: ## the same, and RabbitMQ and PostgreSQL, which make test and make up start privately
+# With RabbitMQ and PostgreSQL, which tests and `make up` start privately.
+setup-servers:
 	@deploy/local/setup.sh --servers
 
-build: setup ## build all programs
+build: setup
 	@$(BUILD)
 
 run: build ## draw sample images into samples/ and read them, in one process and without a server
 	@$(PROGRAMS)/ocelli-samples $(SAMPLES)
-	@$(PROGRAMS)/ocelli run $(SAMPLES)
+	@$(PROGRAMS)/ocelli run $(SAMPLES) --show $(SAMPLES)/scaling-open-language-models.png
 
 test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreSQL
 	@if cargo nextest --version >/dev/null 2>&1; then \

@@ -79,7 +79,10 @@ fn wrong_settings_are_refused_with_the_nearest_name_and_their_place() {
         .args(["config", "check"])
         .output();
     let from_env = String::from_utf8(from_env.unwrap().stderr).unwrap();
-    assert!(from_env.contains("OCELLI_WORKER__DRIAN") && from_env.contains("drain"), "{from_env}");
+    assert!(
+        from_env.contains("OCELLI_WORKER__DRIAN") && from_env.contains("OCELLI_WORKER__DRAIN"),
+        "{from_env}"
+    );
 }
 
 #[test]

@@ -36,19 +36,8 @@ fn readers_die_with_the_program_that_started_them() {
     world.many("in", 40);
     let run = world.start("ocelli", ["run", "in"]);
     until("some images are read", || done(&world) >= 2);
-    let home = world.path("home");
-    let family = || {
-        std::fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(Result::ok)
-            .filter_map(|entry| std::fs::read(entry.path().join("environ")).ok())
-            .filter(|environ| {
-                let home = format!("HOME={}", home.display());
-                environ.split(|byte| *byte == 0).any(|part| part == home.as_bytes())
-            })
-            .count()
-    };
-    assert!(family() >= 2, "the program and at least one reader");
+    let family = run.family();
+    assert!(family.living() >= 2, "the program and at least one reader");
     run.kill();
-    until("no reader is left", || family() == 0);
+    until("no reader is left", || family.living() == 0);
 }

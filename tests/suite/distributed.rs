@@ -121,8 +121,7 @@ async fn jobs_of_a_queue_that_was_wiped_are_enqueued_again_by_the_sweeper() {
     let _collector = fleet.start("ocelli-collector");
     assert_eq!(fleet.produce("in")["jobs"], 10);
     until("the jobs wait", || fleet.messages("jobs.tesseract-ocr") == 10);
-    let vhost = fleet.rabbitmq.vhost.replace('/', "%2F");
-    let queue = format!("/api/queues/{vhost}/ocelli.jobs.tesseract-ocr/contents");
+    let queue = format!("queues/{}/ocelli.jobs.tesseract-ocr/contents", fleet.rabbitmq.vhost);
     fleet.rabbitmq.api().delete(&queue).unwrap();
     until("the jobs are gone", || fleet.messages("jobs.tesseract-ocr") == 0);
     let _worker = fleet.start("ocelli-ocr-worker");

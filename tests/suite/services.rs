@@ -67,8 +67,7 @@ impl Fleet {
 
     /// Messages in all queues whose name contains `part`, as the broker counts them.
     pub(crate) fn messages(&self, part: &str) -> u64 {
-        let vhost = self.rabbitmq.vhost.replace('/', "%2F");
-        let queues = self.rabbitmq.api().get(&format!("/api/queues/{vhost}")).unwrap();
+        let queues = self.rabbitmq.api().get(&format!("queues/{}", self.rabbitmq.vhost)).unwrap();
         queues
             .as_array()
             .unwrap()

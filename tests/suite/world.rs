@@ -177,6 +177,11 @@ impl Service {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
+    /// Processes of its group that live: itself and what it started.
+    pub(crate) fn family(&self) -> Family {
+        Family(self.child.id())
+    }
+
     /// As a power cut does it: no handler runs.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -217,5 +222,26 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
         std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// The process group of a program.
+#[derive(Clone, Copy)]
+pub(crate) struct Family(u32);
+
+impl Family {
+    /// Members that are no zombies: state and group are the third and fifth field of `/proc/PID/stat`, proc(5).
+    pub(crate) fn living(self) -> usize {
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(Result::ok)
+            .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
+            .filter_map(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()))
+            .filter(|rest| {
+                let mut fields = rest.split(' ');
+                let state = fields.next();
+                state != Some("Z") && fields.nth(1) == Some(&self.0.to_string())
+            })
+            .count()
     }
 }

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use ocelli_core::wire::Message;
-use ocelli_core::{AnalyzerName, Digest};
 
 use crate::error::{CatalogError, Fault};
-use crate::model::{Applied, FailureFilter};
+use crate::letters::{Buried, Letter};
+use crate::model::Applied;
 use crate::{CatalogMetrics, postgres, sqlite, unit};
 
 /// How to open a catalog.
@@ -44,32 +43,32 @@ impl Default for CatalogOptions {
 }
 
 /// How often a transaction that lost against another is done again before the error is shown.
-const CONFLICTS: u32 = 10;
-
-/// How many failures are reopened in one transaction, so that writers in between wait only shortly.
-const REOPENED_AT_ONCE: u32 = 500;
+pub(crate) const CONFLICTS: u32 = 10;
 
 /// Runs one write transaction on either backend within the time limit, again when it lost against another one.
 macro_rules! transact {
     ($catalog:expr, $action:literal, $unit:ident => $work:expr) => {
         match &$catalog.store {
-            Store::Sqlite(store) => {
+            $crate::catalog::Store::Sqlite(store) => {
                 let work = async {
                     let $unit = store.begin().await?;
                     $work.await
                 };
                 $catalog.timed($action, work).await
             }
-            Store::Postgres(store) => {
+            $crate::catalog::Store::Postgres(store) => {
                 let attempts = async {
-                    let mut conflicts = 0;
+                    let mut conflicts = 0_u32;
                     loop {
                         let attempt = async {
                             let $unit = store.begin().await?;
                             $work.await
                         };
                         match attempt.await {
-                            Err(fault) if Fault::is_conflict(&fault) && conflicts < CONFLICTS => {
+                            Err(fault)
+                                if $crate::error::Fault::is_conflict(&fault)
+                                    && conflicts < $crate::catalog::CONFLICTS =>
+                            {
                                 conflicts += 1;
                             }
                             outcome => break outcome,
@@ -156,45 +155,23 @@ impl Catalog {
         Ok(applied)
     }
 
-    /// Notes that these jobs were enqueued again at `at`.
+    /// Takes dead letters in, all in one transaction: when it returns, they are kept for good, and may be acknowledged. A
+    /// letter that was taken in before changes nothing.
     ///
     /// # Errors
-    /// When the database does not take it.
-    pub async fn touch_jobs(
-        &self,
-        jobs: &[(Digest, AnalyzerName)],
-        at: Timestamp,
-    ) -> Result<(), CatalogError> {
-        if jobs.is_empty() {
-            return Ok(());
+    /// When the database does not take them: then none of them is kept.
+    pub async fn bury(&self, letters: &[Letter]) -> Result<Buried, CatalogError> {
+        if letters.is_empty() {
+            return Ok(Buried::default());
         }
-        transact!(self, "note enqueued jobs", unit => unit::touch(unit, jobs, at))
-    }
-
-    /// Takes the failures that `filter` lists (at most its limit) out of the archive, so that their jobs are open again;
-    /// each stays as an event. A duplicate of a message about such a failure that arrives later is ignored. Returns how
-    /// many jobs were opened.
-    ///
-    /// # Errors
-    /// When the database does not take it; what was reopened before the error stays reopened.
-    pub async fn reopen_failures(&self, filter: &FailureFilter) -> Result<u64, CatalogError> {
-        let mut reopened = 0;
-        let mut left = filter.limit;
-        while left > 0 {
-            let part = FailureFilter { limit: left.min(REOPENED_AT_ONCE), ..filter.clone() };
-            let keys = self.failed_jobs(&part).await?;
-            if keys.is_empty() {
-                break;
-            }
-            let count = transact!(self, "reopen failures", unit => unit::reopen(unit, &keys))?;
-            reopened += count;
-            left = left.saturating_sub(part.limit);
-            if count == 0 {
-                // Somebody else is reopening the same ones.
-                break;
-            }
+        let started = Instant::now();
+        let (buried, rows) = transact!(self, "write dead letters", unit => {
+            unit::bury(unit, letters)
+        })?;
+        if let Some(metrics) = &self.metrics {
+            metrics.committed(started.elapsed(), rows);
         }
-        Ok(reopened)
+        Ok(buried)
     }
 
     /// Waits for what is running and closes all connections.
@@ -289,7 +266,7 @@ macro_rules! snapshot {
         }
     };
 }
-pub(crate) use {ask, snapshot};
+pub(crate) use {ask, snapshot, transact};
 
 /// An address without its password.
 fn masked(url: &str) -> String {

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ocelli_core::record::preferred;
-use ocelli_core::{Analysis, AnalyzerName, Digest, ImageFacts, OutcomeKind, Revision};
+use ocelli_core::{Analysis, AnalyzerName, Digest, ImageFacts, Outcome, OutcomeKind, Revision};
 
 use crate::gather::{News, smaller, unite};
 use crate::rows::{Rows, State};
+
+/// The rule that an outcome names which was settled by `ocelli failures discard`.
+const DISCARDED_RULE: &str = "discarded";
 
 pub(crate) type Key = (AnalyzerName, Revision);
 
@@ -104,6 +107,7 @@ pub(crate) fn fold(
         (Some(old), Some(new)) => Some(old.min(new)),
         (old, new) => old.or(new),
     };
+    rows.members.extend(news.members.into_iter().map(|(batch, key)| (batch, digest, key)));
     rows.sightings.extend(news.sightings.into_values().map(|sighting| (digest, sighting)));
     for (analyzer, (asked_at, revision)) in news.wants {
         now.want(analyzer, asked_at, revision);
@@ -127,6 +131,33 @@ pub(crate) fn reopen(digest: Digest, keys: &[Key], stored: Stored, rows: &mut Ro
     }
     now.settle(digest, &stored, rows);
     taken
+}
+
+/// Settles failures without another attempt: each is replaced by a skip that keeps its reason, which outranks it, so that a
+/// late duplicate of the failure does not bring it back. `contents` holds them. Returns how many there were.
+pub(crate) fn discard(
+    digest: Digest,
+    keys: &[Key],
+    stored: Stored,
+    contents: &BTreeMap<Key, Analysis>,
+    rows: &mut Rows,
+) -> u64 {
+    let mut news = News::default();
+    for key in keys {
+        let Some(failure) = contents.get(key) else { continue };
+        let Outcome::Failed { class, reason } = &failure.outcome else { continue };
+        let answers = stored.wants.get(&key.0).and_then(|want| want.answer.as_ref());
+        if answers != Some(&key.1) {
+            continue;
+        }
+        let reason = format!("{class}: {reason}");
+        let outcome = Outcome::Skipped { rule: DISCARDED_RULE.to_owned(), reason };
+        news.analyses.push(Analysis { outcome, ..failure.clone() });
+        rows.discarded.push((digest, key.clone()));
+    }
+    let count = news.analyses.len() as u64;
+    fold(digest, news, stored, contents, rows);
+    count
 }
 
 impl Stored {

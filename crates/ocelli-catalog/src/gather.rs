@@ -3,8 +3,8 @@
 //! Values are made storable on the way in: times are cut to microseconds, NUL becomes U+FFFD, numbers that are no number
 //! disappear. A message that cannot be stored is rejected with its position, and takes no neighbour with it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Intake, Message, Problem};
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
     pub(crate) revisions: BTreeMap<(AnalyzerName, Revision), Announced>,
     pub(crate) batches: BTreeMap<BatchId, BatchReport>,
     pub(crate) problems: BTreeMap<(BatchId, [u8; 16]), Problem>,
-    pub(crate) fences: BTreeMap<AnalyzerName, Timestamp>,
+    pub(crate) fences: BTreeSet<(AnalyzerName, Timestamp)>,
     pub(crate) rejected: Vec<(usize, String)>,
 }
 
@@ -33,6 +33,8 @@ pub(crate) struct News {
     pub(crate) facts: Option<ImageFacts>,
     pub(crate) refusal: Option<String>,
     pub(crate) sightings: BTreeMap<SourceUri, Sighting>,
+    /// Every reference of every batch to it, as batch and key; `sightings` keeps only the earliest.
+    pub(crate) members: BTreeSet<(BatchId, [u8; 16])>,
     pub(crate) wants: BTreeMap<AnalyzerName, (Timestamp, Option<Revision>)>,
     /// In the order of arrival: which of two with one key stays also depends on what is stored.
     pub(crate) analyses: Vec<Analysis>,
@@ -100,8 +102,7 @@ impl Facts {
                 });
             }
             Message::FencePassed(fence) => {
-                let at = micros(fence.published_at);
-                keep(&mut self.fences, fence.analyzer.clone(), at, |new, old| new > old);
+                self.fences.insert((fence.analyzer.clone(), micros(fence.published_at)));
             }
             Message::Fence(_) => {
                 return Err(
@@ -125,6 +126,8 @@ impl Facts {
         news.refusal = smaller(news.refusal.take(), intake.refusal.as_deref().map(clean));
         if let Some(sighting) = &intake.sighting {
             let new = Sighting { seen_at: micros(sighting.seen_at), ..sighting.clone() };
+            let reference = format!("{} {}", new.seen_at.as_microsecond(), new.source.as_str());
+            news.members.insert((new.batch, text_key(&reference)));
             keep(&mut news.sightings, new.source.clone(), new, |new, old| {
                 (new.seen_at, new.batch) < (old.seen_at, old.batch)
             });
@@ -265,7 +268,7 @@ fn keep<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, new: V, wins: impl Fn(&V, &
     }
 }
 
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

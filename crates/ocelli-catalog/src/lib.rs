@@ -8,7 +8,9 @@
 //! | module | room for |
 //! |---|---|
 //! | `catalog` | [`Catalog`]: opening, closing, everything that writes |
-//! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches, failures |
+//! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches |
+//! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
+//! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `auditing` | the check of the whole database against itself |
 //! | `model` | what is asked and answered, as types |
 //! | `gather`, `fold` | messages → facts; facts + stored rows → rows to write (pure, no SQL) |
@@ -27,8 +29,11 @@ mod answers;
 mod auditing;
 mod catalog;
 mod error;
+mod failures;
+mod fences;
 mod fold;
 mod gather;
+mod letters;
 mod load;
 mod metrics;
 mod migration;
@@ -43,7 +48,8 @@ mod upserts;
 pub use catalog::{Catalog, CatalogOptions};
 pub use error::CatalogError;
 pub use metrics::CatalogMetrics;
+pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use model::{
-    AnalyzerStatus, Applied, Audit, Failure, FailureFilter, Known, OpenJob, OpenJobs, PassedFence,
-    Status,
+    AnalyzerStatus, Applied, Audit, BatchAudit, BatchCount, DeadLetter, Event, Failure,
+    FailureFilter, Fate, FenceState, History, Known, OpenJob, OpenJobs, Postponed, SeenJob, Status,
 };

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use ocelli_core::{AnalyzerName, Digest, FailureClass, ImageFacts, Revision, SourceUri};
+use ocelli_core::{
+    AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, SourceUri,
+};
 use serde::Serialize;
 
 /// What one call of [`Catalog::apply`](crate::Catalog::apply) did.
@@ -41,6 +43,8 @@ pub struct Status {
     pub sightings: u64,
     /// References without an image behind them.
     pub problems: u64,
+    /// Messages that could not be handled and that nobody has discarded yet.
+    pub dead_letters: u64,
     /// Runs of producers.
     pub batches: u64,
     /// Of these, runs that have not reported their end.
@@ -85,6 +89,9 @@ pub struct OpenJobs {
     pub limit: u32,
 }
 
+/// An open job: image, analyzer, and the time of enqueueing that was seen when it was listed.
+pub type SeenJob = (Digest, AnalyzerName, Timestamp);
+
 /// A wanted analyzer without an outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenJob {
@@ -111,13 +118,27 @@ pub struct FailureFilter {
     pub class: Option<FailureClass>,
     /// Only with this text in their reason (letter case counts; no wildcards).
     pub reason_contains: Option<String>,
+    /// Only of images that this batch saw.
+    pub batch: Option<BatchId>,
+    /// Only at or after this time.
+    pub after: Option<Timestamp>,
+    /// Only before this time.
+    pub before: Option<Timestamp>,
     /// At most this many.
     pub limit: u32,
 }
 
 impl Default for FailureFilter {
     fn default() -> Self {
-        Self { analyzer: None, class: None, reason_contains: None, limit: 100 }
+        Self {
+            analyzer: None,
+            class: None,
+            reason_contains: None,
+            batch: None,
+            after: None,
+            before: None,
+            limit: 100,
+        }
     }
 }
 
@@ -142,13 +163,110 @@ pub struct Failure {
     pub at: Timestamp,
 }
 
-/// A fence that came through a queue.
+/// A fence as the sweeper needs it: under way, or come through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PassedFence {
+pub struct FenceState {
     /// When it was put into the queue.
     pub published_at: Timestamp,
     /// When the catalog heard that it came through, by the clock of the database.
-    pub passed_at: Timestamp,
+    pub passed_at: Option<Timestamp>,
+}
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// A job: it is a failed analysis now.
+    Failed,
+    /// It could be written after all.
+    Written,
+    /// Nothing is lost without it: its job has an answer or was asked for anew, or it was a mark of the sweeper.
+    Needless,
+    /// Nothing could be done with it: it waits for people.
+    Kept,
+    /// People have seen it.
+    Discarded,
+}
+
+impl Fate {
+    /// All, in the order of their declaration.
+    pub const ALL: [Self; 5] =
+        [Self::Failed, Self::Written, Self::Needless, Self::Kept, Self::Discarded];
+
+    /// Lower-case name, as in the database and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Written => "written",
+            Self::Needless => "needless",
+            Self::Kept => "kept",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// A stored dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadLetter {
+    /// Its key, as hexadecimal text.
+    pub letter: String,
+    /// When it was taken in.
+    pub at: Timestamp,
+    /// Full name of the queue in which it died.
+    pub queue: String,
+    /// Its id, as its sender gave it.
+    pub message_id: String,
+    /// Why it died, and why nothing could be done with it.
+    pub reason: String,
+    /// What became of it.
+    pub fate: Fate,
+    /// The analyzer of a job.
+    pub analyzer: Option<AnalyzerName>,
+    /// Length of its body in bytes.
+    pub size: u64,
+    /// Its body, the beginning of a long one.
+    #[serde(skip)]
+    pub body: Vec<u8>,
+}
+
+/// What happened to one image beside its record: what `ocelli failures show` adds to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct History {
+    /// The last postponed attempt of each analyzer.
+    pub deferrals: Vec<Postponed>,
+    /// Failures that were reopened or discarded, the earliest first.
+    pub events: Vec<Event>,
+    /// Its dead letters, the earliest first.
+    pub letters: Vec<DeadLetter>,
+}
+
+/// An attempt that failed and was put off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Postponed {
+    /// Which analyzer.
+    pub analyzer: AnalyzerName,
+    /// Class of the failure.
+    pub class: FailureClass,
+    /// In words.
+    pub reason: String,
+    /// Attempts spent by then.
+    pub attempts: u32,
+    /// Not before this time.
+    pub next_at: Timestamp,
+}
+
+/// What people decided about a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// `failure reopened` or `failure discarded`.
+    pub kind: String,
+    /// Which analyzer.
+    pub analyzer: Option<AnalyzerName>,
+    /// The failure as it was: revision, class, reason, attempts, time.
+    pub detail: serde_json::Value,
 }
 
 /// The result of checking the whole database against itself.
@@ -156,6 +274,58 @@ pub struct PassedFence {
 pub struct Audit {
     /// Rows by table.
     pub rows: BTreeMap<String, u64>,
+    /// Every batch, the latest first.
+    pub batches: Vec<BatchAudit>,
+    /// Dead letters that wait for people. No contradiction, but worth a look.
+    pub dead_letters: u64,
     /// What contradicts, in words. Empty is good.
     pub problems: Vec<String>,
+}
+
+/// The account of one batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchAudit {
+    /// Which run.
+    pub batch: BatchId,
+    /// Its name; empty while no report of it has arrived.
+    pub name: String,
+    /// Whether the producer reported its end.
+    pub finished: bool,
+    /// References that the producer reported as accepted.
+    pub reported: u64,
+    /// Of these, references to images for which nothing had to be enqueued.
+    pub known: u64,
+    /// References in the catalog. One that a list names twice with the same time is one here.
+    pub references: u64,
+    /// Images of these references.
+    pub images: u64,
+    /// By analyzer.
+    pub analyzers: BTreeMap<AnalyzerName, BatchCount>,
+}
+
+/// One analyzer's part of a batch: `accepted = done + empty + skipped + failed + refused + open`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BatchCount {
+    /// Images of which it is wanted, and refused ones.
+    pub accepted: u64,
+    /// It read something.
+    pub done: u64,
+    /// It ran and there was nothing to read.
+    pub empty: u64,
+    /// A rule said no.
+    pub skipped: u64,
+    /// No answer and no further attempt.
+    pub failed: u64,
+    /// The image was refused: no analyzer looks at it.
+    pub refused: u64,
+    /// Waiting or running.
+    pub open: u64,
+}
+
+impl BatchCount {
+    /// Images that are accounted for.
+    #[must_use]
+    pub const fn accounted(&self) -> u64 {
+        self.done + self.empty + self.skipped + self.failed + self.refused + self.open
+    }
 }

@@ -1,23 +1,18 @@
-//! Questions about the whole: counts, workers, revisions, batches, problems, failures.
+//! Questions about the whole: counts, workers, revisions, batches, problems.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
-use ocelli_core::{AnalyzerName, BatchId, Digest, Revision};
+use ocelli_core::{AnalyzerName, BatchId, Revision};
 
-use crate::catalog::{Catalog, Store, ask, snapshot};
+use crate::catalog::{Catalog, ask, snapshot};
 use crate::error::CatalogError;
-use crate::fold::Key;
-use crate::model::{AnalyzerStatus, Failure, FailureFilter, PassedFence, Status};
-use crate::rows::{
-    Read, State, batch, digest, from_json, number, parse, parse_some, time, unreadable,
-};
+use crate::model::{AnalyzerStatus, Status};
+use crate::rows::{Read, State, batch, from_json, number, parse, time, unreadable};
 
 type BatchColumns = (Vec<u8>, String, i64, i64, bool, i64, i64, i64, i64);
 type ProblemColumns = (Vec<u8>, String, String, i64);
-type FailureColumns =
-    (Vec<u8>, String, String, Option<String>, Option<String>, i64, i64, Option<String>);
 
 /// The span of [`AnalyzerStatus::finished_last_minute`].
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
@@ -31,13 +26,14 @@ impl Catalog {
         let since = now.checked_sub(MINUTE).unwrap_or(Timestamp::MIN).as_microsecond();
         let now = now.as_microsecond();
         let rows = snapshot!(self, connection => {
-            let totals: (i64, i64, i64, i64, i64, i64, i64, i64) = sqlx::query_as(
+            let totals: (i64, i64, i64, i64, i64, i64, i64, i64, i64) = sqlx::query_as(
                 "SELECT (SELECT COUNT(*) FROM images), \
                  (SELECT COUNT(*) FROM images WHERE bytes IS NULL), \
                  (SELECT COUNT(*) FROM images WHERE NOT complete), \
                  (SELECT COUNT(*) FROM images WHERE refusal IS NOT NULL), \
                  (SELECT COUNT(*) FROM sightings), (SELECT COUNT(*) FROM problems), \
-                 (SELECT COUNT(*) FROM batches), (SELECT COUNT(*) FROM batches WHERE NOT finished)",
+                 (SELECT COUNT(*) FROM batches), (SELECT COUNT(*) FROM batches WHERE NOT finished), \
+                 (SELECT COUNT(*) FROM dead_letters WHERE fate = 'kept')",
             )
             .fetch_one(&mut *connection)
             .await?;
@@ -66,7 +62,7 @@ impl Catalog {
         let (totals, states, deferred, finished) = self.timed("count", rows).await?;
         let read = || -> Read<Status> {
             let count = |value: i64| number::<u64>("count", value);
-            let (images, unsighted, incomplete, refused, sightings, problems, batches, running) =
+            let (images, unsighted, incomplete, refused, sightings, problems, batches, running, dead) =
                 totals;
             let mut status = Status {
                 images: count(images - unsighted)?,
@@ -74,6 +70,7 @@ impl Catalog {
                 refused: count(refused)?,
                 sightings: count(sightings)?,
                 problems: count(problems)?,
+                dead_letters: count(dead)?,
                 batches: count(batches)?,
                 batches_running: count(running)?,
                 analyzers: BTreeMap::new(),
@@ -130,27 +127,6 @@ impl Catalog {
             .map_err(|error| self.unreadable(error))
     }
 
-    /// The latest fence that came through the queue of each analyzer.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn passed_fences(&self) -> Result<BTreeMap<AnalyzerName, PassedFence>, CatalogError> {
-        let rows: Vec<(String, i64, i64)> = ask!(self, "list fences", pool => sqlx::query_as(
-            "SELECT analyzer, published_at, passed_at FROM fences",
-        )
-        .fetch_all(pool))?;
-        rows.iter()
-            .map(|(analyzer, published_at, passed_at)| {
-                let fence = PassedFence {
-                    published_at: time(*published_at)?,
-                    passed_at: time(*passed_at)?,
-                };
-                Ok((parse("analyzer name", analyzer)?, fence))
-            })
-            .collect::<Read<_>>()
-            .map_err(|error| self.unreadable(error))
-    }
-
     /// Runs of producers, the latest first.
     ///
     /// # Errors
@@ -196,64 +172,6 @@ impl Catalog {
             .collect::<Read<_>>()
             .map_err(|error| self.unreadable(error))
     }
-
-    /// Failures that are the last word about their job, the latest first.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn failures(&self, filter: &FailureFilter) -> Result<Vec<Failure>, CatalogError> {
-        let rows = self.failure_rows(filter, "list failures", "LEFT JOIN").await?;
-        rows.into_iter().map(failure).collect::<Read<_>>().map_err(|error| self.unreadable(error))
-    }
-
-    /// The keys of [`Catalog::failures`] that answer a want.
-    pub(crate) async fn failed_jobs(
-        &self,
-        filter: &FailureFilter,
-    ) -> Result<Vec<(Digest, Key)>, CatalogError> {
-        let rows = self.failure_rows(filter, "find failures", "JOIN").await?;
-        rows.iter()
-            .map(|row| {
-                let key = (parse("analyzer name", &row.1)?, parse("revision", &row.2)?);
-                Ok((digest(&row.0)?, key))
-            })
-            .collect::<Read<_>>()
-            .map_err(|error| self.unreadable(error))
-    }
-
-    async fn failure_rows(
-        &self,
-        filter: &FailureFilter,
-        action: &'static str,
-        join: &str,
-    ) -> Result<Vec<FailureColumns>, CatalogError> {
-        let position = match &self.store {
-            Store::Sqlite(_) => "instr",
-            Store::Postgres(_) => "strpos",
-        };
-        let sql = format!(
-            "SELECT a.digest, a.analyzer, a.revision, a.class, a.reason, a.attempts, a.finished_at, \
-             (SELECT s.source FROM sightings s WHERE s.digest = a.digest \
-              ORDER BY s.seen_at DESC, s.batch DESC, s.source_key LIMIT 1) \
-             FROM analyses a {join} wants w ON w.digest = a.digest AND w.analyzer = a.analyzer \
-             WHERE a.kind = 'failed' AND (w.digest IS NULL OR w.answer = a.revision) \
-             AND (CAST($1 AS TEXT) IS NULL OR a.analyzer = $1) \
-             AND (CAST($2 AS TEXT) IS NULL OR a.class = $2) \
-             AND (CAST($3 AS TEXT) IS NULL OR {position}(a.reason, $3) > 0) \
-             ORDER BY a.finished_at DESC, a.digest, a.analyzer, a.revision LIMIT $4"
-        );
-        let reason = filter.reason_contains.as_ref().map(|text| text.replace('\0', "\u{fffd}"));
-        let question = snapshot!(self, connection => {
-            sqlx::query_as(sqlx::AssertSqlSafe(sql))
-                .bind(filter.analyzer.as_ref().map(AnalyzerName::as_str))
-                .bind(filter.class.map(|class| class.name()))
-                .bind(reason)
-                .bind(i64::from(filter.limit))
-                .fetch_all(connection)
-                .await
-        });
-        self.timed(action, question).await
-    }
 }
 
 impl AnalyzerStatus {
@@ -282,19 +200,5 @@ fn report(row: BatchColumns) -> Read<BatchReport> {
         known: number("count", known)?,
         skipped: number("count", skipped)?,
         problems: number("count", problems)?,
-    })
-}
-
-fn failure(row: FailureColumns) -> Read<Failure> {
-    let (bytes, analyzer, revision, class, reason, attempts, at, source) = row;
-    Ok(Failure {
-        digest: digest(&bytes)?,
-        source: parse_some("source", source.as_deref())?,
-        analyzer: parse("analyzer name", &analyzer)?,
-        revision: parse("revision", &revision)?,
-        class: parse("class", &class.unwrap_or_default())?,
-        reason: reason.unwrap_or_default(),
-        attempts: number("attempt count", attempts)?,
-        at: time(at)?,
     })
 }

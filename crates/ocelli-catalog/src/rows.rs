@@ -9,12 +9,15 @@ use ocelli_core::{
 
 use crate::fold::{Image, Key, Wanted};
 use crate::gather::{Announced, Deferral};
+use crate::model::Fate;
 
 /// What one transaction writes. Rows of one table have different keys.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) images: Vec<(Digest, Image)>,
     pub(crate) sightings: Vec<(Digest, Sighting)>,
+    /// References of batches.
+    pub(crate) members: Vec<(BatchId, Digest, [u8; 16])>,
     pub(crate) wants: Vec<(Digest, AnalyzerName, Wanted)>,
     pub(crate) analyses: Vec<(Digest, Analysis)>,
     pub(crate) deferrals: Vec<(Digest, AnalyzerName, Deferral)>,
@@ -23,8 +26,11 @@ pub(crate) struct Rows {
     pub(crate) batches: Vec<BatchReport>,
     pub(crate) problems: Vec<([u8; 16], Problem)>,
     pub(crate) fences: Vec<(AnalyzerName, Timestamp)>,
+    pub(crate) letters: Vec<LetterRow>,
     /// Analyses to delete, with their deferrals; each leaves an event.
     pub(crate) forgotten: Vec<(Digest, Key)>,
+    /// Failures that another row of `analyses` replaces by people's will; each leaves an event.
+    pub(crate) discarded: Vec<(Digest, Key)>,
 }
 
 impl Rows {
@@ -37,6 +43,7 @@ impl Rows {
     pub(crate) fn count(&self) -> u64 {
         let count = self.images.len()
             + self.sightings.len()
+            + self.members.len()
             + self.wants.len()
             + self.analyses.len()
             + self.deferrals.len()
@@ -45,9 +52,27 @@ impl Rows {
             + self.batches.len()
             + self.problems.len()
             + self.fences.len()
+            + self.letters.len()
             + self.forgotten.len();
         count as u64
     }
+}
+
+/// A dead letter with what became of it.
+#[derive(Debug)]
+pub(crate) struct LetterRow {
+    pub(crate) key: [u8; 16],
+    pub(crate) at: Timestamp,
+    pub(crate) queue: String,
+    pub(crate) message_id: String,
+    pub(crate) reason: String,
+    pub(crate) fate: Fate,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) analyzer: Option<AnalyzerName>,
+    /// Length of the whole body.
+    pub(crate) size: u64,
+    /// Its beginning.
+    pub(crate) body: Vec<u8>,
 }
 
 /// What became of a want.

@@ -3,42 +3,34 @@
 //! `synchronous=FULL`: what was acknowledged to the queue survives a power cut, not only a killed process. One fsync per
 //! batch is cheap beside the batch.
 
+mod writing;
+
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use ocelli_core::{Analysis, AnalyzerName, Digest};
+use ocelli_core::{Analysis, Digest};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::query_builder::Separated;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::Sqlite;
+use writing::Writing;
 
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;
-use crate::gather::{body, text_key};
-use crate::rows::{OutcomeColumns, Rows, column, json};
-use crate::unit::Unit;
-use crate::{CatalogOptions, load, migration, upserts};
-
-/// The clock of the database, in microseconds.
-const NOW: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+use crate::rows::json;
+use crate::{CatalogOptions, load, migration};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
-
-/// How many rows one statement inserts: large enough to make the cost per statement small, few enough sizes for the
-/// statement cache. 32,766 parameters are the limit of SQLite.
-const PIECES: [usize; 3] = [64, 8, 1];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     /// One connection: SQLite has one writer, and waiting here is fair, unlike its busy loop.
-    write: SqlitePool,
+    pub(crate) write: SqlitePool,
     pub(crate) read: SqlitePool,
 }
 
@@ -182,277 +174,9 @@ impl Drop for Guard {
     }
 }
 
-/// A write transaction.
-pub(crate) struct Writing(Guard);
-
-type Tuple<'row> = Separated<'row, Sqlite, &'static str>;
-
-impl Writing {
-    async fn insert<T>(
-        &mut self,
-        head: &str,
-        tail: &str,
-        rows: &[T],
-        mut bind: impl FnMut(&mut Tuple<'_>, &T),
-    ) -> Result<(), sqlx::Error> {
-        for piece in pieces(rows) {
-            let mut query = QueryBuilder::<Sqlite>::new(head);
-            query.push_values(piece, |mut tuple, row| bind(&mut tuple, row));
-            query.push(tail);
-            query.build().execute(&mut *self.0).await?;
-        }
-        Ok(())
-    }
-
-    async fn write_records(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
-        self.insert(
-            "INSERT INTO images (digest, bytes, format, width, height, refusal, first_seen, complete) ",
-            upserts::images!(),
-            &rows.images,
-            |tuple, (digest, image)| {
-                let facts = image.facts.as_ref();
-                tuple
-                    .push_bind(digest.as_bytes().to_vec())
-                    .push_bind(facts.map(|facts| column(facts.bytes)))
-                    .push_bind(facts.and_then(|facts| facts.format).map(|format| format.name()))
-                    .push_bind(facts.and_then(|facts| facts.width).map(i64::from))
-                    .push_bind(facts.and_then(|facts| facts.height).map(i64::from))
-                    .push_bind(image.refusal.clone())
-                    .push_bind(image.first_seen.map(|at| at.as_microsecond()))
-                    .push_bind(image.complete);
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO sightings (digest, source_key, source, seen_at, batch) ",
-            upserts::sightings!(),
-            &rows.sightings,
-            |tuple, (digest, sighting)| {
-                tuple
-                    .push_bind(digest.as_bytes().to_vec())
-                    .push_bind(text_key(sighting.source.as_str()).to_vec())
-                    .push_bind(sighting.source.as_str().to_owned())
-                    .push_bind(sighting.seen_at.as_microsecond())
-                    .push_bind(sighting.batch.uuid().into_bytes().to_vec());
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened) ",
-            upserts::wants!(),
-            &rows.wants,
-            |tuple, (digest, analyzer, want)| {
-                tuple
-                    .push_bind(digest.as_bytes().to_vec())
-                    .push_bind(analyzer.as_str().to_owned())
-                    .push_bind(want.revision.as_ref().map(ToString::to_string))
-                    .push_bind(want.asked_at.as_microsecond())
-                    .push_bind(want.enqueued_at.as_microsecond())
-                    .push_bind(want.state.name())
-                    .push_bind(want.answer.as_ref().map(ToString::to_string))
-                    .push_bind(want.reopened.map(|at| at.as_microsecond()));
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO analyses (digest, analyzer, revision, kind, class, attempts, finished_at, rule, reason, \
-             text, reading, provenance) ",
-            upserts::analyses!(),
-            &rows.analyses,
-            |tuple, (digest, analysis)| {
-                let outcome = OutcomeColumns::of(&analysis.outcome);
-                tuple
-                    .push_bind(digest.as_bytes().to_vec())
-                    .push_bind(analysis.analyzer.as_str().to_owned())
-                    .push_bind(analysis.revision.as_str().to_owned())
-                    .push_bind(analysis.outcome.kind().name())
-                    .push_bind(outcome.class)
-                    .push_bind(i64::from(analysis.attempts))
-                    .push_bind(analysis.finished_at.as_microsecond())
-                    .push_bind(outcome.rule)
-                    .push_bind(outcome.reason)
-                    .push_bind(outcome.text)
-                    .push_bind(outcome.reading)
-                    .push_bind(json(&analysis.provenance));
-            },
-        )
-        .await
-    }
-
-    async fn write_reports(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
-        self.insert(
-            "INSERT INTO deferrals (digest, analyzer, class, reason, attempts, next_at) ",
-            upserts::deferrals!(),
-            &rows.deferrals,
-            |tuple, (digest, analyzer, deferral)| {
-                tuple
-                    .push_bind(digest.as_bytes().to_vec())
-                    .push_bind(analyzer.as_str().to_owned())
-                    .push_bind(deferral.class)
-                    .push_bind(deferral.reason.clone())
-                    .push_bind(i64::from(deferral.attempts))
-                    .push_bind(deferral.next_at.as_microsecond());
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO workers (analyzer, worker, at, leaving, body) ",
-            upserts::workers!(),
-            &rows.workers,
-            |tuple, said| {
-                tuple
-                    .push_bind(said.analyzer.as_str().to_owned())
-                    .push_bind(said.worker.clone())
-                    .push_bind(said.at.as_microsecond())
-                    .push_bind(said.leaving)
-                    .push_bind(body(said));
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO revisions (analyzer, revision, kind, description, first_announced, last_announced) ",
-            upserts::revisions!(),
-            &rows.revisions,
-            |tuple, (analyzer, revision, announced)| {
-                tuple
-                    .push_bind(analyzer.as_str().to_owned())
-                    .push_bind(revision.as_str().to_owned())
-                    .push_bind(announced.kind.clone())
-                    .push_bind(announced.description.clone())
-                    .push_bind(announced.first.as_microsecond())
-                    .push_bind(announced.last.as_microsecond());
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO batches (batch, name, started_at, at, finished, accepted, known, skipped, problems) ",
-            upserts::batches!(),
-            &rows.batches,
-            |tuple, report| {
-                tuple
-                    .push_bind(report.batch.uuid().into_bytes().to_vec())
-                    .push_bind(report.name.clone())
-                    .push_bind(report.started_at.as_microsecond())
-                    .push_bind(report.at.as_microsecond())
-                    .push_bind(report.finished)
-                    .push_bind(column(report.accepted))
-                    .push_bind(column(report.known))
-                    .push_bind(column(report.skipped))
-                    .push_bind(column(report.problems));
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO problems (batch, reference_key, reference, reason, at) ",
-            upserts::problems!(),
-            &rows.problems,
-            |tuple, (key, problem)| {
-                tuple
-                    .push_bind(problem.batch.uuid().into_bytes().to_vec())
-                    .push_bind(key.to_vec())
-                    .push_bind(problem.reference.clone())
-                    .push_bind(problem.reason.clone())
-                    .push_bind(problem.at.as_microsecond());
-            },
-        )
-        .await?;
-        self.insert(
-            "INSERT INTO fences (analyzer, published_at, passed_at) ",
-            upserts::fences!(),
-            &rows.fences,
-            |tuple, (analyzer, published_at)| {
-                tuple
-                    .push_bind(analyzer.as_str().to_owned())
-                    .push_bind(published_at.as_microsecond())
-                    .push(NOW);
-            },
-        )
-        .await
-    }
-
-    async fn forget(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
-        for (digest, (analyzer, revision)) in &rows.forgotten {
-            for statement in [
-                "INSERT INTO events (at, kind, digest, analyzer, detail) \
-                 SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER), 'failure reopened', digest, analyzer, \
-                 json_object('revision', revision, 'class', class, 'reason', reason, 'attempts', attempts, \
-                 'finished_at', finished_at) FROM analyses \
-                 WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND kind = 'failed'",
-                "DELETE FROM analyses WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND kind = 'failed'",
-            ] {
-                sqlx::query(statement)
-                    .bind(digest.as_bytes().to_vec())
-                    .bind(analyzer.as_str())
-                    .bind(revision.as_str())
-                    .execute(&mut *self.0)
-                    .await?;
-            }
-            sqlx::query("DELETE FROM deferrals WHERE digest = $1 AND analyzer = $2")
-                .bind(digest.as_bytes().to_vec())
-                .bind(analyzer.as_str())
-                .execute(&mut *self.0)
-                .await?;
-        }
-        Ok(())
-    }
-}
-
-impl Unit for Writing {
-    async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault> {
-        stored(&mut self.0, digests).await
-    }
-
-    async fn contents(&mut self, digests: &[Digest]) -> Result<Vec<(Digest, Analysis)>, Fault> {
-        contents(&mut self.0, digests).await
-    }
-
-    async fn write(&mut self, rows: &Rows) -> Result<(), Fault> {
-        self.forget(rows).await?;
-        self.write_records(rows).await?;
-        self.write_reports(rows).await?;
-        if let Some(latest) = rows.latest_announcement() {
-            sqlx::query(
-                "DELETE FROM workers WHERE at < min($1, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) - $2",
-            )
-            .bind(latest.as_microsecond())
-            .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)
-            .execute(&mut *self.0)
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn touch(&mut self, jobs: &[(Digest, AnalyzerName)], at: Timestamp) -> Result<(), Fault> {
-        for (digest, analyzer) in jobs {
-            sqlx::query(
-                "UPDATE wants SET enqueued_at = $3 WHERE digest = $1 AND analyzer = $2 AND enqueued_at < $3",
-            )
-            .bind(digest.as_bytes().to_vec())
-            .bind(analyzer.as_str())
-            .bind(at.as_microsecond())
-            .execute(&mut *self.0)
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn commit(self) -> Result<(), Fault> {
-        Ok(self.0.end().await?)
-    }
-}
-
-/// Cuts rows into the sizes of [`PIECES`], largest first.
-fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = PIECES.into_iter().find(|size| rows.len() >= *size)?;
-        let (piece, rest) = rows.split_at(size);
-        rows = rest;
-        Some(piece)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use ocelli_core::BatchId;
     use ocelli_core::wire::{Message, Problem};
 
@@ -496,13 +220,5 @@ mod tests {
         let error = catalog.apply(&large).await.unwrap_err();
         assert!(matches!(error, CatalogError::ReadOnly { .. }), "{error:?}");
         assert_eq!(catalog.problems(None, 10).await.unwrap().len(), 2);
-    }
-
-    #[test]
-    fn rows_are_cut_into_few_sizes_in_order() {
-        let rows: Vec<usize> = (0..150).collect();
-        let sizes: Vec<usize> = pieces(&rows).map(<[usize]>::len).collect();
-        assert_eq!(sizes, [64, 64, 8, 8, 1, 1, 1, 1, 1, 1]);
-        assert!(pieces(&rows).flatten().eq(&rows));
     }
 }

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use ocelli_core::wire::Message;
 use ocelli_core::{Analysis, AnalyzerName, Digest};
 
-use crate::Applied;
 use crate::error::Fault;
 use crate::fold::{self, Key, Stored};
-use crate::gather::{News, gather, micros};
+use crate::gather::{Facts, News, gather, micros};
+use crate::letters::{self, Buried, Letter};
+use crate::model::{Applied, SeenJob};
 use crate::rows::Rows;
 
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
@@ -20,8 +21,14 @@ pub(crate) trait Unit: Sized {
     async fn contents(&mut self, digests: &[Digest]) -> Result<Vec<(Digest, Analysis)>, Fault>;
     /// Writes rows.
     async fn write(&mut self, rows: &Rows) -> Result<(), Fault>;
-    /// Raises the time of enqueueing of these jobs.
-    async fn touch(&mut self, jobs: &[(Digest, AnalyzerName)], at: Timestamp) -> Result<(), Fault>;
+    /// Which of these dead letters are stored.
+    async fn buried(&mut self, letters: &[[u8; 16]]) -> Result<BTreeSet<[u8; 16]>, Fault>;
+    /// Raises the time of enqueueing of those open jobs that were not enqueued since they were seen.
+    async fn claim(
+        &mut self,
+        jobs: &[SeenJob],
+        at: Timestamp,
+    ) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault>;
     /// Makes it last.
     async fn commit(self) -> Result<(), Fault>;
 }
@@ -32,18 +39,30 @@ pub(crate) async fn apply<U: Unit>(
     messages: &[Message],
 ) -> Result<(Applied, u64), Fault> {
     let facts = gather(messages);
-    let mut applied = Applied { completed: Vec::new(), rejected: facts.rejected };
+    let digests: Vec<Digest> = facts.images.keys().copied().collect();
+    let stored =
+        if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
     let mut rows = Rows::default();
-    if !facts.images.is_empty() {
-        let digests: Vec<Digest> = facts.images.keys().copied().collect();
-        let mut stored = unit.load(&digests).await?;
-        let mut contents = contents(&mut unit, &facts.images, &stored).await?;
-        for (digest, news) in facts.images {
-            let stored = stored.remove(&digest).unwrap_or_default();
-            let contents = contents.remove(&digest).unwrap_or_default();
-            if fold::fold(digest, news, stored, &contents, &mut rows) {
-                applied.completed.push(digest);
-            }
+    let applied = add(&mut unit, facts, stored, &mut rows).await?;
+    unit.write(&rows).await?;
+    unit.commit().await?;
+    Ok((applied, rows.count()))
+}
+
+/// Facts + what is stored about their images → rows.
+async fn add<U: Unit>(
+    unit: &mut U,
+    facts: Facts,
+    mut stored: BTreeMap<Digest, Stored>,
+    rows: &mut Rows,
+) -> Result<Applied, Fault> {
+    let mut applied = Applied { completed: Vec::new(), rejected: facts.rejected };
+    let mut contents = contents(unit, &facts.images, &stored).await?;
+    for (digest, news) in facts.images {
+        let stored = stored.remove(&digest).unwrap_or_default();
+        let contents = contents.remove(&digest).unwrap_or_default();
+        if fold::fold(digest, news, stored, &contents, rows) {
+            applied.completed.push(digest);
         }
     }
     let deferrals = facts.deferrals.into_iter();
@@ -54,9 +73,39 @@ pub(crate) async fn apply<U: Unit>(
     rows.batches = facts.batches.into_values().collect();
     rows.problems = facts.problems.into_iter().map(|((_, key), row)| (key, row)).collect();
     rows.fences = facts.fences.into_iter().collect();
+    Ok(applied)
+}
+
+/// Takes dead letters in, in one transaction: what became of each is decided against what is stored at that moment.
+pub(crate) async fn bury<U: Unit>(
+    mut unit: U,
+    letters: &[Letter],
+) -> Result<(Buried, u64), Fault> {
+    let keys: Vec<[u8; 16]> = letters.iter().map(Letter::key).collect();
+    let mut seen = unit.buried(&keys).await?;
+    let new: Vec<&Letter> = letters
+        .iter()
+        .zip(keys)
+        .filter(|(_, key)| seen.insert(*key))
+        .map(|(letter, _)| letter)
+        .collect();
+    let digests: BTreeSet<Digest> = new.iter().flat_map(|letter| letters::images(letter)).collect();
+    let digests: Vec<Digest> = digests.into_iter().collect();
+    let stored =
+        if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
+    let mut rows = Rows::default();
+    let (mut buried, mut messages) = (Buried::default(), Vec::new());
+    for letter in new {
+        let (fate, news) = letters::decide(letter, &stored);
+        messages.extend(news);
+        buried.count(fate);
+        rows.letters.push(letters::row(letter, fate));
+    }
+    let applied = add(&mut unit, gather(&messages), stored, &mut rows).await?;
+    buried.completed = applied.completed;
     unit.write(&rows).await?;
     unit.commit().await?;
-    Ok((applied, rows.count()))
+    Ok((buried, rows.count()))
 }
 
 /// The stored analyses without which the fold cannot decide.
@@ -85,31 +134,66 @@ async fn contents<U: Unit>(
     Ok(all)
 }
 
-/// Takes failures out so that their wants are open again. Returns how many jobs that are.
-pub(crate) async fn reopen<U: Unit>(mut unit: U, failures: &[(Digest, Key)]) -> Result<u64, Fault> {
-    let mut by_image: BTreeMap<Digest, Vec<Key>> = BTreeMap::new();
-    for (digest, key) in failures {
-        by_image.entry(*digest).or_default().push(key.clone());
-    }
+/// Takes failures out so that their wants are open again. Returns those jobs.
+pub(crate) async fn reopen<U: Unit>(
+    mut unit: U,
+    failures: &[(Digest, Key)],
+) -> Result<Vec<(Digest, AnalyzerName)>, Fault> {
+    let by_image = by_image(failures);
     let digests: Vec<Digest> = by_image.keys().copied().collect();
     let mut stored = unit.load(&digests).await?;
+    let mut rows = Rows::default();
+    let mut jobs = Vec::new();
+    for (digest, keys) in by_image {
+        let stored = stored.remove(&digest).unwrap_or_default();
+        let taken = fold::reopen(digest, &keys, stored, &mut rows);
+        jobs.extend(taken.into_iter().map(|(analyzer, _)| (digest, analyzer)));
+    }
+    unit.write(&rows).await?;
+    unit.commit().await?;
+    Ok(jobs)
+}
+
+/// Settles failures without another attempt. Returns how many.
+pub(crate) async fn discard<U: Unit>(
+    mut unit: U,
+    failures: &[(Digest, Key)],
+) -> Result<u64, Fault> {
+    let by_image = by_image(failures);
+    let digests: Vec<Digest> = by_image.keys().copied().collect();
+    let mut stored = unit.load(&digests).await?;
+    let mut contents: BTreeMap<Digest, BTreeMap<Key, Analysis>> = BTreeMap::new();
+    for (digest, analysis) in unit.contents(&digests).await? {
+        let key = (analysis.analyzer.clone(), analysis.revision.clone());
+        contents.entry(digest).or_default().insert(key, analysis);
+    }
     let mut rows = Rows::default();
     let mut count = 0;
     for (digest, keys) in by_image {
         let stored = stored.remove(&digest).unwrap_or_default();
-        count += fold::reopen(digest, &keys, stored, &mut rows).len() as u64;
+        let contents = contents.remove(&digest).unwrap_or_default();
+        count += fold::discard(digest, &keys, stored, &contents, &mut rows);
     }
     unit.write(&rows).await?;
     unit.commit().await?;
     Ok(count)
 }
 
-/// Notes that these jobs were enqueued again.
-pub(crate) async fn touch<U: Unit>(
+fn by_image(failures: &[(Digest, Key)]) -> BTreeMap<Digest, Vec<Key>> {
+    let mut by_image: BTreeMap<Digest, Vec<Key>> = BTreeMap::new();
+    for (digest, key) in failures {
+        by_image.entry(*digest).or_default().push(key.clone());
+    }
+    by_image
+}
+
+/// Takes open jobs for enqueueing: of several that saw the same, one gets each.
+pub(crate) async fn claim<U: Unit>(
     mut unit: U,
-    jobs: &[(Digest, AnalyzerName)],
+    jobs: &[SeenJob],
     at: Timestamp,
-) -> Result<(), Fault> {
-    unit.touch(jobs, micros(at)).await?;
-    unit.commit().await
+) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault> {
+    let claimed = unit.claim(jobs, micros(at)).await?;
+    unit.commit().await?;
+    Ok(claimed)
 }

@@ -90,8 +90,8 @@ macro_rules! problems {
 
 macro_rules! fences {
     () => {
-        " ON CONFLICT (analyzer) DO UPDATE SET published_at = excluded.published_at, \
-     passed_at = excluded.passed_at WHERE excluded.published_at > fences.published_at"
+        " ON CONFLICT (analyzer, published_at) DO UPDATE SET \
+     passed_at = coalesce(fences.passed_at, excluded.passed_at)"
     };
 }
 
@@ -101,3 +101,9 @@ pub(crate) use {
 
 /// Worker processes that were not heard of for 30 days are history: every restart makes a new name.
 pub(crate) const FORGET_WORKERS_AFTER_MICROSECONDS: i64 = 30 * 24 * 3_600 * 1_000_000;
+
+/// The kind of the event that a failure leaves when its job is opened again.
+pub(crate) const REOPENED: &str = "failure reopened";
+
+/// The kind of the event that a failure leaves when it is settled without another attempt.
+pub(crate) const DISCARDED: &str = "failure discarded";

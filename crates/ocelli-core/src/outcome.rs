@@ -232,6 +232,16 @@ pub struct Provenance {
     pub tokens_in: Option<u64>,
     /// Tokens written by the model, retries included.
     pub tokens_out: Option<u64>,
+    /// Answers that were asked for and came, whether they were kept or not.
+    pub calls: u32,
+    /// Tokens, read and written, of answers that were not kept. Part of the sums above.
+    pub wasted_tokens: u64,
+    /// What all calls cost, in millionths of [`Provenance::currency`]; none where no price or no count is known.
+    pub cost_micros: Option<u64>,
+    /// The part of the cost that went into answers that were not kept.
+    pub wasted_cost_micros: u64,
+    /// ISO 4217: `USD`.
+    pub currency: Option<String>,
     /// Milliseconds between enqueueing and the start of the last attempt.
     pub waited_ms: u64,
     /// Milliseconds of the last attempt: fetch, decode, analyze.

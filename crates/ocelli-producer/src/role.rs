@@ -10,7 +10,9 @@ use ocelli_wiring::{Fault, Process, fault::chain, parts};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::{Parts, ProducerMetrics, ProducerOptions, Progress, Source, Summary, run};
+use crate::{
+    Parts, ProducerError, ProducerMetrics, ProducerOptions, Progress, Source, Summary, run,
+};
 
 /// What a run of the producer did.
 #[derive(Debug, Serialize)]
@@ -71,10 +73,24 @@ pub async fn produce(
     let ran = run(parts, process.shutdown.clone()).await;
     broker.close().await;
     catalog.close().await;
-    let summary = ran.map_err(|error| Fault::new(ExitCode::ServiceAway, chain(&error)))?;
+    let summary = ran.map_err(|error| fault(&error))?;
     let off = off.into_iter().map(|off| off.analyzer.to_string()).collect();
     let interrupted = process.shutdown.is_cancelled();
     Ok(Produced::new(summary, asked, off, started.elapsed().as_secs_f64(), interrupted))
+}
+
+/// What a program says about a run that ended early.
+#[must_use]
+pub fn fault(error: &ProducerError) -> Fault {
+    match error {
+        ProducerError::Source(source) => {
+            Fault::new(ExitCode::Usage, format!("{}\nhint: {}", chain(source), source.hint()))
+        }
+        ProducerError::Thread(_) | ProducerError::Lister | ProducerError::Lost { .. } => {
+            Fault::caused(ExitCode::Internal, error)
+        }
+        _ => Fault::caused(ExitCode::ServiceAway, error),
+    }
 }
 
 impl Produced {

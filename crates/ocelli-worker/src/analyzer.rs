@@ -8,6 +8,9 @@ use ocelli_core::{
 };
 use thiserror::Error;
 
+/// Enough for five 50-megabyte scans, or for several photographs on each core of a large machine.
+const BYTES_IN_HAND: u64 = 256 * 1024 * 1024;
+
 /// A configured reader. One value serves all jobs of its name in a process.
 pub trait Analyzer: Send + Sync + 'static {
     /// Its name: decides the queue it reads.
@@ -19,8 +22,19 @@ pub trait Analyzer: Send + Sync + 'static {
     /// One line for people: engine, model, languages, prompt.
     fn description(&self) -> String;
 
-    /// Jobs it can do at once, at least 1.
+    /// Jobs it can do at once, at least 1. May change while it works: the pipe asks again after each job.
     fn slots(&self) -> usize;
+
+    /// The most that [`Analyzer::slots`] may ever be: asked once, for what the broker may send ahead.
+    fn most_slots(&self) -> usize {
+        self.slots()
+    }
+
+    /// Bytes of encoded images that may be in its hands, and waiting for it, at once; one image is always allowed. An
+    /// analyzer with many slots that lets go of the bytes early can ask for less.
+    fn bytes_in_hand(&self) -> u64 {
+        BYTES_IN_HAND
+    }
 
     /// Whether it can work now, and the revision its answers get. Called at start, and again while it cannot.
     fn probe(&self) -> impl Future<Output = Result<Revision, Unavailable>> + Send;

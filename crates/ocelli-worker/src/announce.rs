@@ -29,7 +29,7 @@ pub(crate) struct Card {
     pub(crate) kind: &'static str,
     pub(crate) description: String,
     pub(crate) worker: String,
-    pub(crate) slots: u32,
+    pub(crate) slots: Arc<AtomicU32>,
     pub(crate) in_progress: Arc<AtomicU32>,
 }
 
@@ -84,7 +84,7 @@ impl Card {
             kind: self.kind.to_owned(),
             description: self.description.clone(),
             worker: self.worker.clone(),
-            slots: self.slots,
+            slots: self.slots.load(Ordering::Relaxed),
             in_progress: self.in_progress.load(Ordering::Relaxed),
             waiting,
             leaving,

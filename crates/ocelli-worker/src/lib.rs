@@ -10,9 +10,11 @@
 mod analyzer;
 mod announce;
 mod fetch;
+mod hand;
 mod ledger;
 mod metrics;
 mod pipe;
+mod places;
 mod run;
 
 pub use analyzer::{AnalyzeError, Analyzer, Answer, Job, Unavailable};

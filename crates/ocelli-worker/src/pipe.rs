@@ -12,10 +12,11 @@ use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
 use ocelli_core::{Analysis, FailureClass, Outcome, Provenance, Revision, Want};
 use ocelli_media::Fetcher;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::fetch::fetch;
+use crate::hand::Hand;
+use crate::places::Places;
 use crate::{AnalyzeError, Analyzer, Answer, Job, Ledger, WorkerMetrics};
 
 /// What the pipe needs for every job.
@@ -29,7 +30,9 @@ pub(crate) struct Pipe<A> {
     pub(crate) worker: String,
     pub(crate) job_deadline: Duration,
     /// Guards the analysis alone: fetching the next image and publishing the last answer overlap with it.
-    pub(crate) slots: Semaphore,
+    pub(crate) slots: Arc<Places>,
+    /// Bounds the encoded images between fetching and the end of their use.
+    pub(crate) hand: Hand,
 }
 
 /// What the caller must know about a handled delivery.
@@ -116,15 +119,13 @@ impl<A: Analyzer> Pipe<A> {
         enqueued_at: Timestamp,
     ) -> Result<Answer, AnalyzeError> {
         let name = self.analyzer.name().as_str();
+        let room = self.hand.room(intake.image.bytes).await;
         let fetching = Instant::now();
         let bytes = fetch(&self.fetcher, intake.image.digest, &intake.sources).await?;
+        let bytes = room.hold(bytes);
         self.metrics.stage(name, "fetch", fetching.elapsed());
 
-        let _slot = self.slots.acquire().await.map_err(|error| AnalyzeError {
-            class: FailureClass::Outage,
-            reason: error.to_string(),
-            provenance: None,
-        })?;
+        let _slot = self.slots.take().await;
         let started = Instant::now();
         let waited = since(enqueued_at);
         self.metrics.wait.with_label_values(&[name]).observe(waited.as_secs_f64());

@@ -10,12 +10,14 @@ use ocelli_core::routing::Queue;
 use ocelli_core::{AnalyzerName, Revision};
 use ocelli_media::Fetcher;
 use thiserror::Error;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::announce::{Card, Condition, announce};
+use crate::hand::Hand;
 use crate::pipe::{Handled, Pipe, chain};
+use crate::places::Places;
 use crate::{Analyzer, Ledger, WorkerMetrics};
 
 /// What `main` wires together.
@@ -95,7 +97,9 @@ pub async fn run<A: Analyzer>(
 ) -> Result<(), WorkerError> {
     let Parts { analyzer, broker, fetcher, ledger, options, metrics } = parts;
     let name = analyzer.name().clone();
-    let slots = analyzer.slots().max(1);
+    let first = u32::try_from(analyzer.slots().max(1)).unwrap_or(u32::MAX);
+    let slots = Arc::new(AtomicU32::new(first));
+    let most = u16::try_from(analyzer.most_slots().max(1)).unwrap_or(u16::MAX);
     let in_progress = Arc::new(AtomicU32::new(0));
     let (condition, watched) = watch::channel(Condition::Waiting("starting".to_owned(), None));
     let announcer = tokio::spawn(announce(
@@ -105,15 +109,16 @@ pub async fn run<A: Analyzer>(
             kind: analyzer.kind(),
             description: analyzer.description(),
             worker: options.worker.clone(),
-            slots: u32::try_from(slots).unwrap_or(u32::MAX),
+            slots: Arc::clone(&slots),
             in_progress: Arc::clone(&in_progress),
         },
         watched,
         options.announce_every,
     ));
-    metrics.slots.with_label_values(&[name.as_str()]).set(i64::try_from(slots).unwrap_or(i64::MAX));
+    metrics.slots.with_label_values(&[name.as_str()]).set(first.into());
     let life = Life {
         pipe: Arc::new(Pipe {
+            hand: Hand::new(analyzer.bytes_in_hand()),
             analyzer,
             broker,
             fetcher,
@@ -122,10 +127,10 @@ pub async fn run<A: Analyzer>(
             metrics,
             worker: options.worker.clone(),
             job_deadline: options.job_deadline,
-            slots: Semaphore::new(slots),
+            slots: Places::new(first as usize),
         }),
-        in_flight: Arc::new(Semaphore::new(slots + usize::from(options.ahead))),
-        prefetch: u16::try_from(slots).unwrap_or(u16::MAX).saturating_add(options.ahead),
+        slots,
+        prefetch: most.saturating_add(options.ahead),
         in_progress,
         condition,
         options,
@@ -145,7 +150,7 @@ pub async fn run<A: Analyzer>(
 
 struct Life<A> {
     pipe: Arc<Pipe<A>>,
-    in_flight: Arc<Semaphore>,
+    slots: Arc<AtomicU32>,
     prefetch: u16,
     in_progress: Arc<AtomicU32>,
     condition: watch::Sender<Condition>,
@@ -207,6 +212,18 @@ impl<A: Analyzer> Life<A> {
         });
     }
 
+    /// Asks the analyzer how many jobs it can do at once, and answers how many may be in hand.
+    fn follow_slots(&self) -> usize {
+        let slots = self.pipe.analyzer.slots().max(1);
+        let shown = u32::try_from(slots).unwrap_or(u32::MAX);
+        if self.slots.swap(shown, Ordering::Relaxed) != shown {
+            self.pipe.slots.resize(slots);
+            let name = self.pipe.analyzer.name().as_str();
+            self.pipe.metrics.slots.with_label_values(&[name]).set(shown.into());
+        }
+        slots + usize::from(self.options.ahead)
+    }
+
     /// Takes jobs until shutdown or an outage; afterwards nothing of it is in progress.
     async fn work(
         &self,
@@ -224,16 +241,8 @@ impl<A: Analyzer> Life<A> {
         };
         let mut jobs = JoinSet::new();
         let ended = loop {
-            let permit = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break Ended::Shutdown,
-                Some(handled) = jobs.join_next() => match handled {
-                    Ok(Handled::Outage(reason)) => break Ended::Outage(reason),
-                    _ => { *looks = 0; continue }
-                },
-                permit = Arc::clone(&self.in_flight).acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { break Ended::Closed };
+            // What the last job taught the analyzer counts for the next one.
+            let may_take = jobs.len() < self.follow_slots();
             let delivery = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break Ended::Shutdown,
@@ -241,15 +250,15 @@ impl<A: Analyzer> Life<A> {
                     Ok(Handled::Outage(reason)) => break Ended::Outage(reason),
                     _ => { *looks = 0; continue }
                 },
-                delivery = fresh.next() => delivery,
-                delivery = bulk.next() => delivery,
+                delivery = fresh.next(), if may_take => delivery,
+                delivery = bulk.next(), if may_take => delivery,
             };
             let Some(delivery) = delivery else { break Ended::Closed };
             let busy = Busy::new(&self.in_progress, &self.pipe.metrics, self.pipe.analyzer.name());
             let (pipe, revision) = (Arc::clone(&self.pipe), revision.clone());
             jobs.spawn(async move {
                 let handled = pipe.handle(delivery, &revision).await;
-                drop((busy, permit));
+                drop(busy);
                 handled
             });
         };

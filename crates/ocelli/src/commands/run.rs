@@ -1,5 +1,6 @@
 //! `ocelli run`: read everything, then end.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -50,17 +51,15 @@ pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCod
     let after = counts(&fleet).await?;
     let report = Report::new(&process.settings, &summary, &before, &after, left, started.elapsed());
     let page = match &arguments.show {
-        Some(image) if !interrupted => {
-            let digest = archive::resolve(&process.settings, &fleet.catalog, image).await?;
-            let record = fleet.catalog.record(&digest).await?;
-            record.map(|record| layout::text(&record, &archive::order(&process.settings)))
-        }
+        Some(image) if !interrupted => Some(page(&process.settings, &fleet, image).await),
         _ => None,
     };
     fleet.stop().await?;
-    if let Some(page) = page {
-        output::print(&page)?;
-        eprintln!();
+    match page {
+        Some(Ok(page)) => output::print(&format!("{page}\n"))?,
+        // The work is done all the same: the summary follows.
+        Some(Err(fault)) => eprintln!("{fault}"),
+        None => {}
     }
     if arguments.json {
         output::json(&report)?
@@ -76,6 +75,13 @@ pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCod
     } else {
         ExitCode::Ok
     })
+}
+
+async fn page(settings: &Settings, fleet: &Embedded, image: &OsStr) -> Result<String, Fault> {
+    let digest = archive::resolve(settings, &fleet.catalog, image).await?;
+    let record = fleet.catalog.record(&digest).await?;
+    let order = archive::order(settings);
+    Ok(record.map(|record| layout::text(&record, &order)).unwrap_or_default())
 }
 
 /// Parses all sources before anything is opened.
@@ -122,7 +128,7 @@ async fn work(
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     let summary = loop {
         tokio::select! {
-            ended = &mut producing => break ended.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?,
+            ended = &mut producing => break ended.map_err(|error| ocelli_producer::role::fault(&error))?,
             _ = ticks.tick() => show(fleet, meter, &watched),
         }
     };

@@ -35,6 +35,6 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
     process.readiness.set_not_ready("stopping");
     fleet.stop().await?;
     process.end().await;
-    ended.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;
+    ended.map_err(|error| ocelli_producer::role::fault(&error))?;
     Ok(ExitCode::Ok)
 }

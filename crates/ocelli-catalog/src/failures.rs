@@ -1,0 +1,223 @@
+//! Failed analyses: listing them, opening them again, settling them, and everything that is known about those of one image.
+
+use ocelli_core::{AnalyzerName, Digest};
+
+use crate::catalog::{Catalog, Store, snapshot, transact};
+use crate::error::CatalogError;
+use crate::fold::Key;
+use crate::gather::{clean, micros};
+use crate::letters::{self, LetterColumns};
+use crate::model::{Event, Failure, FailureFilter, History, Postponed};
+use crate::rows::{Read, digest, from_json, number, parse, parse_some, time};
+use crate::unit;
+
+type FailureColumns =
+    (Vec<u8>, String, String, Option<String>, Option<String>, i64, i64, Option<String>);
+type PostponedColumns = (String, String, String, i64, i64);
+type EventColumns = (i64, String, Option<String>, String);
+
+/// How many failures are reopened or discarded in one transaction, so that writers in between wait only shortly.
+const CHANGED_AT_ONCE: u32 = 500;
+
+impl Catalog {
+    /// Takes the failures that `filter` lists (at most its limit) out of the archive, so that their jobs are open again;
+    /// each stays as an event. A duplicate of a message about such a failure that arrives later is ignored. Returns the
+    /// jobs that were opened.
+    ///
+    /// # Errors
+    /// When the database does not take it; what was reopened before the error stays reopened.
+    pub async fn reopen_failures(
+        &self,
+        filter: &FailureFilter,
+    ) -> Result<Vec<(Digest, AnalyzerName)>, CatalogError> {
+        let mut reopened = Vec::new();
+        let mut left = filter.limit;
+        while left > 0 {
+            let part = FailureFilter { limit: left.min(CHANGED_AT_ONCE), ..filter.clone() };
+            let keys = self.failed_jobs(&part).await?;
+            if keys.is_empty() {
+                break;
+            }
+            let jobs = transact!(self, "reopen failures", unit => unit::reopen(unit, &keys))?;
+            left = left.saturating_sub(part.limit);
+            if jobs.is_empty() {
+                // Somebody else is reopening the same ones.
+                break;
+            }
+            reopened.extend(jobs);
+        }
+        Ok(reopened)
+    }
+
+    /// Settles the failures that `filter` lists (at most its limit) without another attempt: each becomes an outcome that was
+    /// skipped by the rule `discarded`, with its reason, and stays as an event. Returns how many.
+    ///
+    /// # Errors
+    /// When the database does not take it; what was discarded before the error stays discarded.
+    pub async fn discard_failures(&self, filter: &FailureFilter) -> Result<u64, CatalogError> {
+        let mut discarded = 0;
+        let mut left = filter.limit;
+        while left > 0 {
+            let part = FailureFilter { limit: left.min(CHANGED_AT_ONCE), ..filter.clone() };
+            let keys = self.failed_jobs(&part).await?;
+            if keys.is_empty() {
+                break;
+            }
+            let count = transact!(self, "discard failures", unit => unit::discard(unit, &keys))?;
+            left = left.saturating_sub(part.limit);
+            if count == 0 {
+                break;
+            }
+            discarded += count;
+        }
+        Ok(discarded)
+    }
+
+    /// Failures that are the last word about their job, the latest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn failures(&self, filter: &FailureFilter) -> Result<Vec<Failure>, CatalogError> {
+        let rows = self.failure_rows(filter, "list failures", "LEFT JOIN").await?;
+        rows.into_iter().map(failure).collect::<Read<_>>().map_err(|error| self.unreadable(error))
+    }
+
+    /// The keys of [`Catalog::failures`] that answer a want.
+    pub(crate) async fn failed_jobs(
+        &self,
+        filter: &FailureFilter,
+    ) -> Result<Vec<(Digest, Key)>, CatalogError> {
+        let rows = self.failure_rows(filter, "find failures", "JOIN").await?;
+        rows.iter()
+            .map(|row| {
+                let key = (parse("analyzer name", &row.1)?, parse("revision", &row.2)?);
+                Ok((digest(&row.0)?, key))
+            })
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    async fn failure_rows(
+        &self,
+        filter: &FailureFilter,
+        action: &'static str,
+        join: &str,
+    ) -> Result<Vec<FailureColumns>, CatalogError> {
+        let position = self.position();
+        let of_batch = if filter.batch.is_some() {
+            "EXISTS (SELECT 1 FROM batch_images b WHERE b.batch = $7 AND b.digest = a.digest)"
+        } else {
+            "length($7) = 0"
+        };
+        let sql = format!(
+            "SELECT a.digest, a.analyzer, a.revision, a.class, a.reason, a.attempts, a.finished_at, \
+             (SELECT s.source FROM sightings s WHERE s.digest = a.digest \
+              ORDER BY s.seen_at DESC, s.batch DESC, s.source_key LIMIT 1) \
+             FROM analyses a {join} wants w ON w.digest = a.digest AND w.analyzer = a.analyzer \
+             WHERE a.kind = 'failed' AND (w.digest IS NULL OR w.answer = a.revision) \
+             AND (CAST($1 AS TEXT) IS NULL OR a.analyzer = $1) \
+             AND (CAST($2 AS TEXT) IS NULL OR a.class = $2) \
+             AND (CAST($3 AS TEXT) IS NULL OR {position}(a.reason, $3) > 0) \
+             AND (CAST($5 AS BIGINT) IS NULL OR a.finished_at >= $5) \
+             AND (CAST($6 AS BIGINT) IS NULL OR a.finished_at < $6) \
+             AND ({of_batch}) \
+             ORDER BY a.finished_at DESC, a.digest, a.analyzer, a.revision LIMIT $4"
+        );
+        let reason = filter.reason_contains.as_deref().map(clean);
+        let batch = filter.batch.map(|batch| batch.uuid().into_bytes().to_vec());
+        let question = snapshot!(self, connection => {
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .bind(filter.analyzer.as_ref().map(AnalyzerName::as_str))
+                .bind(filter.class.map(|class| class.name()))
+                .bind(reason)
+                .bind(i64::from(filter.limit))
+                .bind(filter.after.map(|at| micros(at).as_microsecond()))
+                .bind(filter.before.map(|at| micros(at).as_microsecond()))
+                .bind(batch.unwrap_or_default())
+                .fetch_all(connection)
+                .await
+        });
+        self.timed(action, question).await
+    }
+}
+
+    /// What happened to an image beside its record.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn history(&self, image: &Digest) -> Result<History, CatalogError> {
+        let key = image.as_bytes().as_slice();
+        let rows = snapshot!(self, connection => {
+            let deferrals: Vec<PostponedColumns> = sqlx::query_as(
+                "SELECT analyzer, class, reason, attempts, next_at FROM deferrals WHERE digest = $1 ORDER BY analyzer",
+            )
+            .bind(key)
+            .fetch_all(&mut *connection)
+            .await?;
+            let events: Vec<EventColumns> = sqlx::query_as(
+                "SELECT at, kind, analyzer, detail FROM events WHERE digest = $1 ORDER BY id",
+            )
+            .bind(key)
+            .fetch_all(&mut *connection)
+            .await?;
+            let letters: Vec<LetterColumns> = sqlx::query_as(
+                "SELECT letter, at, queue, message_id, reason, fate, analyzer, size, body FROM dead_letters \
+                 WHERE digest = $1 ORDER BY at, letter",
+            )
+            .bind(key)
+            .fetch_all(&mut *connection)
+            .await?;
+            Ok::<_, sqlx::Error>((deferrals, events, letters))
+        });
+        let (deferrals, events, letters) = self.timed("read a history", rows).await?;
+        let read = || -> Read<History> {
+            Ok(History {
+                deferrals: deferrals.into_iter().map(postponed).collect::<Read<_>>()?,
+                events: events.into_iter().map(event).collect::<Read<_>>()?,
+                letters: letters.into_iter().map(letters::letter).collect::<Read<_>>()?,
+            })
+        };
+        read().map_err(|error| self.unreadable(error))
+    }
+
+    /// The function that finds a text in another.
+    pub(crate) fn position(&self) -> &'static str {
+        match &self.store {
+            Store::Sqlite(_) => "instr",
+            Store::Postgres(_) => "strpos",
+        }
+    }
+}
+
+fn postponed((analyzer, class, reason, attempts, next_at): PostponedColumns) -> Read<Postponed> {
+    Ok(Postponed {
+        analyzer: parse("analyzer name", &analyzer)?,
+        class: parse("class", &class)?,
+        reason,
+        attempts: number("attempt count", attempts)?,
+        next_at: time(next_at)?,
+    })
+}
+
+fn event((at, kind, analyzer, detail): EventColumns) -> Read<Event> {
+    Ok(Event {
+        at: time(at)?,
+        kind,
+        analyzer: parse_some("analyzer name", analyzer.as_deref())?,
+        detail: from_json("event", &detail)?,
+    })
+}
+
+fn failure(row: FailureColumns) -> Read<Failure> {
+    let (bytes, analyzer, revision, class, reason, attempts, at, source) = row;
+    Ok(Failure {
+        digest: digest(&bytes)?,
+        source: parse_some("source", source.as_deref())?,
+        analyzer: parse("analyzer name", &analyzer)?,
+        revision: parse("revision", &revision)?,
+        class: parse("class", &class.unwrap_or_default())?,
+        reason: reason.unwrap_or_default(),
+        attempts: number("attempt count", attempts)?,
+        at: time(at)?,
+    })
+}

@@ -1,0 +1,3 @@
+//! `ocelli-chaos`.
+
+fn main() {}

@@ -1,0 +1,69 @@
+//! The pictures that are read: drawn by this program, or found in folders.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{memes, pages};
+
+/// Never tuned on: memes of this seed are the ones that count.
+const HELD_OUT: u64 = 1_009;
+
+/// A picture and the text that a person reads in it.
+#[derive(Clone)]
+pub(crate) struct Sample {
+    pub(crate) path: PathBuf,
+    pub(crate) truth: String,
+}
+
+/// Pictures of one kind.
+pub(crate) struct Set {
+    pub(crate) name: String,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// How much is drawn.
+#[derive(Clone, Copy)]
+pub(crate) struct Amounts {
+    pub(crate) memes: u64,
+    pub(crate) pages: u64,
+}
+
+/// Draws into `folder` and adds `OCELLI_SHARED_DATA/ocr` and the `given` folders.
+pub(crate) fn collect(folder: &Path, amounts: Amounts, given: &[PathBuf]) -> Result<Vec<Set>> {
+    let mut sets = Vec::new();
+    let at = |name: &str| -> Result<PathBuf> {
+        let path = folder.join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(path)
+    };
+    let mut add = |name: &str, samples: Vec<Sample>| {
+        if !samples.is_empty() {
+            sets.push(Set { name: name.to_owned(), samples });
+        }
+    };
+    add("memes", memes::draw(&at("memes")?, HELD_OUT, amounts.memes)?);
+    add("pages", pages::upright(&at("pages")?, HELD_OUT, amounts.pages)?);
+    add("turned pages", pages::turned(&at("turned")?, HELD_OUT, amounts.pages)?);
+    if let Some(shared) = std::env::var_os("OCELLI_SHARED_DATA") {
+        add("found (ocr)", found(&PathBuf::from(shared).join("ocr"))?);
+    }
+    for folder in given {
+        add(&folder.display().to_string(), found(folder)?);
+    }
+    Ok(sets)
+}
+
+/// Every image with a `.txt` of the same stem beside it.
+fn found(folder: &Path) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let truth = path.with_extension("txt");
+        if path.extension().is_some_and(|extension| extension != "txt") && truth.is_file() {
+            samples.push(Sample { truth: std::fs::read_to_string(truth)?, path });
+        }
+    }
+    samples.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(samples)
+}

@@ -1,0 +1,230 @@
+//! Reads one picture, cheapest pass first, and stops when what was read is good enough.
+//!
+//! | pass | when | what |
+//! |---|---|---|
+//! | `page` | always, unless the picture is blank | the whole picture, text brought to the height that Tesseract likes |
+//! | `caption` | rows of letters that `page` did not read well | each such row drawn again, black on white |
+//! | `rotate-90` … | letters, but hardly a word of a language | a few rows at each quarter turn, all at the best |
+//! | `sparse` | still little | the whole picture without layout |
+//!
+//! Every pass leaves a [`Step`] with its reason. The whole is bounded: one page pass, 30 rows, one sparse
+//! pass, a few rows at three quarter turns and one more page pass, all within the soft deadline.
+
+mod captions;
+mod rotations;
+mod scale;
+mod transcript;
+
+use std::time::{Duration, Instant};
+
+use image::RgbImage;
+use ocelli_core::Step;
+
+use crate::engine::{Engine, EngineError, Found, PageMode, Pixels, Recognized, Until};
+use crate::lines::{self, Survey};
+use crate::raster::Raster;
+use crate::words::{self, Line, mean};
+
+use scale::{factors, page_scale, rescaled, scaled};
+pub(crate) use transcript::{append, finish};
+
+/// Part of the revision: raise it whenever a change here can change an answer.
+pub const PREPROCESSING_VERSION: u32 = 1;
+
+/// A picture with less contrast is blank.
+const LEAST_CONTRAST: u8 = 24;
+/// Share of convincing letters from which a picture is taken to be upright.
+const CONVINCING: f32 = 0.4;
+/// Rows read before the picture is turned.
+const PROBES: usize = 3;
+
+/// How much may be spent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// No pass begins after this, and a running one stops between words.
+    pub ends: Instant,
+    /// Only the page pass.
+    pub page_only: bool,
+    /// Mean confidence that ends the cascade.
+    pub sufficient_confidence: f32,
+}
+
+impl Budget {
+    fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What was read in one picture.
+#[derive(Debug, Default)]
+pub(crate) struct PictureReading {
+    lines: Vec<Line>,
+    steps: Vec<Step>,
+    rotation: u16,
+    partial: bool,
+}
+
+/// Lets the libraries set up what they set up at first use.
+pub(crate) fn warm_up(engine: &mut Engine) -> Result<(), EngineError> {
+    let mut picture = Raster::blank(120, 60);
+    for y in 20..40 {
+        for x in (20..100).filter(|x| x % 10 < 4) {
+            picture.data[y * 120 + x] = 0;
+        }
+    }
+    for mode in [PageMode::Page, PageMode::Sparse, PageMode::Line] {
+        recognize(engine, &picture, mode, Until { deadline: Duration::from_secs(5), words: None })?;
+    }
+    Ok(())
+}
+
+/// Reads one picture.
+pub(crate) fn read(
+    engine: &mut Engine,
+    picture: RgbImage,
+    budget: Budget,
+) -> Result<PictureReading, EngineError> {
+    let picture = Raster::from_rgb(picture);
+    let grey = picture.grey();
+    let mut pass = Passes { engine, picture, grey, budget, reading: PictureReading::default() };
+    pass.run()?;
+    Ok(pass.reading)
+}
+
+/// What the page pass was worth before its noise was removed.
+struct Judged {
+    score: f32,
+    words: usize,
+    convincing: f32,
+}
+
+impl Judged {
+    fn of(lines: &[Line]) -> Self {
+        Self {
+            score: lines.iter().map(Line::score).sum(),
+            words: lines.iter().map(|line| line.words.len()).sum(),
+            convincing: words::convincing(lines.iter().flat_map(|line| &line.words)),
+        }
+    }
+}
+
+struct Passes<'a> {
+    engine: &'a mut Engine,
+    picture: Raster,
+    grey: Raster,
+    budget: Budget,
+    reading: PictureReading,
+}
+
+impl Passes<'_> {
+    fn run(&mut self) -> Result<(), EngineError> {
+        let started = Instant::now();
+        let contrast = self.grey.contrast();
+        if contrast < LEAST_CONTRAST {
+            self.step(
+                "page",
+                format!("not read: blank (contrast {contrast} of 255)"),
+                started,
+                None,
+            );
+            return Ok(());
+        }
+        let survey = lines::survey(&self.grey);
+        let raw = self.page(&survey, started)?;
+        let page = Judged::of(&raw);
+        self.reading.lines = words::without_noise(raw);
+        if self.budget.page_only {
+            return Ok(());
+        }
+        let rows = self.unread(&survey);
+        let turned = page.convincing < CONVINCING && {
+            // The clearest rows tell whether the picture stands upright, before much is spent on it.
+            let (first, _) = rows.split_at(rows.len().min(PROBES));
+            let heard = self.captions(&survey, first)?;
+            heard < CONVINCING && self.turn(&survey, &page)?
+        };
+        if !turned {
+            let read = if page.convincing < CONVINCING { rows.len().min(PROBES) } else { 0 };
+            self.captions(&survey, &rows[read..])?;
+        }
+        let letters = survey.letters();
+        let page_words = page.words;
+        if !self.is_sufficient() && (letters >= 3.0 || page_words > 0) {
+            self.sparse(&survey)?;
+        }
+        Ok(())
+    }
+
+    fn is_sufficient(&self) -> bool {
+        let words = || self.reading.lines.iter().flat_map(|line| &line.words);
+        let letters: usize = words().map(|word| word.text.chars().count()).sum();
+        letters >= 3 && mean(words()) >= self.budget.sufficient_confidence
+    }
+
+    /// The whole picture at the scale that the survey suggests.
+    fn page(&mut self, survey: &Survey, started: Instant) -> Result<Vec<Line>, EngineError> {
+        if self.budget.left().is_zero() {
+            self.reading.partial = true;
+            self.step("page", "not read: no time left".to_owned(), started, None);
+            return Ok(Vec::new());
+        }
+        let (scale, reason) = page_scale(&self.picture, survey);
+        let scaled = scaled(&self.picture, scale);
+        let found = self.read_scaled(&scaled, PageMode::Page)?;
+        let confidence = mean(found.iter());
+        self.step("page", reason, started, Some(confidence));
+        Ok(words::lines(found, "page"))
+    }
+
+    fn read_scaled(&mut self, scaled: &Raster, mode: PageMode) -> Result<Vec<Found>, EngineError> {
+        let until = Until { deadline: self.budget.left(), words: None };
+        let recognized = recognize(self.engine, scaled, mode, until)?;
+        self.reading.partial |= !recognized.complete;
+        let (x, y) = factors(&self.picture, scaled);
+        Ok(recognized.words.into_iter().map(|word| rescaled(word, x, y)).collect())
+    }
+
+    fn sparse(&mut self, survey: &Survey) -> Result<(), EngineError> {
+        if self.budget.left().is_zero() {
+            self.reading.partial = true;
+            return Ok(());
+        }
+        let started = Instant::now();
+        let (scale, _) = page_scale(&self.picture, survey);
+        let scaled = scaled(&self.grey, scale);
+        let found = self.read_scaled(&scaled, PageMode::Sparse)?;
+        let confidence = mean(found.iter());
+        for line in words::without_noise(words::lines(found, "sparse")) {
+            words::merge(&mut self.reading.lines, line);
+        }
+        let reason = "too little was read with confidence".to_owned();
+        self.step("sparse", reason, started, Some(confidence));
+        Ok(())
+    }
+
+    fn step(&mut self, name: &str, reason: String, started: Instant, confidence: Option<f32>) {
+        self.reading.steps.push(Step {
+            name: name.to_owned(),
+            reason,
+            took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            confidence,
+        });
+    }
+}
+
+fn recognize(
+    engine: &mut Engine,
+    raster: &Raster,
+    mode: PageMode,
+    until: Until,
+) -> Result<Recognized, EngineError> {
+    let pixels = Pixels {
+        bytes: &raster.data,
+        width: u32::try_from(raster.width).unwrap_or(u32::MAX),
+        height: u32::try_from(raster.height).unwrap_or(u32::MAX),
+        channels: raster.channels as u32,
+    };
+    // Letters are brought to about 26 px, which is 10 point at 260 dpi.
+    engine.read(pixels, mode, 260, until)
+}
+
