@@ -14,7 +14,7 @@ postgres_port=${OCELLI_UP_POSTGRES_PORT:-5433}
 ocr_port=${OCELLI_UP_OCR_PORT:-9481}
 llm_port=${OCELLI_UP_LLM_PORT:-9482}
 collector_port=${OCELLI_UP_COLLECTOR_PORT:-9483}
-programs=${OCELLI_PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}
+programs=${OCELLI_UP_PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}
 
 mkdir -p "$home"/{run,log,rabbitmq}
 home=$(cd "$home" && pwd)
@@ -42,7 +42,7 @@ free ocelli-collector "$collector_port" OCELLI_UP_COLLECTOR_PORT
 for program in ocelli ocelli-ocr-worker ocelli-llm-worker ocelli-collector; do
     if [[ ! -x $programs/$program ]]; then
         echo "up: $programs/$program is not built." >&2
-        echo "hint: make up builds it; or name the folder of the programs with OCELLI_PROGRAMS" >&2
+        echo "hint: make up builds it; or name the folder of the programs with OCELLI_UP_PROGRAMS" >&2
         exit 1
     fi
 done

@@ -106,8 +106,11 @@ fn ctrl_c_keeps_what_was_accepted_and_the_next_run_finishes_it() {
     world.many("in", 60);
     let mut run = world.start("ocelli", ["run", "in"]);
     until("some images are read", || done(&world) >= 3);
-    run.signal(Signal::INT);
+    // As a terminal does it: everyone in the group in front gets the signal.
+    run.signal_group(Signal::INT);
     assert_eq!(run.wait(), 130, "{}", run.log());
+    let failed = world.json(["status", "--json"])["analyzers"][0]["deferred"].clone();
+    assert_eq!(failed, 0, "an interrupted reading is no failed attempt: {}", run.log());
     assert!(run.log().contains("run the same command again"), "{}", run.log());
     let row = world.row("tesseract-ocr");
     assert!(row["done"].as_u64() < Some(60), "it was interrupted too late to show anything: {row}");

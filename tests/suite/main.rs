@@ -9,8 +9,10 @@
 mod bad_input;
 mod cli;
 mod crash;
+mod deploy;
 mod distributed;
 mod embedded;
+mod failures;
 mod health;
 mod models;
 mod services;

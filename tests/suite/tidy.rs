@@ -36,6 +36,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wiring",
         ],
     ),
+    (
+        "ocelli-chaos",
+        &["core", "broker", "catalog", "runtime", "worker", "producer", "wiring", "testkit"],
+    ),
     ("ocelli-testkit", &["core"]),
     ("ocelli-samples", &[]),
     ("ocelli-tests", &[]),

@@ -45,7 +45,11 @@ impl World {
 
     /// A program in this world's folder, with a home of its own and nothing of the environment that could change it.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(bin(program));
+        self.here(Command::new(bin(program)))
+    }
+
+    /// The same for any program.
+    pub(crate) fn here(&self, mut command: Command) -> Command {
         command
             .current_dir(self.folder.path())
             .env_clear()
@@ -76,13 +80,15 @@ impl World {
         serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
     }
 
-    /// Starts a program that stays. Its log goes to `NAME.log`.
+    /// Starts a program that stays. Its log goes to `NAME.log`. It dies with the test, also when that is killed.
     pub(crate) fn start<S: AsRef<OsStr>>(
         &self,
         program: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Service {
-        Service::start(self.command(program).args(arguments), self.path(format!("{program}.log")))
+        let mut command = self.here(Command::new("setpriv"));
+        command.args(["--pdeathsig", "KILL", "--"]).arg(bin(program)).args(arguments);
+        Service::start(&mut command, self.path(format!("{program}.log")))
     }
 
     /// Copies some of the project's own sample images into a folder of this world.
@@ -168,6 +174,10 @@ impl Service {
         Self { child, log }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -177,9 +187,14 @@ impl Service {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    /// Processes of its group that live: itself and what it started.
+    pub(crate) fn signal_group(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process_group(id, signal).unwrap();
+    }
+
+    /// Itself and what it has started.
     pub(crate) fn family(&self) -> Family {
-        Family(self.child.id())
+        Family::of(self.child.id())
     }
 
     /// As a power cut does it: no handler runs.
@@ -208,11 +223,42 @@ impl Service {
 }
 
 impl Drop for Service {
+    /// Takes its whole group along: a shell in between would leave what it started behind.
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            drop(self.child.kill());
+            let group = rustix::process::Pid::from_child(&self.child);
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
             drop(self.child.wait());
         }
+    }
+}
+
+/// A program and what it started, as they were at one moment: process id and time of start, which together are never
+/// used again.
+pub(crate) struct Family(Vec<(u32, String)>);
+
+/// State, parent and time of start of a process: the third, fourth and 22nd field of `/proc/PID/stat`, proc(5).
+fn stat(id: u32) -> Option<(String, u32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned);
+    Some((fields.next()?, fields.next()?.parse().ok()?, fields.nth(17)?))
+}
+
+impl Family {
+    fn of(id: u32) -> Self {
+        let ids = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let member =
+            |one: &u32| *one == id || stat(*one).is_some_and(|(_, parent, _)| parent == id);
+        Self(ids.filter(member).filter_map(|one| Some((one, stat(one)?.2))).collect())
+    }
+
+    /// Members that live; zombies do not.
+    pub(crate) fn living(&self) -> usize {
+        let lives = |(id, start): &&(u32, String)| {
+            stat(*id).is_some_and(|(state, _, now)| state != "Z" && now == *start)
+        };
+        self.0.iter().filter(lives).count()
     }
 }
 
@@ -222,26 +268,5 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
         std::thread::park_timeout(Duration::from_millis(50));
-    }
-}
-
-/// The process group of a program.
-#[derive(Clone, Copy)]
-pub(crate) struct Family(u32);
-
-impl Family {
-    /// Members that are no zombies: state and group are the third and fifth field of `/proc/PID/stat`, proc(5).
-    pub(crate) fn living(self) -> usize {
-        fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(Result::ok)
-            .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
-            .filter_map(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()))
-            .filter(|rest| {
-                let mut fields = rest.split(' ');
-                let state = fields.next();
-                state != Some("Z") && fields.nth(1) == Some(&self.0.to_string())
-            })
-            .count()
     }
 }

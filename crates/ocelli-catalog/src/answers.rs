@@ -27,6 +27,14 @@ type OpenColumns = (
     Option<i64>,
 );
 
+macro_rules! open_columns {
+    () => {
+        "SELECT w.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
+         d.next_at FROM wants w JOIN images i ON i.digest = w.digest \
+         LEFT JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer WHERE w.state = 'open'"
+    };
+}
+
 impl Catalog {
     /// What is known about these images, for any number of them. Unknown ones are missing from the answer; images of
     /// which only an analysis arrived are in it.
@@ -152,13 +160,11 @@ impl Catalog {
             None => ([0; 32], ""),
         };
         let rows = snapshot!(self, connection, backend => {
-            let jobs: Vec<OpenColumns> = sqlx::query_as(
-                "SELECT w.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
-                 d.next_at FROM wants w JOIN images i ON i.digest = w.digest \
-                 LEFT JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer \
-                 WHERE w.state = 'open' AND w.enqueued_at < $1 AND (w.digest, w.analyzer) > ($2, $3) \
+            let jobs: Vec<OpenColumns> = sqlx::query_as(concat!(
+                open_columns!(),
+                " AND w.enqueued_at < $1 AND (w.digest, w.analyzer) > ($2, $3) \
                  AND (CAST($4 AS TEXT) IS NULL OR w.analyzer = $4) ORDER BY w.digest, w.analyzer LIMIT $5",
-            )
+            ))
             .bind(micros(query.enqueued_before).as_microsecond())
             .bind(after.as_slice())
             .bind(after_analyzer)
@@ -175,24 +181,49 @@ impl Catalog {
             Ok::<_, Fault>((jobs, sources))
         });
         let (jobs, rows) = self.timed("list open jobs", rows).await?;
-        let read = || -> Read<Vec<OpenJob>> {
-            let mut sources: BTreeMap<Vec<u8>, Vec<SourceUri>> = BTreeMap::new();
-            for (bytes, source) in rows {
-                sources.entry(bytes).or_default().push(parse("source", &source)?);
-            }
-            jobs.into_iter()
-                .map(|job| {
-                    let places = sources.get(&job.0).cloned().unwrap_or_default();
-                    open_job(job, places)
-                })
-                .collect()
-        };
-        read().map_err(|error| self.unreadable(error))
+        read_jobs(jobs, rows).map_err(|error| self.unreadable(error))
+    }
+
+    /// One job, if it waits for an outcome.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_job(
+        &self,
+        image: &Digest,
+        analyzer: &AnalyzerName,
+    ) -> Result<Option<OpenJob>, CatalogError> {
+        let rows = snapshot!(self, connection, backend => {
+            let job: Vec<OpenColumns> =
+                sqlx::query_as(concat!(open_columns!(), " AND w.digest = $1 AND w.analyzer = $2"))
+                    .bind(image.as_bytes().as_slice())
+                    .bind(analyzer.as_str())
+                    .fetch_all(&mut *connection)
+                    .await?;
+            let sources = backend::sources(connection, &[*image]).await?;
+            Ok::<_, Fault>((job, sources))
+        });
+        let (job, rows) = self.timed("look up an open job", rows).await?;
+        let jobs = read_jobs(job, rows).map_err(|error| self.unreadable(error))?;
+        Ok(jobs.into_iter().next())
     }
 
     pub(crate) fn unreadable(&self, error: crate::rows::Unreadable) -> CatalogError {
         Fault::Unreadable(error).at(&self.place, "read")
     }
+}
+
+fn read_jobs(jobs: Vec<OpenColumns>, rows: Vec<(Vec<u8>, String)>) -> Read<Vec<OpenJob>> {
+    let mut sources: BTreeMap<Vec<u8>, Vec<SourceUri>> = BTreeMap::new();
+    for (bytes, source) in rows {
+        sources.entry(bytes).or_default().push(parse("source", &source)?);
+    }
+    jobs.into_iter()
+        .map(|job| {
+            let places = sources.get(&job.0).cloned().unwrap_or_default();
+            open_job(job, places)
+        })
+        .collect()
 }
 
 fn known((bytes, refused, answered, wanted): &KnownColumns) -> Read<(Digest, Known)> {

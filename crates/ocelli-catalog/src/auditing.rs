@@ -3,13 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use ocelli_core::AnalyzerName;
+
 use crate::catalog::{Catalog, Store, snapshot};
 use crate::error::{CatalogError, Fault};
-use crate::model::Audit;
+use crate::model::{Audit, BatchAudit, BatchCount};
+use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     "analyses",
+    "batch_images",
     "batches",
+    "dead_letters",
     "deferrals",
     "events",
     "fences",
@@ -22,7 +27,7 @@ const TABLES: [&str; 11] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 10] = [
+const CHECKS: [(&str, &str); 15] = [
     (
         "images have analyses, but their intake has not arrived",
         "SELECT COUNT(*) FROM images WHERE bytes IS NULL",
@@ -74,7 +79,63 @@ const CHECKS: [(&str, &str); 10] = [
         "SELECT COUNT(*) FROM images i WHERE i.first_seen IS DISTINCT FROM \
          (SELECT MIN(s.seen_at) FROM sightings s WHERE s.digest = i.digest)",
     ),
+    (
+        "wants are noted as answered by an analysis although there is a newer one",
+        "SELECT COUNT(*) FROM wants w JOIN analyses a ON a.digest = w.digest AND a.analyzer = w.analyzer \
+          AND a.revision = w.answer \
+         WHERE w.revision IS NULL AND EXISTS (SELECT 1 FROM analyses b WHERE b.digest = w.digest \
+          AND b.analyzer = w.analyzer AND (b.finished_at, b.revision) > (a.finished_at, a.revision))",
+    ),
+    (
+        "references of batches belong to an image without intake",
+        "SELECT COUNT(*) FROM batch_images b WHERE NOT EXISTS \
+         (SELECT 1 FROM images i WHERE i.digest = b.digest AND i.bytes IS NOT NULL)",
+    ),
+    (
+        "sightings are in no batch",
+        "SELECT COUNT(*) FROM sightings s WHERE NOT EXISTS \
+         (SELECT 1 FROM batch_images b WHERE b.batch = s.batch AND b.digest = s.digest)",
+    ),
+    (
+        "images are in a batch but were seen nowhere",
+        "SELECT COUNT(DISTINCT b.digest) FROM batch_images b WHERE NOT EXISTS \
+         (SELECT 1 FROM sightings s WHERE s.digest = b.digest)",
+    ),
+    (
+        "jobs were noted as failed after they died in their queue, but nothing answers them",
+        "SELECT COUNT(*) FROM dead_letters l WHERE l.fate = 'failed' AND NOT EXISTS \
+         (SELECT 1 FROM analyses a WHERE a.digest = l.digest AND a.analyzer = l.analyzer) \
+         AND NOT EXISTS (SELECT 1 FROM events e WHERE e.digest = l.digest AND e.analyzer = l.analyzer)",
+    ),
 ];
+
+type ReportColumns = (Vec<u8>, Option<String>, Option<bool>, Option<i64>, Option<i64>, i64, i64);
+type CountColumns = (Vec<u8>, String, String, i64);
+
+/// Every batch with its references and images, and what its producer reported.
+const BATCHES: &str = "SELECT known.batch, r.name, r.finished, r.accepted, r.known, \
+     (SELECT COUNT(*) FROM batch_images b WHERE b.batch = known.batch), \
+     (SELECT COUNT(DISTINCT b.digest) FROM batch_images b WHERE b.batch = known.batch) \
+     FROM (SELECT batch FROM batches UNION SELECT batch FROM batch_images) AS known \
+     LEFT JOIN batches r ON r.batch = known.batch ORDER BY known.batch DESC";
+
+/// What became of the images of each batch, from the analyses themselves.
+const STATES: &str = "SELECT m.batch, w.analyzer, \
+     CASE WHEN a.kind = w.state THEN a.kind \
+          WHEN w.answer IS NULL AND w.state IN ('open', 'refused') THEN w.state ELSE 'lost' END AS became, \
+     COUNT(*) \
+     FROM (SELECT DISTINCT batch, digest FROM batch_images) AS m JOIN wants w ON w.digest = m.digest \
+     LEFT JOIN analyses a ON a.digest = w.digest AND a.analyzer = w.analyzer AND a.revision = w.answer \
+     GROUP BY m.batch, w.analyzer, became";
+
+/// Images of batches that were refused before anything was asked of the analyzer: by batch, for each analyzer of it.
+const REFUSED: &str = "SELECT m.batch, known.analyzer, 'refused', COUNT(*) \
+     FROM (SELECT DISTINCT batch, digest FROM batch_images) AS m \
+     JOIN images i ON i.digest = m.digest AND i.refusal IS NOT NULL \
+     JOIN (SELECT DISTINCT b.batch, w.analyzer FROM batch_images b JOIN wants w ON w.digest = b.digest) AS known \
+       ON known.batch = m.batch \
+     WHERE NOT EXISTS (SELECT 1 FROM wants w WHERE w.digest = m.digest AND w.analyzer = known.analyzer) \
+     GROUP BY m.batch, known.analyzer";
 
 impl Catalog {
     /// Checks everything, in one snapshot. Takes time in proportion to the catalog, and has no time limit.
@@ -109,8 +170,81 @@ impl Catalog {
                     problems.push(format!("{count} {text}"));
                 }
             }
-            Ok::<_, sqlx::Error>(Audit { rows, problems })
+            let reports: Vec<ReportColumns> =
+                sqlx::query_as(BATCHES).fetch_all(&mut *connection).await?;
+            let mut states: Vec<CountColumns> =
+                sqlx::query_as(STATES).fetch_all(&mut *connection).await?;
+            states.extend(
+                sqlx::query_as::<_, CountColumns>(REFUSED).fetch_all(&mut *connection).await?,
+            );
+            let dead: i64 =
+                sqlx::query_scalar("SELECT COUNT(*) FROM dead_letters WHERE fate = 'kept'")
+                    .fetch_one(&mut *connection)
+                    .await?;
+            let batches = batches(reports, states)?;
+            problems.extend(batches.iter().flat_map(differences));
+            Ok::<_, Fault>(Audit { rows, batches, dead_letters: number("count", dead)?, problems })
         })
         .await
     }
+}
+
+fn batches(reports: Vec<ReportColumns>, states: Vec<CountColumns>) -> Read<Vec<BatchAudit>> {
+    let mut counts: BTreeMap<Vec<u8>, BTreeMap<AnalyzerName, BatchCount>> = BTreeMap::new();
+    for (id, analyzer, became, images) in states {
+        let images: u64 = number("count", images)?;
+        let by_analyzer = counts.entry(id).or_default();
+        let count = by_analyzer.entry(parse("analyzer name", &analyzer)?).or_default();
+        count.accepted += images;
+        match became.as_str() {
+            "done" => count.done += images,
+            "empty" => count.empty += images,
+            "skipped" => count.skipped += images,
+            "failed" => count.failed += images,
+            "refused" => count.refused += images,
+            "open" => count.open += images,
+            // Accepted, and not accounted for.
+            _ => {}
+        }
+    }
+    let account = |row: ReportColumns| {
+        let (id, name, finished, accepted, known, references, images) = row;
+        Ok(BatchAudit {
+            batch: batch(&id)?,
+            name: name.unwrap_or_default(),
+            finished: finished.unwrap_or(false),
+            reported: number("count", accepted.unwrap_or(0))?,
+            known: number("count", known.unwrap_or(0))?,
+            references: number("count", references)?,
+            images: number("count", images)?,
+            analyzers: counts.remove(&id).unwrap_or_default(),
+        })
+    };
+    reports.into_iter().map(account).collect()
+}
+
+/// What does not add up in the account of one batch.
+fn differences(account: &BatchAudit) -> Vec<String> {
+    let mut problems = Vec::new();
+    let batch = account.batch;
+    for (analyzer, count) in &account.analyzers {
+        if count.accepted != count.accounted() {
+            problems.push(format!(
+                "batch {batch}: {} images accepted for {analyzer}, but {} accounted for",
+                count.accepted,
+                count.accounted()
+            ));
+        }
+    }
+    // Until its end is reported, references are on their way. Of references to known images a list may name one twice.
+    if account.finished {
+        let (low, high) = (account.reported.saturating_sub(account.known), account.reported);
+        if !(low..=high).contains(&account.references) {
+            problems.push(format!(
+                "batch {batch}: its producer accepted {high} references ({} of them known), but there are {}",
+                account.known, account.references
+            ));
+        }
+    }
+    problems
 }

@@ -139,7 +139,6 @@ impl Catalog {
         });
         self.timed(action, question).await
     }
-}
 
     /// What happened to an image beside its record.
     ///

@@ -7,7 +7,7 @@ use ocelli_core::wire::Announcement;
 use ocelli_core::{AnalyzerName, Digest};
 
 use crate::catalog::{Catalog, Store, ask, transact};
-use crate::error::{CatalogError, Fault};
+use crate::error::CatalogError;
 use crate::gather::micros;
 use crate::model::{FenceState, SeenJob};
 use crate::rows::{Read, from_json, parse, time};
@@ -48,7 +48,8 @@ impl Catalog {
         analyzer: &AnalyzerName,
         published_at: Timestamp,
     ) -> Result<(), CatalogError> {
-        let sql = "INSERT INTO fences (analyzer, published_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        let sql =
+            "INSERT INTO fences (analyzer, published_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         self.change_fences("note a fence", sql, analyzer, published_at).await
     }
 
@@ -76,13 +77,11 @@ impl Catalog {
         match &self.store {
             Store::Sqlite(store) => {
                 let query = sqlx::query(sql).bind(analyzer.as_str()).bind(at);
-                let done = async { Ok::<_, Fault>(query.execute(&store.write).await?) };
-                self.timed(action, done).await.map(|_| ())
+                self.timed(action, query.execute(&store.write)).await.map(|_| ())
             }
             Store::Postgres(store) => {
                 let query = sqlx::query(sql).bind(analyzer.as_str()).bind(at);
-                let done = async { Ok::<_, Fault>(query.execute(&store.pool).await?) };
-                self.timed(action, done).await.map(|_| ())
+                self.timed(action, query.execute(&store.pool)).await.map(|_| ())
             }
         }
     }
@@ -102,6 +101,25 @@ impl Catalog {
         .fetch_all(pool))?;
         rows.iter()
             .map(|body| from_json("announcement", body))
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// Analyzers with open jobs that were last enqueued before this time.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_analyzers(
+        &self,
+        enqueued_before: Timestamp,
+    ) -> Result<BTreeSet<AnalyzerName>, CatalogError> {
+        let rows: Vec<String> = ask!(self, "list open analyzers", pool => sqlx::query_scalar(
+            "SELECT DISTINCT analyzer FROM wants WHERE state = 'open' AND enqueued_at < $1",
+        )
+        .bind(micros(enqueued_before).as_microsecond())
+        .fetch_all(pool))?;
+        rows.iter()
+            .map(|name| parse("analyzer name", name))
             .collect::<Read<_>>()
             .map_err(|error| self.unreadable(error))
     }

@@ -13,10 +13,10 @@ use ocelli_core::{
 };
 
 use crate::catalog::{Catalog, Store, ask};
-use crate::error::{CatalogError, Fault};
+use crate::error::CatalogError;
 use crate::fold::Stored;
 use crate::gather::{clean, gather, micros};
-use crate::model::{DeadLetter, Fate, FailureFilter};
+use crate::model::{DeadLetter, FailureFilter, Fate};
 use crate::rows::{LetterRow, Read, State, number, parse_some, time, unreadable};
 
 /// How much of a body is kept. A job is some hundred bytes; sixteen sources of the greatest length make 128 KiB.
@@ -112,7 +112,11 @@ pub(crate) fn decide(letter: &Letter, stored: &BTreeMap<Digest, Stored>) -> (Fat
         Content::Fact(message) => {
             let message = (**message).clone();
             let writable = gather(std::slice::from_ref(&message)).rejected.is_empty();
-            return if writable { (Fate::Written, vec![message]) } else { (Fate::Kept, Vec::new()) };
+            return if writable {
+                (Fate::Written, vec![message])
+            } else {
+                (Fate::Kept, Vec::new())
+            };
         }
         Content::Mark => return (Fate::Needless, Vec::new()),
         Content::Unusable => return (Fate::Kept, Vec::new()),
@@ -236,13 +240,13 @@ impl Catalog {
         match &self.store {
             Store::Sqlite(store) => {
                 let query = sqlx::query(query).bind(reason).bind(after).bind(before);
-                let done = async { Ok::<_, Fault>(query.execute(&store.write).await?) };
-                self.timed(action, done).await.map(|done| done.rows_affected())
+                let done = self.timed(action, query.execute(&store.write)).await;
+                done.map(|done| done.rows_affected())
             }
             Store::Postgres(store) => {
                 let query = sqlx::query(query).bind(reason).bind(after).bind(before);
-                let done = async { Ok::<_, Fault>(query.execute(&store.pool).await?) };
-                self.timed(action, done).await.map(|done| done.rows_affected())
+                let done = self.timed(action, query.execute(&store.pool)).await;
+                done.map(|done| done.rows_affected())
             }
         }
     }

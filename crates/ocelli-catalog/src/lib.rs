@@ -47,8 +47,8 @@ mod upserts;
 
 pub use catalog::{Catalog, CatalogOptions};
 pub use error::CatalogError;
-pub use metrics::CatalogMetrics;
 pub use letters::{Buried, Content, Letter, unknown_revision};
+pub use metrics::CatalogMetrics;
 pub use model::{
     AnalyzerStatus, Applied, Audit, BatchAudit, BatchCount, DeadLetter, Event, Failure,
     FailureFilter, Fate, FenceState, History, Known, OpenJob, OpenJobs, Postponed, SeenJob, Status,

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use ocelli_core::{
-    AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, SourceUri,
-};
+use ocelli_core::{AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, SourceUri};
 use serde::Serialize;
 
 /// What one call of [`Catalog::apply`](crate::Catalog::apply) did.

@@ -62,8 +62,17 @@ impl Catalog {
         let (totals, states, deferred, finished) = self.timed("count", rows).await?;
         let read = || -> Read<Status> {
             let count = |value: i64| number::<u64>("count", value);
-            let (images, unsighted, incomplete, refused, sightings, problems, batches, running, dead) =
-                totals;
+            let (
+                images,
+                unsighted,
+                incomplete,
+                refused,
+                sightings,
+                problems,
+                batches,
+                running,
+                dead,
+            ) = totals;
             let mut status = Status {
                 images: count(images - unsighted)?,
                 complete: count(images - incomplete)?,

@@ -40,8 +40,7 @@ pub(crate) async fn apply<U: Unit>(
 ) -> Result<(Applied, u64), Fault> {
     let facts = gather(messages);
     let digests: Vec<Digest> = facts.images.keys().copied().collect();
-    let stored =
-        if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
+    let stored = if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
     let mut rows = Rows::default();
     let applied = add(&mut unit, facts, stored, &mut rows).await?;
     unit.write(&rows).await?;
@@ -77,10 +76,7 @@ async fn add<U: Unit>(
 }
 
 /// Takes dead letters in, in one transaction: what became of each is decided against what is stored at that moment.
-pub(crate) async fn bury<U: Unit>(
-    mut unit: U,
-    letters: &[Letter],
-) -> Result<(Buried, u64), Fault> {
+pub(crate) async fn bury<U: Unit>(mut unit: U, letters: &[Letter]) -> Result<(Buried, u64), Fault> {
     let keys: Vec<[u8; 16]> = letters.iter().map(Letter::key).collect();
     let mut seen = unit.buried(&keys).await?;
     let new: Vec<&Letter> = letters
@@ -91,8 +87,7 @@ pub(crate) async fn bury<U: Unit>(
         .collect();
     let digests: BTreeSet<Digest> = new.iter().flat_map(|letter| letters::images(letter)).collect();
     let digests: Vec<Digest> = digests.into_iter().collect();
-    let stored =
-        if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
+    let stored = if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
     let mut rows = Rows::default();
     let (mut buried, mut messages) = (Buried::default(), Vec::new());
     for letter in new {

@@ -1,3 +1,139 @@
-//! `ocelli-chaos`.
+//! `ocelli-chaos`: damages a running fleet and counts what it cost. Development only, see `make chaos`.
+//!
+//! `run` starts the built programs beside it on a RabbitMQ and a PostgreSQL of its own; nothing outside of its temporary
+//! folders and the loopback address is touched. `simulate` runs seeds of the simulation. `null-worker` is a worker whose
+//! analyzer reads nothing: what is measured is the way to it and back.
 
-fn main() {}
+mod chaos;
+mod null;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use ocelli_chaos::simulation;
+use ocelli_runtime::settings::Kind;
+use ocelli_wiring::{CommonArgs, Fault, start, workers::work};
+
+const NULL_WORKER: &str = "ocelli-null-worker";
+
+#[derive(Parser)]
+#[command(
+    name = "ocelli-chaos",
+    about = "Damages a running fleet and counts what it cost",
+    version
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Run the tests with real programs, RabbitMQ and PostgreSQL; prints one row each, exit code 1 if one fails.
+    Run {
+        /// About how long all tests together may take; the numbers scale with it.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// Only these tests: R1,R4
+        #[arg(long, value_delimiter = ',', value_name = "TESTS")]
+        only: Vec<String>,
+        /// Keep the folders of failed tests (settings, logs) and say where.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// List the tests.
+    List,
+    /// Run seeds of the simulation.
+    Simulate {
+        /// How many, beginning with 0.
+        #[arg(long, default_value_t = 2000)]
+        seeds: u64,
+        /// Only this one, with what it came to.
+        #[arg(long, conflicts_with = "seeds")]
+        seed: Option<u64>,
+    },
+    /// A worker that reads nothing, for load.
+    NullWorker(NullArguments),
+}
+
+#[derive(clap::Args)]
+struct NullArguments {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Milliseconds that an analysis takes.
+    #[arg(long, default_value_t = 50)]
+    latency: u64,
+    /// A folder; each process writes one line per analysis it begins into a file of its own there.
+    #[arg(long)]
+    calls: PathBuf,
+    /// So many images of a thousand crash their reader.
+    #[arg(long, default_value_t = 0)]
+    crash: u16,
+    /// So many never come to an end.
+    #[arg(long, default_value_t = 0)]
+    hang: u16,
+    /// So many cannot be decoded.
+    #[arg(long, default_value_t = 0)]
+    fail: u16,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Subcommands::Run { minutes, only, keep } => match chaos::run(minutes, &only, keep) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(2)
+            }
+        },
+        Subcommands::List => {
+            chaos::list();
+            ExitCode::SUCCESS
+        }
+        Subcommands::Simulate { seeds, seed } => simulate(seeds, seed),
+        Subcommands::NullWorker(arguments) => null_worker(arguments),
+    }
+}
+
+fn simulate(seeds: u64, only: Option<u64>) -> ExitCode {
+    if let Some(seed) = only {
+        let report = simulation::run(seed, None);
+        println!("{report:#?}");
+        return ExitCode::from(u8::from(!report.violations.is_empty()));
+    }
+    let started = std::time::Instant::now();
+    let (mut broken, mut images, mut calls, mut kills) = (0_u64, 0, 0, 0);
+    for seed in 0..seeds {
+        let report = simulation::run(seed, None);
+        images += report.accepted;
+        calls += report.calls;
+        kills += report.kills;
+        if !report.violations.is_empty() {
+            broken += 1;
+            println!("seed {seed} (trace {:016x}):", report.trace);
+            for violation in &report.violations {
+                println!("  {violation}");
+            }
+        }
+    }
+    println!(
+        "{seeds} seeds, {images} images, {calls} analyses, {kills} kills, {broken} seeds with a broken promise, {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
+    ExitCode::from(u8::from(broken > 0))
+}
+
+fn null_worker(arguments: NullArguments) -> ExitCode {
+    let NullArguments { common, latency, calls, crash, hang, fail } = arguments;
+    let mischief = null::Mischief { crash, hang, fail };
+    start(NULL_WORKER, &common, async |process| {
+        work(process, NULL_WORKER, Kind::Ocr, &[], |_, configured| {
+            null::Null::new(configured, Duration::from_millis(latency), mischief, &calls)
+                .map_err(|message| Fault::new(ocelli_runtime::ExitCode::Usage, message))
+        })
+        .await
+    })
+}

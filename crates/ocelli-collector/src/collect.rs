@@ -1,9 +1,11 @@
 //! The collector's loop: gather, decode, write, ack.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ocelli_broker::{Broker, Consumer, Delivery};
-use ocelli_catalog::Catalog;
+use ocelli_catalog::{Applied, Catalog, CatalogError, Content, Letter};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
@@ -11,7 +13,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::CollectorMetrics;
+use crate::{CollectorMetrics, letters};
 
 /// What `main` wires together.
 pub struct Parts {
@@ -60,21 +62,25 @@ pub enum CollectorError {
     Closed,
 }
 
-/// Collects until `shutdown`; what was gathered by then is still written.
+/// Collects until `shutdown`; what was gathered by then is still written. The dead queue is emptied beside the results.
 ///
 /// # Errors
 /// [`CollectorError`].
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), CollectorError> {
-    let prefetch =
-        parts.options.prefetch.max(u16::try_from(parts.options.batch).unwrap_or(u16::MAX));
+    tokio::try_join!(results(&parts, &shutdown), letters::run(&parts, &shutdown)).map(|_| ())
+}
+
+async fn results(parts: &Parts, shutdown: &CancellationToken) -> Result<(), CollectorError> {
+    let CollectorOptions { batch, linger, prefetch, .. } = parts.options;
+    let prefetch = prefetch.max(u16::try_from(batch).unwrap_or(u16::MAX));
     let mut consumer = parts
         .broker
         .consume(&Queue::Results, prefetch)
         .await
         .map_err(|error| CollectorError::Consume(Box::new(error)))?;
     loop {
-        match gather(&mut consumer, &parts.options, &shutdown).await {
-            Gathered::Batch(deliveries) => parts.collect(deliveries, &shutdown).await,
+        match gather(&mut consumer, batch, linger, shutdown).await {
+            Gathered::Batch(deliveries) => parts.collect(deliveries, shutdown).await,
             Gathered::Shutdown => break,
             Gathered::Closed => return Err(CollectorError::Closed),
         }
@@ -83,16 +89,17 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Collec
     Ok(())
 }
 
-enum Gathered {
+pub(crate) enum Gathered {
     Batch(Vec<Delivery>),
     Shutdown,
     Closed,
 }
 
 /// Waits for a first message, then takes what comes until the batch is full or the linger is over.
-async fn gather(
+pub(crate) async fn gather(
     consumer: &mut Consumer,
-    options: &CollectorOptions,
+    batch: usize,
+    linger: Duration,
     shutdown: &CancellationToken,
 ) -> Gathered {
     let first = tokio::select! {
@@ -102,8 +109,8 @@ async fn gather(
     };
     let Some(first) = first else { return Gathered::Closed };
     let mut deliveries = vec![first];
-    let deadline = Instant::now() + options.linger;
-    while deliveries.len() < options.batch {
+    let deadline = Instant::now() + linger;
+    while deliveries.len() < batch {
         tokio::select! {
             biased;
             next = consumer.next() => match next {
@@ -114,6 +121,14 @@ async fn gather(
         }
     }
     Gathered::Batch(deliveries)
+}
+
+/// What became of a batch of messages.
+enum Written {
+    /// Committed; these positions were refused, with the reason.
+    Applied(Applied),
+    /// The database takes none of them as they are, at least not together.
+    Refused,
 }
 
 impl Parts {
@@ -131,54 +146,90 @@ impl Parts {
                 Err(error) => self.set_aside(delivery, &chain(&error)).await,
             }
         }
-        if !messages.is_empty() {
-            self.write(&messages, readable, shutdown).await;
+        if messages.is_empty() {
+            return;
         }
-    }
-
-    async fn write(
-        &self,
-        messages: &[Message],
-        deliveries: Vec<Delivery>,
-        shutdown: &CancellationToken,
-    ) {
-        let mut tries = 0;
-        let applied = loop {
-            let started = Instant::now();
-            match self.catalog.apply(messages).await {
-                Ok(applied) => {
-                    self.metrics.commit.observe(started.elapsed().as_secs_f64());
-                    break applied;
-                }
-                Err(error) => {
-                    self.metrics.failures.inc();
-                    tracing::error!(
-                        messages = messages.len(),
-                        "the catalog cannot be written, nothing is acked and nothing lost: {}",
-                        chain(&error)
-                    );
-                    let pause = backoff(
-                        tries,
-                        Duration::from_millis(100),
-                        self.options.retry_cap,
-                        f64::from(tries % 7) / 7.0,
-                    );
-                    tries = tries.saturating_add(1);
-                    tokio::select! {
+        match self.write(&messages, shutdown).await {
+            Some(Written::Applied(applied)) => self.settle(&messages, readable, applied).await,
+            Some(Written::Refused) => {
+                // One of them is the reason. It must not keep the others from being written.
+                for (message, delivery) in messages.into_iter().zip(readable) {
+                    let message = [message];
+                    match self.write_alone(&message, &delivery, shutdown).await {
+                        Some(applied) => self.settle(&message, vec![delivery], applied).await,
                         // Dropped deliveries return to the queue; the next collector writes them.
-                        () = shutdown.cancelled() => return,
-                        () = tokio::time::sleep(pause) => {}
+                        None => return,
                     }
                 }
             }
+            None => {}
+        }
+    }
+
+    /// Tries until the catalog has taken the messages or refused them; `None` after a shutdown.
+    async fn write(&self, messages: &[Message], shutdown: &CancellationToken) -> Option<Written> {
+        self.persist("messages", messages.len(), shutdown, || self.try_write(messages)).await
+    }
+
+    async fn try_write(&self, messages: &[Message]) -> Result<Written, CatalogError> {
+        let started = Instant::now();
+        match self.catalog.apply(messages).await {
+            Ok(applied) => {
+                self.metrics.commit.observe(started.elapsed().as_secs_f64());
+                Ok(Written::Applied(applied))
+            }
+            Err(error) if is_refusal(&error) => {
+                self.metrics.failures.inc();
+                Ok(Written::Refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries until the catalog has taken this message or, while it takes others, refused it.
+    async fn write_alone(
+        &self,
+        message: &[Message],
+        delivery: &Delivery,
+        shutdown: &CancellationToken,
+    ) -> Option<Applied> {
+        self.persist("messages", 1, shutdown, || self.try_alone(message, delivery)).await
+    }
+
+    async fn try_alone(
+        &self,
+        message: &[Message],
+        delivery: &Delivery,
+    ) -> Result<Applied, CatalogError> {
+        let error = match self.catalog.apply(message).await {
+            Ok(applied) => return Ok(applied),
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error),
         };
+        // Whether it is the message or the database: a database that is well takes it as a dead letter.
+        let reason = chain(&error);
+        tracing::error!(id = %delivery.id, "the catalog refuses a message: {reason}");
+        let letter = Letter {
+            message_id: delivery.id.clone(),
+            queue: delivery.queue.to_string(),
+            reason,
+            body: delivery.body.to_vec(),
+            at: Timestamp::now(),
+            content: Content::Unusable,
+        };
+        self.catalog.bury(&[letter]).await?;
+        self.metrics.rejected.inc();
+        Ok(Applied::default())
+    }
+
+    /// Acks what is committed and sets aside what was refused.
+    async fn settle(&self, messages: &[Message], deliveries: Vec<Delivery>, applied: Applied) {
         self.metrics.batch.observe(messages.len() as f64);
         self.metrics.completed.inc_by(applied.completed.len() as u64);
         for message in messages {
             self.metrics.messages.with_label_values(&[message.kind()]).inc();
         }
-        let rejected: std::collections::HashMap<usize, String> =
-            applied.rejected.into_iter().collect();
+        let rejected: HashMap<usize, String> = applied.rejected.into_iter().collect();
         let mut written = Vec::with_capacity(deliveries.len());
         for (index, delivery) in deliveries.into_iter().enumerate() {
             match rejected.get(&index) {
@@ -189,6 +240,37 @@ impl Parts {
         if let Err(error) = Delivery::ack_all(written).await {
             // They will be delivered again; writing them a second time changes nothing.
             tracing::debug!("a batch was committed but not acked: {}", chain(&error));
+        }
+    }
+
+    /// Tries a transaction until it is committed; `None` after a shutdown meanwhile.
+    pub(crate) async fn persist<T, F: Future<Output = Result<T, CatalogError>>>(
+        &self,
+        what: &str,
+        count: usize,
+        shutdown: &CancellationToken,
+        write: impl Fn() -> F,
+    ) -> Option<T> {
+        let mut tries = 0_u32;
+        loop {
+            let error = match write().await {
+                Ok(done) => return Some(done),
+                Err(error) => error,
+            };
+            self.metrics.failures.inc();
+            tracing::error!(
+                count,
+                what,
+                "the catalog cannot be written, nothing is acked and nothing lost: {}",
+                chain(&error)
+            );
+            let floor = Duration::from_millis(100);
+            let pause = backoff(tries, floor, self.options.retry_cap, f64::from(tries % 7) / 7.0);
+            tries = tries.saturating_add(1);
+            tokio::select! {
+                () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 
@@ -204,8 +286,13 @@ impl Parts {
     }
 }
 
+/// Whether the database said no to what it was given, and is neither away nor full nor locked.
+fn is_refusal(error: &CatalogError) -> bool {
+    matches!(error, CatalogError::Database { .. } | CatalogError::Unreadable { .. })
+}
+
 /// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,15 +1,18 @@
 //! Turns what travels on the results queue into rows of the catalog, and enqueues again what got lost on the way.
 //!
 //! [`run`] is the collector proper: it takes messages in batches, writes each batch in one transaction, and acks after
-//! the commit. Any number of collectors may run. [`sweep`] and [`requeue_open`] heal what brokers and processes lost.
+//! the commit; it empties the dead queue in the same way. Any number of collectors may run. [`sweep`] and
+//! [`requeue_open`] heal what brokers and processes lost.
 //!
 //! Absent on purpose: any state of its own. A collector that is killed anywhere has lost nothing but time.
 
 mod collect;
+mod letters;
 mod metrics;
+mod proof;
 mod settings;
 mod sweep;
 
 pub use collect::{CollectorError, CollectorOptions, Parts, run};
 pub use metrics::CollectorMetrics;
-pub use sweep::{SweepError, SweepOptions, Swept, requeue_open, sweep};
+pub use sweep::{SweepError, SweepOptions, Swept, requeue_jobs, requeue_open, sweep};

@@ -1,11 +1,14 @@
 //! `ocelli-collector`: writes sightings and partial results into the catalog, and enqueues lost jobs again.
 
+use std::time::Duration;
+
 use clap::Parser;
-use ocelli_broker::BrokerMetrics;
-use ocelli_catalog::CatalogMetrics;
+use ocelli_broker::{Broker, BrokerMetrics};
+use ocelli_catalog::{Catalog, CatalogMetrics};
 use ocelli_collector::{CollectorMetrics, CollectorOptions, Parts, SweepOptions, run, sweep};
 use ocelli_runtime::ExitCode;
 use ocelli_wiring::{CommonArgs, Fault, Process, fault::chain, parts, start};
+use tokio_util::sync::CancellationToken;
 
 /// Assembles records: takes sightings and partial results from the queue and writes them into the catalog.
 #[derive(Parser)]
@@ -34,23 +37,12 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
     process.follow_broker(&broker);
     starting.release();
 
-    let sweeper = {
-        let (broker, catalog, metrics) = (broker.clone(), catalog.clone(), metrics.clone());
-        let (options, every) =
-            (SweepOptions::from_settings(settings), settings.collector.sweep_every);
-        process.shutdown.clone().run_until_cancelled_owned(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                if let Err(error) = sweep(&broker, &catalog, &options, &metrics).await {
-                    tracing::warn!(
-                        "the sweep stopped half way, the next one goes on: {}",
-                        chain(&error)
-                    );
-                }
-            }
-        })
-    };
-    let sweeper = tokio::spawn(sweeper);
+    let sweeper = tokio::spawn(keep_sweeping(
+        (broker.clone(), catalog.clone(), metrics.clone()),
+        SweepOptions::from_settings(settings),
+        settings.collector.sweep_every,
+        process.shutdown.clone(),
+    ));
     let options = CollectorOptions::from_settings(settings);
     let collector = Parts { broker: broker.clone(), catalog: catalog.clone(), options, metrics };
     let ended = run(collector, process.shutdown.clone()).await;
@@ -59,4 +51,26 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
     catalog.close().await;
     ended.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;
     Ok((process, ExitCode::Ok))
+}
+
+/// Sweeps until `shutdown`, which may come at any point of a sweep.
+async fn keep_sweeping(
+    (broker, catalog, metrics): (Broker, Catalog, CollectorMetrics),
+    options: SweepOptions,
+    every: Duration,
+    shutdown: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let swept = tokio::select! {
+            () = shutdown.cancelled() => return,
+            swept = sweep(&broker, &catalog, &options, &metrics) => swept,
+        };
+        if let Err(error) = swept {
+            tracing::warn!("the sweep stopped half way, the next one goes on: {}", chain(&error));
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub struct CollectorMetrics {
     pub(crate) failures: IntCounter,
     /// `ocelli_swept_jobs_total`.
     pub(crate) swept: IntCounter,
+    /// `ocelli_dead_letters_total{fate}`.
+    pub(crate) dead: IntCounterVec,
 }
 
 impl CollectorMetrics {
@@ -62,8 +64,15 @@ impl CollectorMetrics {
                 "Transactions that failed and were tried again.",
             )?,
             swept: counter("ocelli_swept_jobs_total", "Lost jobs that were enqueued again.")?,
+            dead: IntCounterVec::new(
+                Opts::new(
+                    "ocelli_dead_letters_total",
+                    "Messages taken out of the dead queue, by what became of them.",
+                ),
+                &["fate"],
+            )?,
         };
-        let collectors: [Box<dyn Collector>; 7] = [
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(metrics.messages.clone()),
             Box::new(metrics.rejected.clone()),
             Box::new(metrics.completed.clone()),
@@ -71,6 +80,7 @@ impl CollectorMetrics {
             Box::new(metrics.commit.clone()),
             Box::new(metrics.failures.clone()),
             Box::new(metrics.swept.clone()),
+            Box::new(metrics.dead.clone()),
         ];
         for collector in collectors {
             registry.register(collector)?;

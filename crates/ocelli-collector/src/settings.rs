@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ocelli_runtime::Settings;
+use ocelli_runtime::settings::Enabled;
 
 use crate::{CollectorOptions, SweepOptions};
 
@@ -19,6 +20,9 @@ impl CollectorOptions {
     }
 }
 
+/// Announcements that may be missed before a worker counts as gone.
+const MISSED: u32 = 4;
+
 impl SweepOptions {
     /// A worker holds its slots' jobs and a few more behind them, so a delivery may wait for two jobs before its own.
     #[must_use]
@@ -26,9 +30,15 @@ impl SweepOptions {
         let longest = settings
             .analyzers
             .iter()
+            .filter(|analyzer| analyzer.enabled != Enabled::No)
             .map(|analyzer| analyzer.job_deadline)
             .max()
             .unwrap_or_default();
-        Self { longest_job: longest * 3 + settings.worker.drain + Duration::from_secs(10) }
+        Self {
+            longest_job: longest * 3 + settings.worker.drain + Duration::from_secs(10),
+            // A dead connection is noticed after two heartbeats.
+            silence: (settings.worker.announce_every * MISSED).max(settings.broker.heartbeat * 2),
+            ..Self::default()
+        }
     }
 }

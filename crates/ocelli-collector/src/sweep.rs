@@ -1,23 +1,25 @@
 //! Enqueueing again what the catalog wants and nobody holds.
 //!
 //! [`requeue_open`] is for a broker that is known to be empty: the embedded tier at start, whose queues died with the
-//! last process. [`sweep`] is for a living broker. Its evidence that a job is lost is a fence: a mark in the job queue.
-//! When the mark has been handed out, everything enqueued before it has been handed out too; when the longest job
-//! deadline has passed since, it has been settled as well. A job that was enqueued before the mark, waits in no delay
-//! queue and has no outcome is lost. Time alone is never evidence: a queue may be hours long.
+//! last process. [`requeue_jobs`] is for jobs that were just opened again. [`sweep`] is for a living broker: it acts on
+//! proof alone (see `proof`), for time is none: a queue may be hours long.
+//!
+//! A job is taken in the catalog before it is published, and only one of several takers gets it. Who dies in between
+//! leaves a job that looks enqueued and is proven lost by the next fences.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use ocelli_broker::{Broker, Outgoing};
-use ocelli_catalog::{Catalog, OpenJob, OpenJobs};
+use jiff::Timestamp;
+use ocelli_broker::{Broker, Outgoing, PublishError};
+use ocelli_catalog::{Catalog, CatalogError, FenceState, OpenJob, OpenJobs};
 use ocelli_core::routing::Queue;
-use ocelli_core::wire::{Fence, Intake, Message};
-use ocelli_core::{AnalyzerName, Want};
+use ocelli_core::wire::{Announcement, Fence, Intake, Message};
+use ocelli_core::{AnalyzerName, Digest, Want};
 use thiserror::Error;
 
 use crate::CollectorMetrics;
+use crate::proof::{earlier, judge};
 
 /// Jobs read from the catalog at once.
 const PAGE: u32 = 500;
@@ -27,6 +29,35 @@ const PAGE: u32 = 500;
 pub struct SweepOptions {
     /// How long a delivery may be in the hands of a worker at most: its job deadline, drain and some reserve.
     pub longest_job: Duration,
+    /// After how long a worker that says nothing counts as gone. Several of its announcements, and what the broker needs
+    /// to notice a dead connection.
+    pub silence: Duration,
+    /// How far the clocks of two machines may differ.
+    pub clock_skew: Duration,
+    /// How long a fence may be under way before another one is sent, for a broker may have been wiped with it. Doubles with
+    /// each: a queue may also be days long.
+    pub fence_patience: Duration,
+    /// How long one analyzer may keep the sweeper: a full queue must not keep the others waiting.
+    pub turn: Duration,
+}
+
+impl Default for SweepOptions {
+    fn default() -> Self {
+        Self {
+            longest_job: Duration::from_secs(600),
+            silence: Duration::from_secs(30),
+            clock_skew: Duration::from_secs(5),
+            fence_patience: Duration::from_secs(30),
+            turn: Duration::from_secs(60),
+        }
+    }
+}
+
+impl SweepOptions {
+    /// How long after a fence came through everything before it is settled, and a worker that went away is known.
+    pub(crate) fn settle(&self) -> Duration {
+        self.longest_job.saturating_add(self.silence).saturating_add(self.clock_skew)
+    }
 }
 
 /// What one sweep did.
@@ -36,6 +67,8 @@ pub struct Swept {
     pub requeued: u64,
     /// Fences that were published.
     pub fences: u64,
+    /// Analyzers that were left for the next sweep: their queue is full or does not exist.
+    pub postponed: u64,
 }
 
 /// Why a sweep stopped half way; the next one goes on.
@@ -43,16 +76,17 @@ pub struct Swept {
 pub enum SweepError {
     /// The catalog did not answer.
     #[error("the sweeper cannot read the catalog")]
-    Catalog(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Catalog(#[from] CatalogError),
     /// The broker did not take a job.
     #[error("the sweeper cannot enqueue")]
-    Publish(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Publish(#[from] PublishError),
     /// A message could not be encoded.
     #[error("the sweeper cannot encode a job")]
     Encode(#[from] ocelli_core::wire::WireError),
 }
 
-/// Enqueues every open job of `analyzers` that was enqueued before `before` and does not wait for a later attempt.
+/// Enqueues every open job of `analyzers` that was enqueued before `before`, whether or not it waits for a later attempt:
+/// the broker is known to hold nothing.
 ///
 /// # Errors
 /// [`SweepError`]; what was enqueued by then stays enqueued.
@@ -63,46 +97,38 @@ pub async fn requeue_open(
     before: Timestamp,
     metrics: &CollectorMetrics,
 ) -> Result<u64, SweepError> {
+    let enqueue = Enqueue { broker, catalog, metrics };
     let mut requeued = 0;
     for analyzer in analyzers {
-        let mut after = None;
-        loop {
-            let page = catalog
-                .open_jobs(&OpenJobs {
-                    analyzer: Some(analyzer.clone()),
-                    enqueued_before: before,
-                    after: after.take(),
-                    limit: PAGE,
-                })
-                .await
-                .map_err(|error| SweepError::Catalog(Box::new(error)))?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.image.digest, last.analyzer.clone()));
-            let full = page.len() == PAGE as usize;
-            let now = Timestamp::now();
-            // Written down first: a job that is enqueued but not noted as such would be enqueued once more.
-            let page: Vec<_> = page.into_iter().filter(|job| !held(job, before)).collect();
-            let keys: Vec<_> =
-                page.iter().map(|job| (job.image.digest, job.analyzer.clone())).collect();
-            catalog
-                .touch_jobs(&keys, now)
-                .await
-                .map_err(|error| SweepError::Catalog(Box::new(error)))?;
-            for job in page {
-                publish_job(broker, job, now).await?;
-                requeued += 1;
-                metrics.swept.inc();
-            }
-            if !full {
-                break;
-            }
-        }
+        requeued += enqueue.all(analyzer, before, None, Lane::Fresh).await?;
     }
     Ok(requeued)
 }
 
-/// One look at a living broker: enqueues what is proven lost, and publishes a new fence for each analyzer that has open
-/// jobs and no fence under way.
+/// Enqueues these jobs, as far as they are open. Their queues must exist.
+///
+/// # Errors
+/// [`SweepError`]; what was not enqueued by then is found by the sweeper.
+pub async fn requeue_jobs(
+    broker: &Broker,
+    catalog: &Catalog,
+    jobs: &[(Digest, AnalyzerName)],
+    metrics: &CollectorMetrics,
+) -> Result<u64, SweepError> {
+    let enqueue = Enqueue { broker, catalog, metrics };
+    let mut requeued = 0;
+    for part in jobs.chunks(PAGE as usize) {
+        let mut open = Vec::with_capacity(part.len());
+        for (digest, analyzer) in part {
+            open.extend(catalog.open_job(digest, analyzer).await?);
+        }
+        requeued += enqueue.take(open, Lane::Fresh).await?;
+    }
+    Ok(requeued)
+}
+
+/// One look at a living broker: enqueues what is proven lost, and sends a fence for each analyzer that has open jobs and for
+/// which another fence helps.
 ///
 /// # Errors
 /// [`SweepError`].
@@ -113,28 +139,38 @@ pub async fn sweep(
     metrics: &CollectorMetrics,
 ) -> Result<Swept, SweepError> {
     let now = Timestamp::now();
-    let longest = SignedDuration::try_from(options.longest_job).unwrap_or(SignedDuration::MAX);
     let mut swept = Swept::default();
-    let fences =
-        catalog.passed_fences().await.map_err(|error| SweepError::Catalog(Box::new(error)))?;
-    let status = catalog.status(now).await.map_err(|error| SweepError::Catalog(Box::new(error)))?;
-    let open = status.analyzers.into_iter().filter(|(_, count)| count.open > 0);
-    for (analyzer, _) in open {
-        let passed = fences.get(&analyzer);
-        let proven = passed.filter(|fence| {
-            fence.passed_at.saturating_add(longest).is_ok_and(|settled_by| settled_by <= now)
-        });
-        if let Some(fence) = proven {
-            let only = BTreeSet::from([analyzer.clone()]);
-            swept.requeued +=
-                requeue_open(broker, catalog, &only, fence.published_at, metrics).await?;
-        }
-        // A fence that has passed and is not proven yet must not be replaced, or proof would never come.
-        if passed.is_none() || proven.is_some() {
-            let queue = Queue::Jobs(analyzer.clone());
-            let fence = Message::Fence(Fence { analyzer, published_at: now, bulk: false });
-            publish(broker, &fence, queue).await?;
-            swept.fences += 1;
+    // Younger ones would not be proven by a fence of now.
+    let open = catalog.open_analyzers(earlier(now, options.clock_skew)).await?;
+    if open.is_empty() {
+        return Ok(swept);
+    }
+    let fences = catalog.fences().await?;
+    let oldest = fences.values().flatten().map(|fence| fence.published_at).min().unwrap_or(now);
+    let heard_after = earlier(earlier(oldest, options.silence), options.clock_skew);
+    let words = catalog.last_words(heard_after).await?;
+    for analyzer in open {
+        let sweeper = Sweeper {
+            enqueue: Enqueue { broker, catalog, metrics },
+            options,
+            fences: fences.get(&analyzer).map(Vec::as_slice).unwrap_or_default(),
+            words: words.iter().filter(|word| word.analyzer == analyzer).collect(),
+            now,
+        };
+        match tokio::time::timeout(options.turn, sweeper.sweep(&analyzer)).await {
+            Ok(Ok((requeued, fence))) => {
+                swept.requeued += requeued;
+                swept.fences += u64::from(fence);
+            }
+            Ok(Err(SweepError::Publish(PublishError::NoQueue { queue, .. }))) => {
+                tracing::debug!(%analyzer, queue, "jobs are open, but the analyzer is switched off: they wait");
+                swept.postponed += 1;
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                tracing::info!(%analyzer, "its queue takes no more jobs now; swept again later");
+                swept.postponed += 1;
+            }
         }
     }
     if swept.requeued > 0 {
@@ -143,31 +179,136 @@ pub async fn sweep(
     Ok(swept)
 }
 
-/// Whether the job was in a delay queue at the time of the fence: the fence says nothing about it then.
-fn held(job: &OpenJob, before: Timestamp) -> bool {
-    job.next_at.is_some_and(|next_at| next_at >= before)
+/// One analyzer's turn.
+struct Sweeper<'a> {
+    enqueue: Enqueue<'a>,
+    options: &'a SweepOptions,
+    fences: &'a [FenceState],
+    words: Vec<&'a Announcement>,
+    now: Timestamp,
 }
 
-async fn publish_job(broker: &Broker, job: OpenJob, now: Timestamp) -> Result<(), SweepError> {
-    let queue = Queue::Jobs(job.analyzer.clone());
-    let message = Message::Intake(Intake {
+impl Sweeper<'_> {
+    /// How many jobs were enqueued, and whether a fence was sent.
+    async fn sweep(&self, analyzer: &AnalyzerName) -> Result<(u64, bool), SweepError> {
+        let catalog = self.enqueue.catalog;
+        let verdict = judge(self.fences, &self.words, self.options, self.now);
+        let mut requeued = 0;
+        if let Some(before) = verdict.lost_before {
+            // Lost work is old work: fresh images go first.
+            requeued = self.enqueue.all(analyzer, before, Some(before), Lane::Bulk).await?;
+        }
+        if let Some(before) = verdict.forget_before {
+            catalog.forget_fences(analyzer, before).await?;
+        }
+        if !verdict.send {
+            return Ok((requeued, false));
+        }
+        let fence = Fence { analyzer: analyzer.clone(), published_at: self.now, bulk: false };
+        catalog.note_fence(analyzer, self.now).await?;
+        self.enqueue.publish(&Message::Fence(fence), Queue::Jobs(analyzer.clone())).await?;
+        Ok((requeued, true))
+    }
+}
+
+/// Which of an analyzer's two queues.
+#[derive(Debug, Clone, Copy)]
+enum Lane {
+    Fresh,
+    Bulk,
+}
+
+impl Lane {
+    fn queue(self, analyzer: &AnalyzerName) -> Queue {
+        match self {
+            Self::Fresh => Queue::Jobs(analyzer.clone()),
+            Self::Bulk => Queue::Bulk(analyzer.clone()),
+        }
+    }
+}
+
+/// What enqueueing needs.
+#[derive(Clone, Copy)]
+struct Enqueue<'a> {
+    broker: &'a Broker,
+    catalog: &'a Catalog,
+    metrics: &'a CollectorMetrics,
+}
+
+impl Enqueue<'_> {
+    /// Enqueues the open jobs of one analyzer that were enqueued before `before` and do not wait for an attempt at or after
+    /// `held`: that one was in a delay queue when the fence came through, which says nothing about it.
+    async fn all(
+        &self,
+        analyzer: &AnalyzerName,
+        before: Timestamp,
+        held: Option<Timestamp>,
+        lane: Lane,
+    ) -> Result<u64, SweepError> {
+        let (mut requeued, mut after) = (0, None);
+        loop {
+            let page = self
+                .catalog
+                .open_jobs(&OpenJobs {
+                    analyzer: Some(analyzer.clone()),
+                    enqueued_before: before,
+                    after: after.take(),
+                    limit: PAGE,
+                })
+                .await?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.image.digest, last.analyzer.clone()));
+            let full = page.len() == PAGE as usize;
+            let jobs = page.into_iter().filter(|job| {
+                held.is_none_or(|held| job.next_at.is_none_or(|next_at| next_at < held))
+            });
+            requeued += self.take(jobs.collect(), lane).await?;
+            if !full {
+                break;
+            }
+        }
+        Ok(requeued)
+    }
+
+    /// Takes jobs in the catalog, then publishes those that it got.
+    async fn take(&self, jobs: Vec<OpenJob>, lane: Lane) -> Result<u64, SweepError> {
+        let now = Timestamp::now();
+        let seen: Vec<_> = jobs
+            .iter()
+            .map(|job| (job.image.digest, job.analyzer.clone(), job.enqueued_at))
+            .collect();
+        let mut claimed = self.catalog.claim_jobs(&seen, now).await?;
+        let mut count = 0;
+        for job in jobs {
+            if claimed.remove(&(job.image.digest, job.analyzer.clone())) {
+                let queue = lane.queue(&job.analyzer);
+                self.publish(&job_message(job, now), queue).await?;
+                count += 1;
+                self.metrics.swept.inc();
+            }
+        }
+        Ok(count)
+    }
+
+    async fn publish(&self, message: &Message, queue: Queue) -> Result<(), SweepError> {
+        let outgoing = Outgoing {
+            id: message.id(),
+            body: message.encode()?.into(),
+            routes: vec![queue],
+            attempts: 0,
+            traceparent: None,
+        };
+        Ok(self.broker.publish(outgoing).await?)
+    }
+}
+
+fn job_message(job: OpenJob, now: Timestamp) -> Message {
+    Message::Intake(Intake {
         image: job.image,
         sources: job.sources,
         sighting: None,
         wants: vec![Want { analyzer: job.analyzer, revision: job.revision }],
         refusal: None,
         enqueued_at: now,
-    });
-    publish(broker, &message, queue).await
-}
-
-async fn publish(broker: &Broker, message: &Message, queue: Queue) -> Result<(), SweepError> {
-    let outgoing = Outgoing {
-        id: message.id(),
-        body: message.encode()?.into(),
-        routes: vec![queue],
-        attempts: 0,
-        traceparent: None,
-    };
-    broker.publish(outgoing).await.map_err(|error| SweepError::Publish(Box::new(error)))
+    })
 }

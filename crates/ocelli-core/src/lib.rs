@@ -6,6 +6,7 @@
 //!
 //! | module | room for |
 //! |---|---|
+//! | [`mod@chain`] | an error with its causes, as text |
 //! | [`ids`] | [`Digest`], [`AnalyzerName`], [`Revision`], [`BatchId`] |
 //! | [`source`] | [`SourceUri`]: where bytes were found |
 //! | [`image`] | facts about an image that need no pixels |
@@ -15,6 +16,7 @@
 //! | [`retry`] | what happens after a failed attempt |
 //! | [`routing`] | queue names |
 
+pub mod chain;
 pub mod ids;
 pub mod image;
 pub mod outcome;
@@ -24,6 +26,7 @@ pub mod routing;
 pub mod source;
 pub mod wire;
 
+pub use chain::chain;
 pub use ids::{AnalyzerName, BatchId, Digest, DigestPrefix, Revision, RevisionBuilder};
 pub use image::{ImageFacts, ImageFormat};
 pub use outcome::{

@@ -5,6 +5,7 @@ use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use ocelli_core::{
     AnalyzerName, FailureClass, ImageFacts, Outcome, Provenance, Revision, RevisionBuilder,
     SourceUri, Step,
@@ -15,7 +16,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::ask::{Asked, Asker, Unanswered};
-use crate::checks::{self, Verdict};
+use crate::checks::{self, Expected, Verdict};
 use crate::completion::Call;
 use crate::http::ClientError;
 use crate::ladder::{Ladder, Rung};
@@ -25,9 +26,14 @@ use crate::pool::Pool;
 use crate::preparation::Preparation;
 use crate::probe;
 use crate::prompt::{Prompt, PromptError};
+use crate::spent::Spent;
+use crate::wire;
 
 /// Counts changes of how images are prepared that change what a model sees, beyond what can be chosen.
 const PREPARATION_VERSION: u32 = 1;
+/// Encoded images between fetching and the end of their preparation: three photographs, or a hundred memes. A larger one
+/// waits until it is the only one.
+const BYTES_IN_HAND: u64 = 16 * 1024 * 1024;
 
 /// Why an analyzer cannot be built. Found at start, before anything is opened.
 #[derive(Debug, Error)]
@@ -87,13 +93,17 @@ impl LlmAnalyzer {
             ClientError::Header(header) => {
                 LlmError::Options(OptionsError::Header { analyzer: analyzer.clone(), header })
             }
+            ClientError::Certificates(url) => {
+                LlmError::Options(OptionsError::Certificates { analyzer: analyzer.clone(), url })
+            }
             ClientError::Build(source) => LlmError::Http { analyzer: analyzer.clone(), source },
         })?;
         let prepare = Prepare { longest_side: options.longest_side, encoding: options.encoding };
         let ladder = Ladder::new(&options);
         let engine = RwLock::new(options.protocol.name().to_owned());
         let options = Arc::new(options);
-        let asker = Asker::new(Arc::clone(&options), pool, metrics.of(analyzer.as_str()));
+        let metrics = metrics.of(analyzer.as_str(), &options.prices.currency);
+        let asker = Asker::new(Arc::clone(&options), pool, metrics);
         Ok(Self { options, prompt, ladder, prepare, preparation, asker, engine })
     }
 
@@ -101,6 +111,12 @@ impl LlmAnalyzer {
     #[must_use]
     pub const fn prompt(&self) -> &Prompt {
         &self.prompt
+    }
+
+    /// Requests that may be under way at once now, over all endpoints that can be asked.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.asker.pool.places()
     }
 
     /// Asks every endpoint about itself. One that can work is enough.
@@ -156,7 +172,8 @@ impl LlmAnalyzer {
             Encoding::Jpeg { quality } => format!("jpeg {quality}"),
             Encoding::Png => "png".to_owned(),
         };
-        RevisionBuilder::new("llm")
+        let schema = options.answer_schema.as_ref().map(|schema| schema.value().to_string());
+        let builder = RevisionBuilder::new("llm")
             .part("protocol", options.protocol.name())
             .part("model", &options.model)
             .part("model_digest", model_digest.unwrap_or_default())
@@ -170,8 +187,11 @@ impl LlmAnalyzer {
             .part("required_sections", options.required_sections.join("\n"))
             .part("longest_side", options.longest_side)
             .part("encoding", encoding)
-            .part("preparation", PREPARATION_VERSION)
-            .build()
+            .part("preparation", PREPARATION_VERSION);
+        match schema {
+            Some(schema) => builder.part("answer_schema", schema).build(),
+            None => builder.build(),
+        }
     }
 
     async fn read(
@@ -209,7 +229,7 @@ impl LlmAnalyzer {
     ) -> Result<Outcome, Unanswered> {
         let begun = Clock::now();
         let picture = self.preparation.picture(bytes, &self.prepare);
-        let picture = match tokio::time::timeout_at(deadline, picture).await {
+        let mut picture = match tokio::time::timeout_at(deadline, picture).await {
             Ok(prepared) => prepared
                 .map_err(|error| Unanswered { class: error.class(), reason: error.to_string() })?,
             Err(_) => {
@@ -221,7 +241,7 @@ impl LlmAnalyzer {
         let user = self.prompt.user(image, sources);
         let mut rung = self.ladder.first();
         let mut why = format!("temperature {}", rung.temperature);
-        let mut best: Option<(Verdict, u64)> = None;
+        let mut best: Option<(Verdict, Spent)> = None;
         loop {
             let call = Call {
                 system: self.prompt.system(),
@@ -231,39 +251,42 @@ impl LlmAnalyzer {
                 max_tokens: rung.max_tokens,
                 think_off: rung.think_off,
             };
-            let asked = self.asker.ask(&call, image.digest, deadline, &mut provenance.steps).await;
+            let body = wire::chat_body(&self.options, &call);
+            picture.base64 = body.image;
+            let asked =
+                self.asker.ask(&body.bytes, image.digest, deadline, &mut provenance.steps).await;
             let asked = match asked {
                 Ok(asked) => asked,
                 // An answer with flags is worth more than none.
                 Err(unanswered) => match best {
                     Some((verdict, _)) if !verdict.is_fatal() => {
                         self.asker.metrics.ended(CallResult::Kept);
-                        return Ok(done(verdict));
+                        return Ok(Outcome::Done(verdict.reading));
                     }
-                    _ => return Err(unanswered),
+                    Some((_, spent)) => {
+                        self.wasted(spent, provenance);
+                        return Err(unanswered);
+                    }
+                    None => return Err(unanswered),
                 },
             };
-            let verdict = checks::judge(
-                &asked.completion,
-                &self.options.model,
-                &self.options.required_sections,
-            );
-            let tokens = self.note(&asked, rung, &why, &verdict, provenance);
+            let verdict = checks::judge(&asked.completion, self.expected());
+            let spent = self.note(&asked, rung, &why, &verdict, provenance);
             let next = self.ladder.next(rung, &verdict);
             let better = best.as_ref().is_none_or(|(held, _)| verdict.badness() <= held.badness());
             if better {
-                if let Some((_, waste)) = best.replace((verdict, tokens)) {
-                    self.wasted(waste);
+                if let Some((_, waste)) = best.replace((verdict, spent)) {
+                    self.wasted(waste, provenance);
                 }
             } else {
-                self.wasted(tokens);
+                self.wasted(spent, provenance);
             }
             match next {
                 Some((higher, reason)) => (rung, why) = (higher, reason),
                 None => break,
             }
         }
-        let Some((verdict, tokens)) = best else {
+        let Some((verdict, spent)) = best else {
             // The loop ends only after an answer was looked at.
             return Err(Unanswered {
                 class: FailureClass::Quality,
@@ -271,19 +294,25 @@ impl LlmAnalyzer {
             });
         };
         if verdict.is_fatal() {
-            self.wasted(tokens);
+            self.wasted(spent, provenance);
             return Err(Unanswered { class: FailureClass::Quality, reason: verdict.reason() });
         }
         self.asker.metrics.ended(CallResult::Kept);
-        Ok(done(verdict))
+        Ok(Outcome::Done(verdict.reading))
     }
 
-    fn wasted(&self, tokens: u64) {
-        self.asker.metrics.wasted_tokens.inc_by(tokens);
+    fn expected(&self) -> Expected<'_> {
+        let LlmOptions { model, required_sections: sections, answer_schema, .. } = &*self.options;
+        Expected { model, sections, schema: answer_schema.as_ref() }
+    }
+
+    fn wasted(&self, spent: Spent, provenance: &mut Provenance) {
+        spent.is_waste(provenance);
+        self.asker.metrics.wasted_tokens.inc_by(spent.tokens());
         self.asker.metrics.ended(CallResult::Rejected);
     }
 
-    /// Writes one answer into the provenance and the metrics; its tokens.
+    /// Writes one answer into the provenance and the metrics; what it took.
     fn note(
         &self,
         asked: &Asked,
@@ -291,18 +320,14 @@ impl LlmAnalyzer {
         why: &str,
         verdict: &Verdict,
         provenance: &mut Provenance,
-    ) -> u64 {
-        let (read, written) = (asked.completion.tokens_in, asked.completion.tokens_out);
+    ) -> Spent {
+        let prices = &self.options.prices;
+        let spent = Spent::on(&asked.completion, prices, Timestamp::now());
+        spent.add_to(provenance, &prices.currency);
         let metrics = &self.asker.metrics;
-        let add = |sum: &mut Option<u64>, more: Option<u64>| {
-            if let Some(more) = more {
-                *sum = Some(sum.unwrap_or(0).saturating_add(more));
-            }
-        };
-        add(&mut provenance.tokens_in, read);
-        add(&mut provenance.tokens_out, written);
-        metrics.tokens_in.inc_by(read.unwrap_or(0));
-        metrics.tokens_out.inc_by(written.unwrap_or(0));
+        metrics.tokens_in.inc_by(spent.tokens_in.unwrap_or(0));
+        metrics.tokens_out.inc_by(spent.tokens_out.unwrap_or(0));
+        metrics.cost.inc_by(spent.micros.unwrap_or(0) as f64 / 1e6);
         metrics.seconds.observe(asked.took.as_secs_f64());
         provenance.endpoint = Some(asked.endpoint.clone());
         if asked.digest.is_some() {
@@ -319,12 +344,14 @@ impl LlmAnalyzer {
             took_ms: milliseconds(asked.took),
             confidence: None,
         });
-        read.unwrap_or(0).saturating_add(written.unwrap_or(0))
+        spent
     }
 }
 
-fn done(verdict: Verdict) -> Outcome {
-    Outcome::Done(verdict.reading)
+/// Places, and one job more for every eight: answers of equal length end together, and what comes next should be
+/// prepared by then.
+const fn with_preparation(places: usize) -> usize {
+    places + 1 + places / 8
 }
 
 fn step(name: &str, reason: String, begun: Clock) -> Step {
@@ -356,9 +383,20 @@ impl Analyzer for LlmAnalyzer {
         )
     }
 
-    /// All places of all endpoints, and one job that is being prepared meanwhile.
+    /// All places of all endpoints as they are known now, and what is being prepared meanwhile. A job that is in hand
+    /// without a place only grows older.
     fn slots(&self) -> usize {
-        self.options.endpoints.iter().map(|endpoint| endpoint.in_flight.most()).sum::<usize>() + 1
+        with_preparation(self.asker.pool.places())
+    }
+
+    fn most_slots(&self) -> usize {
+        let most = self.options.endpoints.iter().map(|endpoint| endpoint.in_flight.most());
+        with_preparation(most.sum())
+    }
+
+    /// Images are let go as soon as they are prepared, so even hundreds of slots need few of them at once.
+    fn bytes_in_hand(&self) -> u64 {
+        BYTES_IN_HAND
     }
 
     async fn probe(&self) -> Result<Revision, Unavailable> {

@@ -187,7 +187,10 @@ mod tests {
             (r##"{"$ref": "#/$defs/none"}"##, "is not a JSON Schema"),
         ] {
             let problem = schema(text).unwrap_err().to_string();
-            assert!(problem.starts_with("the answer schema meme.json") && problem.contains(word), "{problem}");
+            assert!(
+                problem.starts_with("the answer schema meme.json") && problem.contains(word),
+                "{problem}"
+            );
         }
         let missing = AnswerSchema::load(Path::new("no-such-file.json")).unwrap_err();
         assert!(missing.to_string().contains("cannot read the answer schema no-such-file.json"));
@@ -196,6 +199,8 @@ mod tests {
     #[test]
     fn a_deeply_nested_answer_is_refused_and_not_a_crash() {
         let deep = "[".repeat(100_000);
-        assert!(schema(r#"{"type": "array"}"#).unwrap().check(&deep).unwrap_err().contains("not JSON"));
+        assert!(
+            schema(r#"{"type": "array"}"#).unwrap().check(&deep).unwrap_err().contains("not JSON")
+        );
     }
 }

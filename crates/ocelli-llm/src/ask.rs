@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ocelli_core::{Digest, FailureClass, Step};
 use tokio::time::{Instant, sleep_until};
 
-use crate::completion::{Call, Completion};
+use crate::completion::Completion;
 use crate::failure::{CallError, Kind};
 use crate::metrics::{AnalyzerMetrics, CallResult};
 use crate::options::LlmOptions;
@@ -112,12 +113,11 @@ impl Asker {
     /// Asks until there is an answer, or a reason why there is none. Failed requests become steps.
     pub(crate) async fn ask(
         &self,
-        call: &Call<'_>,
+        body: &Bytes,
         image: Digest,
         deadline: Instant,
         steps: &mut Vec<Step>,
     ) -> Result<Asked, Unanswered> {
-        let body = wire::chat_body(&self.options, call);
         let mut course = Course {
             image,
             deadline,
@@ -143,7 +143,7 @@ impl Asker {
             }
             self.metrics.in_flight.set(i64::try_from(self.pool.open()).unwrap_or(i64::MAX));
             let begun = Instant::now();
-            let result = self.request(&lease, &body, deadline).await;
+            let result = self.request(&lease, body, deadline).await;
             let took = begun.elapsed();
             self.metrics.in_flight.set(i64::try_from(self.pool.open()).unwrap_or(i64::MAX) - 1);
             match result {
@@ -167,12 +167,12 @@ impl Asker {
     async fn request(
         &self,
         lease: &Lease,
-        body: &[u8],
+        body: &Bytes,
         deadline: Instant,
     ) -> Result<Completion, CallError> {
         let protocol = self.options.protocol;
         let path = wire::chat_path(protocol);
-        let (body, html) = lease.client().post(path, body.to_vec(), deadline).await?.ok()?;
+        let (body, html) = lease.client().post(path, body.clone(), deadline).await?.ok()?;
         wire::completion(protocol, &body).map_err(|error| CallError::from_no_answer(error, html))
     }
 

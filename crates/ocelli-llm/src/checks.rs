@@ -10,6 +10,7 @@ use std::fmt;
 
 use ocelli_core::{Flag, Reading};
 
+use crate::answer_schema::AnswerSchema;
 use crate::completion::{Completion, Finish};
 
 /// Something wrong with an answer.
@@ -34,6 +35,8 @@ pub enum Fault {
     Refused,
     /// These sections are missing.
     MissingSections(Vec<String>),
+    /// Not the JSON that was asked for: where, and why not.
+    NotAsAsked(String),
     /// Another model answered.
     OtherModel(String),
     /// Talk about the answer before the answer.
@@ -49,6 +52,7 @@ impl Fault {
             | Self::Empty { .. }
             | Self::Repetition { .. }
             | Self::Truncated
+            | Self::NotAsAsked(_)
             | Self::MissingSections(_) => true,
             // The same model refuses again; the same server has the same model; talk is harmless.
             Self::Refused | Self::OtherModel(_) | Self::Preamble => false,
@@ -59,7 +63,8 @@ impl Fault {
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
         match self {
-            Self::Unfinished(_) | Self::Empty { .. } => true,
+            // Half of a JSON document is no use to whoever asked for one.
+            Self::Unfinished(_) | Self::Empty { .. } | Self::NotAsAsked(_) => true,
             // The beginning can be worth keeping.
             Self::Repetition { percent } => *percent > 60,
             _ => false,
@@ -70,11 +75,13 @@ impl Fault {
     #[must_use]
     pub const fn severity(&self) -> u8 {
         match self {
-            Self::Empty { .. } => 8,
-            Self::Unfinished(_) => 7,
-            Self::Repetition { .. } => 6,
-            Self::Refused => 5,
-            Self::Truncated => 4,
+            Self::Empty { .. } => 9,
+            Self::Unfinished(_) => 8,
+            Self::Repetition { .. } => 7,
+            Self::Refused => 6,
+            // Before the broken JSON that follows from it: a larger budget helps.
+            Self::Truncated => 5,
+            Self::NotAsAsked(_) => 4,
             Self::MissingSections(_) => 3,
             Self::OtherModel(_) => 2,
             Self::Preamble => 1,
@@ -83,7 +90,7 @@ impl Fault {
 
     const fn flag(&self) -> Option<Flag> {
         match self {
-            Self::Unfinished(_) | Self::Empty { .. } => None,
+            Self::Unfinished(_) | Self::Empty { .. } | Self::NotAsAsked(_) => None,
             Self::Repetition { .. } => Some(Flag::Repetition),
             Self::Truncated => Some(Flag::Truncated),
             Self::Refused => Some(Flag::Refused),
@@ -106,6 +113,7 @@ impl fmt::Display for Fault {
             Self::MissingSections(which) => {
                 write!(f, "sections were missing: {}", which.join(", "))
             }
+            Self::NotAsAsked(how) => write!(f, "the answer was not as its schema asks: {how}"),
             Self::OtherModel(name) => write!(f, "the model '{name}' answered"),
             Self::Preamble => f.write_str("the answer began with talk about itself"),
         }
@@ -149,8 +157,20 @@ impl Verdict {
     }
 }
 
-/// Looks at an answer to a question that was put to `model` and has to have `required` sections.
-pub(crate) fn judge(completion: &Completion, model: &str, required: &[String]) -> Verdict {
+/// What an answer has to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    /// The model that was asked.
+    pub(crate) model: &'a str,
+    /// Headings.
+    pub(crate) sections: &'a [String],
+    /// Form, when it has to be JSON.
+    pub(crate) schema: Option<&'a AnswerSchema>,
+}
+
+/// Looks at an answer.
+pub(crate) fn judge(completion: &Completion, expected: Expected<'_>) -> Verdict {
+    let Expected { model, sections: required, schema } = expected;
     let text = clean::text(&completion.text);
     let mut faults = Vec::new();
     match &completion.finish {
@@ -170,7 +190,7 @@ pub(crate) fn judge(completion: &Completion, model: &str, required: &[String]) -
         Some(refusal) if text.is_empty() => clean::text(refusal),
         _ => text,
     };
-    let parsed = sections::parse(&text, required);
+    let parsed = if schema.is_some() { Vec::new() } else { sections::parse(&text, required) };
     if text.is_empty() {
         // A filter that left nothing is a refusal, not an empty answer.
         if !faults.contains(&Fault::Refused) {
@@ -180,7 +200,13 @@ pub(crate) fn judge(completion: &Completion, model: &str, required: &[String]) -
         if let Some(percent) = repetition::looping_percent(&text) {
             faults.push(Fault::Repetition { percent });
         }
-        let missing = sections::missing(&parsed, required);
+        if let Some(Err(how)) = schema.map(|schema| schema.check(&text)) {
+            faults.push(Fault::NotAsAsked(how));
+        }
+        let missing = match schema {
+            Some(_) => Vec::new(),
+            None => sections::missing(&parsed, required),
+        };
         if !missing.is_empty() {
             faults.push(Fault::MissingSections(missing));
         }
@@ -231,13 +257,37 @@ mod tests {
         }
     }
 
+    fn expected(sections: &[String]) -> Expected<'_> {
+        Expected { model: "gemma3:27b", sections, schema: None }
+    }
+
     fn faults(completion: &Completion) -> Vec<Fault> {
-        judge(completion, "gemma3:27b", &[]).faults
+        judge(completion, expected(&[])).faults
+    }
+
+    #[test]
+    fn json_is_held_against_its_schema_and_a_cut_one_asks_for_more_tokens_first() {
+        let schema = AnswerSchema::parse("x", "x", r#"{"required": ["a"]}"#).unwrap();
+        let look = |completion: &Completion| {
+            let required = ["Never".to_owned()];
+            let schema = Some(&schema);
+            judge(completion, Expected { schema, ..expected(&required) })
+        };
+        let good = look(&completion("```json\n{\"a\": 1}\n```"));
+        assert_eq!((good.reading.text.as_str(), &good.faults[..]), ("{\"a\": 1}", &[][..]));
+        assert!(good.reading.sections.is_empty());
+        let bad = look(&completion("{\"b\": 1}"));
+        assert!(matches!(&bad.faults[..], [Fault::NotAsAsked(how)] if how.contains('a')));
+        assert!(bad.is_fatal() && bad.asks_again());
+        let cut = look(&Completion { finish: Finish::Length, ..completion("{\"a\": ") });
+        assert!(matches!(cut.faults[..], [Fault::Truncated, Fault::NotAsAsked(_)]));
+        let refused = look(&completion("I'm sorry, but I can't help with that."));
+        assert_eq!(refused.faults, [Fault::Refused]);
     }
 
     #[test]
     fn a_proper_answer_has_no_fault_and_no_flag() {
-        let verdict = judge(&completion("The meme shows a cat."), "gemma3:27b", &[]);
+        let verdict = judge(&completion("The meme shows a cat."), expected(&[]));
         assert_eq!(verdict.faults, []);
         assert_eq!(verdict.reading.flags, []);
         assert_eq!(verdict.reading.text, "The meme shows a cat.");
@@ -264,7 +314,7 @@ mod tests {
     #[test]
     fn a_refusal_in_its_own_field_is_kept_as_text_and_not_asked_again() {
         let refusal = Some("I can't help with that.".to_owned());
-        let verdict = judge(&Completion { refusal, ..completion("") }, "gemma3:27b", &[]);
+        let verdict = judge(&Completion { refusal, ..completion("") }, expected(&[]));
         assert_eq!(verdict.faults, [Fault::Refused]);
         assert_eq!(verdict.reading.text, "I can't help with that.");
         assert!(!verdict.asks_again() && !verdict.is_fatal());
@@ -273,7 +323,7 @@ mod tests {
     #[test]
     fn missing_sections_are_named() {
         let required = ["One", "Two"].map(str::to_owned);
-        let verdict = judge(&completion("## One\n\ntext"), "gemma3:27b", &required);
+        let verdict = judge(&completion("## One\n\ntext"), expected(&required));
         assert_eq!(verdict.faults, [Fault::MissingSections(vec!["Two".to_owned()])]);
         assert_eq!(verdict.reading.flags, [Flag::MissingSections]);
     }
@@ -304,7 +354,7 @@ mod tests {
     fn a_loop_is_worse_than_a_cut() {
         let text = "and the image shows a graph, ".repeat(60);
         let verdict =
-            judge(&Completion { finish: Finish::Length, ..completion(&text) }, "gemma3:27b", &[]);
+            judge(&Completion { finish: Finish::Length, ..completion(&text) }, expected(&[]));
         assert!(matches!(verdict.faults[..], [Fault::Repetition { .. }, Fault::Truncated]));
         assert!(verdict.is_fatal() && verdict.asks_again());
     }

@@ -1,12 +1,20 @@
 //! A question and an answer, whatever the protocol.
 
+use bytes::Bytes;
+
 /// The image as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picture {
     /// `image/jpeg` or `image/png`.
     pub(crate) mime: &'static str,
-    /// Encoded once for all calls about it.
-    pub(crate) base64: String,
+    /// Encoded once for all calls about it. ASCII.
+    pub(crate) base64: Bytes,
+}
+
+impl Picture {
+    pub(crate) fn base64(&self) -> &str {
+        std::str::from_utf8(&self.base64).unwrap_or_default()
+    }
 }
 
 /// One question. What does not change between the calls of an analyzer is taken from its options.

@@ -107,6 +107,10 @@ fn kind_of(status: StatusCode, error: &ErrorBody) -> Kind {
         {
             Kind::Image
         }
+        // llama-cpp-python's server answers so; asking again would only repeat it.
+        500 if says(&["exceeds n_ctx", "exceed context window", "bitmap from image bytes"]) => {
+            Kind::Image
+        }
         300..=399 => Kind::Stranger,
         400..=499 => Kind::Request,
         _ => Kind::Server,
@@ -135,6 +139,7 @@ mod tests {
             (502, "<html>", Kind::Busy),
             (500, "Internal Server Error", Kind::Server),
             (504, "", Kind::Server),
+            (500, r#"{"error":{"message":"Prompt exceeds n_ctx: 5000 > 4096"}}"#, Kind::Image),
             (400, r#"{"detail":"Server is pinned to y"}"#, Kind::Configuration),
             (400, r#"{"error":{"message":"Failed to load image or audio file"}}"#, Kind::Image),
             (400, r#"{"error":{"message":"m","type":"exceed_context_size_error"}}"#, Kind::Image),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, redirect};
@@ -21,6 +22,9 @@ pub(crate) enum ClientError {
     /// A header that HTTP does not allow.
     #[error("header {0}")]
     Header(String),
+    /// Certificates of a private authority that cannot be read; with the address they are for.
+    #[error("certificates for {0}")]
+    Certificates(String),
     /// TLS could not be set up.
     #[error("cannot set up HTTP")]
     Build(#[source] reqwest::Error),
@@ -71,6 +75,13 @@ impl Http {
             .redirect(redirect::Policy::none())
             .pool_idle_timeout(Duration::from_secs(30))
             .tcp_keepalive(Duration::from_secs(30));
+        if let Some(pem) = &endpoint.authorities {
+            let authorities = reqwest::Certificate::from_pem_bundle(pem).unwrap_or_default();
+            if authorities.is_empty() {
+                return Err(ClientError::Certificates(shown(&endpoint.url)));
+            }
+            builder = builder.tls_certs_merge(authorities);
+        }
         if is_loopback(&endpoint.url) {
             builder = builder.no_proxy();
         }
@@ -90,7 +101,7 @@ impl Http {
     pub(crate) async fn post(
         &self,
         path: &str,
-        body: Vec<u8>,
+        body: Bytes,
         deadline: Instant,
     ) -> Result<Response, CallError> {
         let now = Instant::now();
@@ -102,7 +113,7 @@ impl Http {
     pub(crate) async fn small(
         &self,
         path: &str,
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
     ) -> Result<Response, CallError> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let total = Instant::now() + self.timeouts.probe;
@@ -113,7 +124,7 @@ impl Http {
         &self,
         method: Method,
         path: &str,
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
         total: Instant,
         first_byte: Instant,
     ) -> Result<Response, CallError> {

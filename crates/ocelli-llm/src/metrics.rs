@@ -1,8 +1,8 @@
 //! Calls, tokens and seconds of model servers.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// How a call ended: the values of the label `result`.
@@ -32,6 +32,7 @@ pub struct LlmMetrics {
     calls: IntCounterVec,
     tokens: IntCounterVec,
     wasted_tokens: IntCounterVec,
+    cost: CounterVec,
     seconds: HistogramVec,
     in_flight: IntGaugeVec,
 }
@@ -61,6 +62,10 @@ impl LlmMetrics {
                 ),
                 &["analyzer"],
             )?,
+            cost: CounterVec::new(
+                Opts::new("ocelli_llm_cost_total", "Cost of answers by the prices in the settings"),
+                &["analyzer", "currency"],
+            )?,
             seconds: HistogramVec::new(
                 HistogramOpts::new("ocelli_llm_call_seconds", "Time of an answer, kept or not")
                     .buckets(vec![0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0]),
@@ -74,13 +79,14 @@ impl LlmMetrics {
         registry.register(Box::new(metrics.calls.clone()))?;
         registry.register(Box::new(metrics.tokens.clone()))?;
         registry.register(Box::new(metrics.wasted_tokens.clone()))?;
+        registry.register(Box::new(metrics.cost.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         Ok(metrics)
     }
 
     /// The metrics of one analyzer.
-    pub(crate) fn of(&self, analyzer: &str) -> AnalyzerMetrics {
+    pub(crate) fn of(&self, analyzer: &str, currency: &str) -> AnalyzerMetrics {
         let calls = |result: CallResult| self.calls.with_label_values(&[analyzer, result.name()]);
         AnalyzerMetrics {
             kept: calls(CallResult::Kept),
@@ -89,6 +95,7 @@ impl LlmMetrics {
             tokens_in: self.tokens.with_label_values(&[analyzer, "in"]),
             tokens_out: self.tokens.with_label_values(&[analyzer, "out"]),
             wasted_tokens: self.wasted_tokens.with_label_values(&[analyzer]),
+            cost: self.cost.with_label_values(&[analyzer, currency]),
             seconds: self.seconds.with_label_values(&[analyzer]),
             in_flight: self.in_flight.with_label_values(&[analyzer]),
         }
@@ -111,6 +118,8 @@ pub(crate) struct AnalyzerMetrics {
     pub(crate) tokens_in: IntCounter,
     pub(crate) tokens_out: IntCounter,
     pub(crate) wasted_tokens: IntCounter,
+    /// In units of the currency.
+    pub(crate) cost: Counter,
     pub(crate) seconds: Histogram,
     pub(crate) in_flight: IntGauge,
 }

@@ -11,6 +11,9 @@ use secrecy::SecretString;
 use thiserror::Error;
 use url::Url;
 
+use crate::answer_schema::AnswerSchema;
+use crate::prices::Prices;
+
 /// What the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -68,6 +71,10 @@ pub struct LlmOptions {
     pub extra: serde_json::Map<String, serde_json::Value>,
     /// Headings an answer must have.
     pub required_sections: Vec<String>,
+    /// The form of an answer that has to be JSON; `None`: Markdown or plain text.
+    pub answer_schema: Option<AnswerSchema>,
+    /// What calls cost.
+    pub prices: Prices,
     /// Requests a minute over all endpoints together; `None`: no limit.
     pub requests_per_minute: Option<u32>,
     /// Tokens (read and written) a minute over all endpoints together; `None`: no limit.
@@ -89,6 +96,8 @@ pub struct EndpointOptions {
     pub api_key: Option<SecretString>,
     /// Further headers; taken for secrets.
     pub headers: BTreeMap<String, SecretString>,
+    /// Certificates (PEM) of a private authority that are trusted beside those of the system.
+    pub authorities: Option<Vec<u8>>,
     /// Requests at once.
     pub in_flight: InFlight,
 }
@@ -97,7 +106,13 @@ impl EndpointOptions {
     /// An endpoint without key and headers, with the default number of requests at once.
     #[must_use]
     pub fn new(url: Url) -> Self {
-        Self { url, api_key: None, headers: BTreeMap::new(), in_flight: InFlight::default() }
+        Self {
+            url,
+            api_key: None,
+            headers: BTreeMap::new(),
+            authorities: None,
+            in_flight: InFlight::default(),
+        }
     }
 }
 
@@ -249,6 +264,8 @@ impl Default for LlmOptions {
             think: false,
             extra: serde_json::Map::new(),
             required_sections: Vec::new(),
+            answer_schema: None,
+            prices: Prices::default(),
             requests_per_minute: None,
             tokens_per_minute: None,
             timeouts: Timeouts::default(),
@@ -293,6 +310,14 @@ pub enum OptionsError {
         value: String,
         /// In words.
         expected: &'static str,
+    },
+    /// Certificates that are none.
+    #[error("analyzer {analyzer}: the certificates for {url} are not PEM")]
+    Certificates {
+        /// Analyzer.
+        analyzer: AnalyzerName,
+        /// Without credentials.
+        url: String,
     },
     /// A header that HTTP does not allow. The value is not shown: it may be a secret.
     #[error(
@@ -357,6 +382,10 @@ impl LlmOptions {
                 "at least max_tokens, and room for the prompt and the image",
             );
         }
+        if let Some(expected) = self.prices.problem() {
+            let shown = format!("{} prices in '{}'", self.prices.table.len(), self.prices.currency);
+            return self.range("prices", shown, expected);
+        }
         for (field, limit) in [
             ("requests_per_minute", self.requests_per_minute),
             ("tokens_per_minute", self.tokens_per_minute),
@@ -395,13 +424,19 @@ mod tests {
 
     #[test]
     fn every_value_out_of_range_is_named_at_start() {
-        let cases: [(&str, fn(&mut LlmOptions)); 8] = [
+        let cases: [(&str, fn(&mut LlmOptions)); 9] = [
             ("temperatures", |o| o.temperatures.clear()),
             ("temperatures", |o| o.temperatures = vec![f32::NAN]),
             ("longest_side", |o| o.longest_side = 1),
             ("quality", |o| o.encoding = Encoding::Jpeg { quality: 0 }),
             ("max_tokens", |o| o.max_tokens = 0),
             ("context_tokens", |o| o.context_tokens = 100),
+            ("prices", |o| {
+                let since = jiff::civil::date(2026, 1, 1);
+                let (input_per_million, output_per_million) = (-1.0, 0.0);
+                o.prices.table =
+                    vec![crate::Price { since, input_per_million, output_per_million }];
+            }),
             ("requests_per_minute", |o| o.requests_per_minute = Some(0)),
             ("in_flight", |o| o.endpoints[0].in_flight = InFlight::Fixed(0)),
         ];

@@ -75,6 +75,12 @@ impl Pool {
         &self.clients
     }
 
+    /// Requests that may be under way at once now, at endpoints that can be asked.
+    pub(crate) fn places(&self) -> usize {
+        let now = Instant::now();
+        self.lock().endpoints.iter().map(|endpoint| endpoint.places(now)).sum()
+    }
+
     /// Requests under way.
     pub(crate) fn open(&self) -> usize {
         self.lock().endpoints.iter().map(|endpoint| endpoint.open).sum()

@@ -86,7 +86,7 @@ impl Preparation {
             drop(memory);
             prepared.map(|prepared| Picture {
                 mime: prepared.mime,
-                base64: STANDARD.encode(&prepared.bytes),
+                base64: STANDARD.encode(&prepared.bytes).into(),
             })
         });
         Ok(work.await.map_err(PreparationError::Died)??)

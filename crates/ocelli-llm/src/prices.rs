@@ -55,7 +55,8 @@ impl Prices {
         if !self.table.windows(2).all(|pair| pair[0].since < pair[1].since) {
             return Some("dates that are each later than the one before");
         }
-        let letters = self.currency.len() == 3 && self.currency.bytes().all(|b| b.is_ascii_uppercase());
+        let letters =
+            self.currency.len() == 3 && self.currency.bytes().all(|b| b.is_ascii_uppercase());
         (!self.table.is_empty() && !letters).then_some("a currency of three letters")
     }
 }

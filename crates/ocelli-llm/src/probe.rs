@@ -1,6 +1,8 @@
 //! Whether an endpoint answers, has the model, and the model can see. Small requests only, except after trouble with key or
 //! quota: whether that is over, only a question to the model can tell.
 
+use bytes::Bytes;
+
 use crate::completion::Call;
 use crate::failure::{CallError, Kind};
 use crate::http::Http;
@@ -34,7 +36,7 @@ pub(crate) async fn ask_tiny(http: &Http, options: &LlmOptions) -> Result<(), St
         max_tokens: 16,
         think_off: false,
     };
-    let body = wire::chat_body(options, &call);
+    let body = wire::chat_body(options, &call).bytes;
     let response = http.small(wire::chat_path(options.protocol), Some(body)).await;
     match response.and_then(crate::http::Response::ok) {
         Ok(_) => Ok(()),
@@ -47,7 +49,7 @@ pub(crate) async fn ask_tiny(http: &Http, options: &LlmOptions) -> Result<(), St
 async fn get<T: serde::de::DeserializeOwned>(
     http: &Http,
     path: &str,
-    body: Option<Vec<u8>>,
+    body: Option<Bytes>,
 ) -> Result<T, CallError> {
     let (body, html) = http.small(path, body).await?.ok()?;
     serde_json::from_slice(&body).map_err(|error| {
@@ -78,7 +80,7 @@ async fn look_at_ollama(http: &Http, model: &str) -> Result<Seen, String> {
     let Some(tag) = tag else {
         return Err(format!("the model '{model}' is not there; run `ollama pull {model}`"));
     };
-    let question = serde_json::json!({ "model": model }).to_string().into_bytes();
+    let question = serde_json::json!({ "model": model }).to_string().into();
     let show: ollama::Show =
         get(http, "api/show", Some(question)).await.map_err(|error| error.reason)?;
     // Servers before 0.6.4 do not tell; their first answer will.

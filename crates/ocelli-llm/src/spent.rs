@@ -19,7 +19,7 @@ impl Spent {
     /// For an answer that came at `now`.
     pub(crate) fn on(completion: &Completion, prices: &Prices, now: Timestamp) -> Self {
         let (tokens_in, tokens_out) = (completion.tokens_in, completion.tokens_out);
-        let day = now.to_zoned(TimeZone::UTC).date();
+        let day = TimeZone::UTC.to_datetime(now).date();
         Self { tokens_in, tokens_out, micros: prices.cost_micros(day, tokens_in, tokens_out) }
     }
 

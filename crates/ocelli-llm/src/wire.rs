@@ -4,7 +4,9 @@
 pub(crate) mod ollama;
 pub(crate) mod openai;
 
-use crate::completion::{Call, Completion};
+use bytes::Bytes;
+
+use crate::completion::{Call, Completion, Picture};
 use crate::options::{LlmOptions, Protocol};
 
 /// A body with status 200 that is no answer.
@@ -24,19 +26,43 @@ pub(crate) const fn chat_path(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The body of a chat request.
-pub(crate) fn chat_body(options: &LlmOptions, call: &Call<'_>) -> Vec<u8> {
-    let body = match options.protocol {
+/// A chat request.
+#[derive(Debug, Clone)]
+pub(crate) struct ChatBody {
+    pub(crate) bytes: Bytes,
+    /// The part of the above that is the image. Whoever keeps this instead of the picture it was made from keeps one copy
+    /// of it in memory and not two.
+    pub(crate) image: Bytes,
+}
+
+/// The body of a chat request. The image, which is nearly all of it, is copied once.
+pub(crate) fn chat_body(options: &LlmOptions, call: &Call<'_>) -> ChatBody {
+    // Nobody can have put it into a prompt or a file name.
+    let mark = format!("{:032x}", rand::random::<u128>());
+    let marked = call
+        .picture
+        .map(|picture| Picture { mime: picture.mime, base64: Bytes::from(mark.clone()) });
+    let json = json_body(options, &Call { picture: marked.as_ref(), ..call.clone() }).to_string();
+    let image: &[u8] = call.picture.map_or(&[], |picture| &picture.base64);
+    let Some((before, after)) = json.split_once(&mark) else {
+        return ChatBody { bytes: json.into(), image: Bytes::new() };
+    };
+    let bytes = Bytes::from([before.as_bytes(), image, after.as_bytes()].concat());
+    let image = bytes.slice(before.len()..before.len() + image.len());
+    ChatBody { bytes, image }
+}
+
+fn json_body(options: &LlmOptions, call: &Call<'_>) -> serde_json::Value {
+    let mut body = match options.protocol {
         Protocol::Ollama => ollama::chat_body(options, call),
         Protocol::OpenAi => openai::chat_body(options, call),
     };
-    let mut body = body;
     if let serde_json::Value::Object(fields) = &mut body {
         for (name, value) in &options.extra {
             fields.insert(name.clone(), value.clone());
         }
     }
-    body.to_string().into_bytes()
+    body
 }
 
 /// Reads the body of a chat response.
@@ -97,6 +123,29 @@ pub(crate) fn clip(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_holds_its_image_once_and_the_next_body_can_be_made_from_it() {
+        for protocol in [Protocol::Ollama, Protocol::OpenAi] {
+            let options = LlmOptions { protocol, ..LlmOptions::default() };
+            let picture = Picture { mime: "image/png", base64: "QUJD".into() };
+            let call = Call {
+                system: "",
+                user: "look",
+                picture: Some(&picture),
+                temperature: 0.0,
+                max_tokens: 9,
+                think_off: false,
+            };
+            let first = chat_body(&options, &call);
+            assert_eq!(first.image, picture.base64);
+            let json: serde_json::Value = serde_json::from_slice(&first.bytes).unwrap();
+            assert_eq!(json, json_body(&options, &call));
+            let picture = Picture { base64: first.image, ..picture };
+            let second = chat_body(&options, &Call { picture: Some(&picture), ..call });
+            assert_eq!(second.bytes, first.bytes);
+        }
+    }
 
     #[test]
     fn error_bodies_of_all_known_servers_are_understood() {

@@ -54,7 +54,7 @@ impl TesseractAnalyzer {
             ReadError::Refused(refusal) => refusal.class,
             ReadError::Died(_) | ReadError::Deadline(_) => FailureClass::Crash,
             // Nothing is wrong with the image.
-            ReadError::Start(_) => FailureClass::Outage,
+            ReadError::Start(_) | ReadError::Busy(_) => FailureClass::Outage,
         };
         let provenance = Some(Box::new(self.provenance(None)));
         AnalyzeError { class, reason: chain(error), provenance }

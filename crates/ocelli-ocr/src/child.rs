@@ -78,6 +78,7 @@ fn read(engine: &mut Engine, request: &ReadRequest) -> Result<Transcript, Refusa
     let started = Instant::now();
     let budget = Budget {
         ends: started + request.soft_deadline,
+        whole: request.soft_deadline,
         page_only: request.page_only,
         sufficient_confidence: request.sufficient_confidence,
     };

@@ -167,6 +167,19 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Whether lines that read badly are tried with black and white exchanged, which doubles their cost.
+    fn try_inverted(&mut self, on: bool) {
+        let value = if on { c"1" } else { c"0" };
+        // SAFETY: the handle is live and initialised, both strings are NUL-terminated. An unknown name changes nothing.
+        unsafe {
+            capi::TessBaseAPISetVariable(
+                self.handle.as_ptr(),
+                c"tessedit_do_invert".as_ptr(),
+                value.as_ptr(),
+            );
+        }
+    }
+
     /// Where the data was found.
     #[must_use]
     pub fn data_path(&self) -> PathBuf {
@@ -208,6 +221,8 @@ impl Engine {
         {
             return Err(wrong());
         }
+        // Single lines are drawn black on white.
+        self.try_inverted(mode != PageMode::Line);
         let handle = self.handle.as_ptr();
         // SAFETY: the handle is live; the buffer holds exactly height * line bytes (checked above) and Tesseract copies
         // it during the call; every number fits a C int (checked above).

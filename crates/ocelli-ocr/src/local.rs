@@ -34,6 +34,7 @@ impl LocalReader {
     pub fn read(&mut self, picture: RgbImage) -> Result<Transcript, EngineError> {
         let budget = Budget {
             ends: Instant::now() + self.options.soft_deadline,
+            whole: self.options.soft_deadline,
             page_only: self.options.effort == Effort::Page,
             sufficient_confidence: self.options.sufficient_confidence,
         };

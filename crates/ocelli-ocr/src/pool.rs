@@ -62,6 +62,9 @@ pub enum ReadError {
     /// The child was killed after the hard deadline.
     #[error("the OCR child was killed after {0:?}: the engine did not come to an end")]
     Deadline(Duration),
+    /// No child became free before the job's own deadline.
+    #[error("no OCR child became free within {0:?}: all are at work on other images")]
+    Busy(Duration),
     /// No child could be started for it.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -157,7 +160,11 @@ impl Pool {
     }
 
     async fn ask(&self, request: &Request, deadline: Instant) -> Result<Reply, ReadError> {
-        let _permit = self.permits.acquire().await.map_err(|_| StartError::Stopping)?;
+        let asked = Instant::now();
+        let busy = |_| ReadError::Busy(asked.elapsed());
+        let permit = timeout_at(deadline, self.permits.acquire()).await.map_err(busy)?;
+        let _permit = permit.map_err(|_| StartError::Stopping)?;
+        // Bounded by the deadline for starting.
         let mut worker = self.idle_worker().await?;
         let hard = self.options.hard_deadline;
         let started = Instant::now();
@@ -325,6 +332,9 @@ fn command(program: &std::path::Path) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        // Ctrl-C in a terminal goes to the whole group in front: it asks the parent to drain, and must not kill the
+        // reading that the parent then waits for.
+        .process_group(0)
         .kill_on_drop(true);
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
         command.env("LD_LIBRARY_PATH", path);

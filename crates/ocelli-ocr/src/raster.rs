@@ -2,6 +2,8 @@
 //!
 //! Own code instead of `image::imageops` because one plain loop per operation over bytes is several times faster there.
 
+use std::collections::VecDeque;
+
 use image::RgbImage;
 
 /// Rows of 1 (grey) or 3 (RGB) bytes per pixel, without padding.
@@ -65,26 +67,22 @@ impl Raster {
         }
         let c = self.channels;
         let across = taps(self.width, width);
-        let down = taps(self.height, height);
-        let mut rows = vec![0_f32; width * self.height * c];
-        for (row, out) in
-            self.data.chunks_exact(self.width * c).zip(rows.chunks_exact_mut(width * c))
-        {
-            for (tap, pixel) in across.iter().zip(out.chunks_exact_mut(c)) {
-                let source = row[tap.first * c..].chunks_exact(c);
-                for (weight, from) in tap.weights.iter().zip(source) {
-                    for (to, &value) in pixel.iter_mut().zip(from) {
-                        *to += weight * f32::from(value);
-                    }
-                }
-            }
-        }
+        // Rows that were scaled across and are needed by this or a later output row: never the whole picture.
+        let mut rows: VecDeque<Vec<f32>> = VecDeque::new();
+        let mut first = 0;
         let mut data = Vec::with_capacity(width * height * c);
         let mut line = vec![0_f32; width * c];
-        for tap in &down {
+        for tap in taps(self.height, height) {
+            while first < tap.first {
+                rows.pop_front();
+                first += 1;
+            }
+            while rows.len() < tap.weights.len() {
+                let at = (first + rows.len()) * self.width * c;
+                rows.push_back(scaled_across(&self.data[at..at + self.width * c], &across, c));
+            }
             line.fill(0.0);
-            let source = rows[tap.first * width * c..].chunks_exact(width * c);
-            for (weight, from) in tap.weights.iter().zip(source) {
+            for (weight, from) in tap.weights.iter().zip(&rows) {
                 for (to, value) in line.iter_mut().zip(from) {
                     *to += weight * value;
                 }
@@ -139,6 +137,19 @@ pub(crate) fn turned_back(
         2 => [w - right, h - bottom, w - left, h - top],
         _ => [w - bottom, left, w - top, right],
     }
+}
+
+fn scaled_across(row: &[u8], across: &[Tap], channels: usize) -> Vec<f32> {
+    let mut out = vec![0_f32; across.len() * channels];
+    for (tap, pixel) in across.iter().zip(out.chunks_exact_mut(channels)) {
+        let source = row[tap.first * channels..].chunks_exact(channels);
+        for (weight, from) in tap.weights.iter().zip(source) {
+            for (to, &value) in pixel.iter_mut().zip(from) {
+                *to += weight * f32::from(value);
+            }
+        }
+    }
+    out
 }
 
 /// Which inputs make one output, and how much of each.

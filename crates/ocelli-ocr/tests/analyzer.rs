@@ -135,15 +135,35 @@ async fn the_diagnosis_names_data_missing_packages_and_the_sandbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_that_were_turned_are_read() {
-    let Some(shared) = std::env::var_os("OCELLI_SHARED_DATA") else { return };
+async fn language_data_that_cannot_be_loaded_is_named_and_nothing_hangs() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    std::fs::write(folder.path().join("eng.traineddata"), b"no data").expect("written");
+    let data_path = Some(folder.path().to_owned());
+    let broken = analyzer(|options| options.data_path.clone_from(&data_path));
+    let reason = broken.probe().await.expect_err("broken data").reason;
+    assert!(reason.contains("could not load 'eng'"), "{reason}");
+    // A folder where the file should be: cannot be read, whoever runs this.
+    std::fs::remove_file(folder.path().join("eng.traineddata")).expect("removed");
+    std::fs::create_dir(folder.path().join("eng.traineddata")).expect("made");
+    let unreadable = analyzer(|options| options.data_path.clone_from(&data_path));
+    let reason = unreadable.probe().await.expect_err("no data").reason;
+    assert!(reason.contains("install tesseract-ocr-eng"), "{reason}");
+    let nowhere = analyzer(|options| options.data_path = Some("/nowhere/at/all".into()));
+    let reason = nowhere.probe().await.expect_err("no folder").reason;
+    assert!(reason.contains("/nowhere/at/all"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_finds_no_free_child_in_time_is_put_off_and_not_failed() {
     let analyzer = analyzer(|_| ());
     analyzer.probe().await.expect("can work");
-    for file in ["phototest-rotated-L.png", "phototest-rotated-R.png", "phototest-rotated-180.png"]
-    {
-        let bytes = std::fs::read(PathBuf::from(&shared).join("ocr").join(file)).expect("read");
-        let answer = analyzer.analyze(job(bytes.into())).await.expect("an answer");
-        let Outcome::Done(reading) = answer.outcome else { panic!("{file}: {answer:?}") };
-        assert!(reading.text.contains("quick brown dog"), "{file}: {}", reading.text);
-    }
+    let pool = analyzer.pool().expect("started");
+    let late = Job { deadline: tokio::time::Instant::now(), ..job(png(&hill())) };
+    // Asks first and keeps the only child from the second.
+    let first = pool.read(png(&hill()), tokio::time::Instant::now() + Duration::from_secs(60));
+    let (first, second) = tokio::join!(first, analyzer.analyze(late));
+    assert!(first.is_ok());
+    let error = second.expect_err("no child was free");
+    assert_eq!(error.class, FailureClass::Outage);
+    assert!(error.reason.contains("became free"), "{}", error.reason);
 }

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use ocelli_core::{Digest, ImageFacts};
+use ocelli_core::{Digest, ImageFacts, chain};
 use ocelli_media::{DecodeLimits, Sniff, inspect, sniff};
 
 /// Endings of names that promise an image: a file with one of them is never passed over in silence.
@@ -87,16 +87,4 @@ fn refused(beginning: &[u8], size: u64, digest: Digest, reason: &str) -> Verdict
         facts: ImageFacts { digest, bytes: size, format, width: None, height: None },
         refusal: Some(reason.take(MAX_REASON_CHARACTERS).collect()),
     }
-}
-
-/// An error with all its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ocelli_core::retry::backoff;
-use ocelli_core::{Digest, FailureClass, SourceUri};
+use ocelli_core::{Digest, FailureClass, SourceUri, chain};
 use ocelli_media::{DecodeLimits, FetchError, Fetcher};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ProducerOptions;
-use crate::examine::{Verdict, chain, examine, has_image_extension, passed_over, too_large};
+use crate::examine::{Verdict, examine, has_image_extension, passed_over, too_large};
 use crate::listing::Reference;
 use crate::metrics::ProducerMetrics;
 

@@ -56,8 +56,8 @@ pub async fn produce(
     broker.declare(&parts::topology(settings)).await?;
     process.follow_broker(&broker);
     let (wanted, off) = parts::wants(settings, &catalog).await?;
-    for off in &off {
-        eprintln!("{} is off: {}", off.analyzer, off.reason);
+    for line in parts::off_lines(&off) {
+        eprintln!("{line}");
     }
     let asked = wanted.iter().map(|want| want.analyzer.to_string()).collect();
     let (progress, _) = watch::channel(Progress::default());

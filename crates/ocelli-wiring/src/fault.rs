@@ -4,6 +4,7 @@ use std::fmt;
 
 use ocelli_broker::{ConnectError, TopologyError};
 use ocelli_catalog::CatalogError;
+pub use ocelli_core::chain;
 use ocelli_runtime::{ExitCode, HttpError, SettingsError};
 
 /// An error at the edge of a program.
@@ -38,22 +39,6 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
-}
-
-/// An error with everything that caused it, on one line.
-#[must_use]
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl From<HttpError> for Fault {

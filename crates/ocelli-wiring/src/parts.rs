@@ -24,7 +24,9 @@ pub async fn broker(
 ) -> Result<Broker, ConnectError> {
     let broker = &settings.broker;
     if broker.is_memory() {
-        let capacity = usize::try_from(broker.queue_capacity).unwrap_or(usize::MAX);
+        // A message is about a kilobyte, and these queues are this process's memory: the producer waits instead.
+        let most = MemoryOptions::default().capacity_per_queue;
+        let capacity = usize::try_from(broker.queue_capacity).map_or(most, |all| all.min(most));
         let options = MemoryOptions { capacity_per_queue: capacity };
         return Ok(Broker::memory_with(options, metrics));
     }
@@ -239,6 +241,23 @@ pub struct Off {
     pub analyzer: AnalyzerName,
     /// Why, and how to turn it on.
     pub reason: String,
+}
+
+/// One line per reason: a model server that is away switches all of its analyzers off.
+#[must_use]
+pub fn off_lines(off: &[Off]) -> Vec<String> {
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in off {
+        match by_reason.iter_mut().find(|(reason, _)| *reason == one.reason) {
+            Some((_, names)) => names.push(one.analyzer.as_str()),
+            None => by_reason.push((&one.reason, vec![one.analyzer.as_str()])),
+        }
+    }
+    let line = |(reason, names): (&str, Vec<&str>)| {
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        format!("{} {verb} off: {reason}", names.join(" and "))
+    };
+    by_reason.into_iter().map(line).collect()
 }
 
 /// How long a worker may have been silent to count as present.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ocelli_core::{AnalyzerName, FailureClass};
+use ocelli_core::{AnalyzerName, BatchId, FailureClass};
 use ocelli_wiring::CommonArgs;
 
 const EXIT_CODES: &str = "\
@@ -103,6 +103,9 @@ pub(crate) struct ShowArgs {
     /// Layout.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// For hocr, alto and tsv: whose words (default: the first analyzer that read words).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) analyzer: Option<AnalyzerName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,6 +116,12 @@ pub(crate) enum Format {
     Json,
     /// With sightings and provenance, as Markdown.
     Markdown,
+    /// Words with boxes as hOCR 1.2 (XHTML).
+    Hocr,
+    /// Words with boxes as ALTO 4 (XML).
+    Alto,
+    /// Words with boxes as Tesseract's TSV.
+    Tsv,
 }
 
 #[derive(Debug, Args)]
@@ -124,10 +133,25 @@ pub(crate) struct JsonArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FailuresCommand {
-    /// List failed analyses and unreadable references.
+    /// List failed analyses, unreadable references and messages that died in their queue.
     List(FailuresArgs),
-    /// Open failed analyses again: the next run (or the fleet's sweeper) does them again.
+    /// Everything about the failed jobs of one image: attempts, passes, sources, the job as it travelled.
+    Show(FailureShowArgs),
+    /// Open failed analyses again: a fleet gets them at once, an archive without a broker with the next run.
     Retry(FailuresArgs),
+    /// Settle failed analyses without another attempt: they count as skipped by the rule 'discarded'. Messages that died are
+    /// marked as seen, unless --analyzer, --class or --batch is given.
+    Discard(FailuresArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FailureShowArgs {
+    /// A path, a URL, a digest, or the beginning of one (at least 4 characters).
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: std::ffi::OsString,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +165,15 @@ pub(crate) struct FailuresArgs {
     /// Only with this text in the reason.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    /// Only of images that this batch saw; 'ocelli audit' lists the ids.
+    #[arg(long, value_name = "ID")]
+    pub(crate) batch: Option<BatchId>,
+    /// Only failures that are older: 90s, 30m, 12h, 7d.
+    #[arg(long, value_name = "AGE", value_parser = crate::commands::failures::parse_age)]
+    pub(crate) older_than: Option<jiff::SignedDuration>,
+    /// Only failures that are younger: 90s, 30m, 12h, 7d.
+    #[arg(long, value_name = "AGE", value_parser = crate::commands::failures::parse_age)]
+    pub(crate) newer_than: Option<jiff::SignedDuration>,
     /// At most this many.
     #[arg(long, default_value_t = 1000)]
     pub(crate) limit: u32,

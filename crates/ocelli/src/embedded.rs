@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelli_broker::{Broker, BrokerMetrics};
 use ocelli_catalog::{Catalog, CatalogMetrics, OpenJobs};
-use ocelli_collector::{CollectorMetrics, CollectorOptions, requeue_open};
+use ocelli_collector::{CollectorMetrics, CollectorOptions, SweepError, requeue_open};
 use ocelli_core::{AnalyzerName, BatchId, Want};
 use ocelli_llm::{LlmAnalyzer, LlmMetrics, Preparation};
 use ocelli_media::Fetcher;
@@ -21,7 +21,7 @@ use ocelli_producer::ProducerMetrics;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Reader};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::parts::{self, Off};
-use ocelli_wiring::{Fault, Process};
+use ocelli_wiring::{Fault, Process, fault::chain};
 use ocelli_worker::{Analyzer, WorkerMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,14 +37,16 @@ pub(crate) struct Embedded {
     pub(crate) wants: Vec<Want>,
     /// Configured, but not asked.
     pub(crate) off: Vec<Off>,
-    /// Jobs of earlier runs that were enqueued again.
-    pub(crate) requeued: u64,
+    /// Jobs that earlier runs left open and that are enqueued again.
+    pub(crate) left_open: u64,
     pub(crate) worker_metrics: WorkerMetrics,
     pub(crate) producer_metrics: ProducerMetrics,
     ocr_metrics: OcrMetrics,
     llm_metrics: LlmMetrics,
     preparation: Preparation,
+    requeue: tokio::task::JoinHandle<Result<u64, SweepError>>,
     workers: JoinSet<Result<(), String>>,
+    faults: Vec<String>,
     collector: tokio::task::JoinHandle<Result<(), String>>,
     stop_workers: CancellationToken,
     stop_collector: CancellationToken,
@@ -75,12 +77,14 @@ impl Embedded {
         let mut fleet = Self {
             wants: Vec::new(),
             off: Vec::new(),
-            requeued: 0,
+            left_open: 0,
+            requeue: tokio::spawn(std::future::ready(Ok(0))),
             producer_metrics: ProducerMetrics::register(registry)?,
             ocr_metrics: OcrMetrics::register(registry)?,
             llm_metrics: LlmMetrics::register(registry)?,
             preparation: Preparation::from_settings(settings),
             workers: JoinSet::new(),
+            faults: Vec::new(),
             // Independent of the process's token: the last to stop, so that what the workers publish while draining
             // is still written.
             stop_collector: CancellationToken::new(),
@@ -104,11 +108,20 @@ impl Embedded {
         for analyzer in settings.analyzers.iter().filter(|one| one.enabled != Enabled::No) {
             fleet.add(settings, analyzer).await?;
         }
+        fleet.left_open = fleet.count_open().await?;
         let names: BTreeSet<_> = fleet.wants.iter().map(|want| want.analyzer.clone()).collect();
-        let requeued =
-            requeue_open(&fleet.broker, &fleet.catalog, &names, Timestamp::MAX, &collector_metrics);
-        fleet.requeued =
-            requeued.await.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;
+        let (broker, catalog) = (fleet.broker.clone(), fleet.catalog.clone());
+        let stop = process.shutdown.clone();
+        // Beside the work and not before it: the queues are bounded, and there may be more open jobs than they hold.
+        fleet.requeue = tokio::spawn(async move {
+            let done =
+                requeue_open(&broker, &catalog, &names, Timestamp::MAX, &collector_metrics).await;
+            if let Err(error) = &done {
+                tracing::error!("open jobs could not be enqueued, stopping: {}", chain(error));
+                stop.cancel();
+            }
+            done
+        });
         process.watch_worker(fleet.worker_metrics.clone(), &fleet.broker);
         Ok(fleet)
     }
@@ -215,35 +228,58 @@ impl Embedded {
         Ok(open)
     }
 
+    async fn count_open(&self) -> Result<u64, Fault> {
+        let status = self.catalog.status(Timestamp::now()).await?;
+        let open = |want: &Want| status.analyzers.get(&want.analyzer).map_or(0, |count| count.open);
+        Ok(self.wants.iter().map(open).sum())
+    }
+
+    /// Fails when what earlier runs left open could not be enqueued: waiting for it would never end.
+    pub(crate) async fn check_requeue(&mut self) -> Result<(), Fault> {
+        if !self.requeue.is_finished() {
+            return Ok(());
+        }
+        let done = std::mem::replace(&mut self.requeue, tokio::spawn(std::future::ready(Ok(0))));
+        match done.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Fault::caused(ExitCode::ServiceAway, &error)),
+            Err(error) => Err(Fault::caused(ExitCode::Internal, &error)),
+        }
+    }
+
     /// Names of the analyzers that run.
     pub(crate) fn names(&self) -> Vec<AnalyzerName> {
         self.wants.iter().map(|want| want.analyzer.clone()).collect()
     }
 
-    /// Stops the workers, lets the collector write what they published, and closes everything.
-    pub(crate) async fn stop(mut self) -> Result<(), Fault> {
+    /// Stops the workers and waits until the collector has what they published while draining.
+    pub(crate) async fn drain(&mut self) {
+        self.requeue.abort();
         self.stop_workers.cancel();
-        let mut faults = Vec::new();
         while let Some(ended) = self.workers.join_next().await {
             match ended {
                 Ok(Ok(())) => {}
-                Ok(Err(message)) => faults.push(message),
-                Err(error) => faults.push(error.to_string()),
+                Ok(Err(message)) => self.faults.push(message),
+                Err(error) => self.faults.push(error.to_string()),
             }
         }
         self.drained().await;
+    }
+
+    /// Closes everything, last of all the collector.
+    pub(crate) async fn stop(mut self) -> Result<(), Fault> {
+        self.drain().await;
         self.stop_collector.cancel();
         match self.collector.await {
             Ok(Ok(())) => {}
-            Ok(Err(message)) => faults.push(message),
-            Err(error) => faults.push(error.to_string()),
+            Ok(Err(message)) => self.faults.push(message),
+            Err(error) => self.faults.push(error.to_string()),
         }
         self.broker.close().await;
         self.catalog.close().await;
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Fault::new(ExitCode::Internal, faults.join("; ")))
+        match self.faults.as_slice() {
+            [] => Ok(()),
+            faults => Err(Fault::new(ExitCode::Internal, faults.join("; "))),
         }
     }
 

@@ -4,6 +4,7 @@ mod archive;
 mod arguments;
 mod commands;
 mod embedded;
+mod formats;
 mod layout;
 mod output;
 mod progress;

@@ -82,9 +82,7 @@ impl Writing {
              SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::bytea[]) ON CONFLICT DO NOTHING",
         )
         .bind(
-            rows.iter()
-                .map(|(batch, _, _)| batch.uuid().into_bytes().to_vec())
-                .collect::<Vec<_>>(),
+            rows.iter().map(|(batch, _, _)| batch.uuid().into_bytes().to_vec()).collect::<Vec<_>>(),
         )
         .bind(rows.iter().map(|(_, digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, key)| key.as_slice()).collect::<Vec<_>>())

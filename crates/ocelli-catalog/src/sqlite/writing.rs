@@ -312,12 +312,11 @@ impl Unit for Writing {
     async fn buried(&mut self, letters: &[[u8; 16]]) -> Result<BTreeSet<[u8; 16]>, Fault> {
         let mut known = BTreeSet::new();
         for letter in letters {
-            let found: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE letter = $1)",
-            )
-            .bind(letter.to_vec())
-            .fetch_one(&mut *self.0)
-            .await?;
+            let found: bool =
+                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM dead_letters WHERE letter = $1)")
+                    .bind(letter.to_vec())
+                    .fetch_one(&mut *self.0)
+                    .await?;
             if found {
                 known.insert(*letter);
             }

@@ -225,9 +225,11 @@ pub(crate) async fn touched_jobs_are_not_listed_until_later(world: World) {
     catalog.apply(&[Message::Intake(intake("a", &[OCR, LLM]))]).await.unwrap();
     let due = OpenJobs { enqueued_before: at(10), ..all_open() };
     assert_eq!(catalog.open_jobs(&due).await.unwrap().len(), 2);
-    let jobs = [(digest("a"), name(OCR)), (digest("unknown"), name(OCR))];
-    catalog.touch_jobs(&jobs, at(20)).await.unwrap();
-    catalog.touch_jobs(&jobs, at(15)).await.unwrap();
+    let jobs = [(digest("a"), name(OCR), at(0)), (digest("unknown"), name(OCR), at(0))];
+    let claimed = catalog.claim_jobs(&jobs, at(20)).await.unwrap();
+    assert_eq!(claimed, BTreeSet::from([(digest("a"), name(OCR))]));
+    let second = catalog.claim_jobs(&jobs, at(15)).await.unwrap();
+    assert!(second.is_empty(), "of two that saw the same, one gets it");
     let left = catalog.open_jobs(&due).await.unwrap();
     assert_eq!(left.iter().map(|job| job.analyzer.clone()).collect::<Vec<_>>(), [name(LLM)]);
     let later = OpenJobs { enqueued_before: at(21), ..all_open() };
@@ -280,13 +282,16 @@ pub(crate) async fn failures_are_listed_and_reopened_by_filter(world: World) {
     assert_eq!(count(FailureFilter { analyzer: Some(name(LLM)), ..all.clone() }).await, 0);
     assert_eq!(count(FailureFilter { limit: 2, ..all.clone() }).await, 2);
 
-    assert_eq!(catalog.reopen_failures(&containing("memory")).await.unwrap(), 1);
-    assert_eq!(catalog.reopen_failures(&containing("memory")).await.unwrap(), 0);
+    let reopened = catalog.reopen_failures(&containing("memory")).await.unwrap();
+    assert_eq!(reopened, [(digest("image-1"), name(OCR))]);
+    let job = catalog.open_job(&digest("image-1"), &name(OCR)).await.unwrap().unwrap();
+    assert_eq!((job.revision, job.sources), (Some(revision(1)), vec![source("image-1")]));
+    assert!(catalog.reopen_failures(&containing("memory")).await.unwrap().is_empty());
     let status = catalog.status(at(20)).await.unwrap();
     let ocr = &status.analyzers[&name(OCR)];
     assert_eq!((ocr.open, ocr.failed, ocr.done, status.complete), (1, 2, 1, 3));
     assert_eq!(catalog.audit().await.unwrap().rows["events"], 1);
-    assert_eq!(catalog.reopen_failures(&all).await.unwrap(), 2);
+    assert_eq!(catalog.reopen_failures(&all).await.unwrap().len(), 2);
     assert_eq!(catalog.open_jobs(&all_open()).await.unwrap().len(), 3);
     let applied = catalog.apply(&[partial("image-1", OCR, done("read"), 30)]).await.unwrap();
     assert_eq!(applied.completed, [digest("image-1")]);
@@ -297,7 +302,7 @@ pub(crate) async fn a_late_duplicate_of_a_reopened_failure_is_ignored(world: Wor
     let catalog = world.open().await;
     three_failures(&catalog).await;
     catalog.apply(&[deferred("image-1", OCR, 1, 1000)]).await.unwrap();
-    assert_eq!(catalog.reopen_failures(&FailureFilter::default()).await.unwrap(), 3);
+    assert_eq!(catalog.reopen_failures(&FailureFilter::default()).await.unwrap().len(), 3);
     let late = partial("image-1", OCR, failed(FailureClass::Crash, "killed: out of memory"), 11);
     assert!(catalog.apply(&[late]).await.unwrap().completed.is_empty());
     let ocr = catalog.status(at(20)).await.unwrap().analyzers[&name(OCR)].clone();
@@ -363,20 +368,24 @@ pub(crate) async fn problems_are_kept_once_per_reference(world: World) {
     assert_eq!(catalog.status(at(0)).await.unwrap().problems, 3);
 }
 
-pub(crate) async fn the_latest_passed_fence_counts(world: World) {
+pub(crate) async fn fences_are_noted_when_sent_and_when_passed(world: World) {
     let catalog = world.open().await;
     let fence = |seconds| Fence { analyzer: name(OCR), published_at: at(seconds), bulk: true };
-    catalog.apply(&[Message::FencePassed(fence(10))]).await.unwrap();
-    let first = catalog.passed_fences().await.unwrap()[&name(OCR)];
-    assert_eq!(first.published_at, at(10));
-    assert!(first.passed_at > at(10), "by the clock of the database");
+    catalog.note_fence(&name(OCR), at(10)).await.unwrap();
+    catalog.note_fence(&name(OCR), at(20)).await.unwrap();
+    catalog.apply(&[Message::FencePassed(fence(20))]).await.unwrap();
+    let fences = catalog.fences().await.unwrap()[&name(OCR)].clone();
+    assert_eq!((fences[0].published_at, fences[0].passed_at), (at(10), None));
+    assert!(fences[1].passed_at.unwrap() > at(20), "by the clock of the database");
+    // Twice, and one that nobody noted.
     catalog
-        .apply(&[Message::FencePassed(fence(10)), Message::FencePassed(fence(5))])
+        .apply(&[Message::FencePassed(fence(20)), Message::FencePassed(fence(30))])
         .await
         .unwrap();
-    assert_eq!(catalog.passed_fences().await.unwrap()[&name(OCR)], first);
-    catalog.apply(&[Message::FencePassed(fence(20))]).await.unwrap();
-    assert_eq!(catalog.passed_fences().await.unwrap()[&name(OCR)].published_at, at(20));
+    let again = catalog.fences().await.unwrap()[&name(OCR)].clone();
+    assert_eq!((&again[..2], again[2].published_at), (&fences[..], at(30)));
+    catalog.forget_fences(&name(OCR), at(30)).await.unwrap();
+    assert_eq!(catalog.fences().await.unwrap()[&name(OCR)], again[2..]);
 }
 
 pub(crate) async fn a_message_that_cannot_be_kept_spoils_no_other(world: World) {

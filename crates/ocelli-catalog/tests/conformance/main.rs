@@ -1,6 +1,7 @@
 //! One suite, two backends: every case is written once in `cases` and runs on SQLite and on PostgreSQL. What only one of
 //! them can do (a file that is no database, a server that goes away) is in `opening` and `outages`.
 
+mod accounts;
 mod cases;
 mod model;
 mod opening;
@@ -8,18 +9,21 @@ mod outages;
 mod words;
 mod world;
 
+use accounts::*;
+use cases::*;
+
 macro_rules! on_both {
     ($($case:ident),* $(,)?) => {
         mod on_sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::cases::$case(crate::world::World::sqlite()).await;
+                super::$case(crate::world::World::sqlite()).await;
             })*
         }
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::cases::$case(crate::world::World::postgres().await).await;
+                super::$case(crate::world::World::postgres().await).await;
             })*
         }
     };
@@ -41,7 +45,7 @@ on_both! {
     the_last_word_of_a_worker_counts_whatever_the_order,
     the_latest_report_of_a_batch_counts,
     problems_are_kept_once_per_reference,
-    the_latest_passed_fence_counts,
+    fences_are_noted_when_sent_and_when_passed,
     a_message_that_cannot_be_kept_spoils_no_other,
     hostile_text_is_stored_whole,
     a_source_of_the_greatest_length_is_kept_and_found,
@@ -51,4 +55,13 @@ on_both! {
     two_writers_of_the_same_messages_make_one_record_and_complete_it_once,
     readers_are_served_while_a_writer_writes,
     a_thousand_images_are_looked_up_at_once,
+    a_dead_job_is_a_failure_of_the_revision_that_was_asked_for,
+    a_dead_job_that_is_answered_or_asked_anew_changes_nothing,
+    a_dead_job_of_any_revision_never_hides_a_reading,
+    a_dead_job_before_its_intake_is_a_whole_record,
+    dead_messages_are_written_if_they_can_be_and_kept_if_not,
+    failures_are_found_by_batch_and_by_age,
+    a_discarded_failure_is_a_skip_that_no_duplicate_brings_back,
+    every_batch_is_accounted_for_whatever_was_seen_before,
+    a_damaged_catalog_is_found_out,
 }

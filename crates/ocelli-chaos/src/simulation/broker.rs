@@ -8,7 +8,6 @@ use ocelli_core::routing::Queue;
 
 use super::random::Random;
 
-
 /// Who holds a delivery: a process, and which life of it.
 pub(super) type Owner = (usize, u64);
 
@@ -54,9 +53,8 @@ impl Broker {
         random: &mut Random,
     ) -> Option<Delivery> {
         let messages = self.queues.get_mut(queue)?;
-        let mut ready = messages
-            .range_mut(..=(now, u64::MAX))
-            .filter(|(_, stored)| stored.owner.is_none());
+        let mut ready =
+            messages.range_mut(..=(now, u64::MAX)).filter(|(_, stored)| stored.owner.is_none());
         let first = ready.next()?;
         let (place, stored) = if overtake > 0 && random.chance(overtake) {
             let mut all: Vec<_> = std::iter::once(first).chain(ready).collect();

@@ -45,8 +45,7 @@ fn accepted_are_complete(world: &World, violations: &mut Vec<String>) {
             continue;
         };
         if !entry.is_complete() {
-            let open: Vec<_> =
-                entry.record.open().into_iter().map(ToString::to_string).collect();
+            let open: Vec<_> = entry.record.open().into_iter().map(ToString::to_string).collect();
             violations.push(format!("{digest:?} is not complete: {}", open.join(", ")));
         }
         if !entry.record.sightings.contains_key(source) {
@@ -111,7 +110,9 @@ fn attempts_are_what_was_spent(world: &World, violations: &mut Vec<String>) {
             }
             (Outcome::Failed { .. }, _) | (_, Truth::Poison(_)) => true,
             (Outcome::Empty, Truth::Empty)
-            | (Outcome::Done(_), Truth::Reads | Truth::Stumbles(_)) => analysis.attempts > spent + 1,
+            | (Outcome::Done(_), Truth::Reads | Truth::Stumbles(_)) => {
+                analysis.attempts > spent + 1
+            }
             _ => true,
         };
         if wrong {

@@ -91,8 +91,10 @@ impl World {
             || (bad && self.random.chance(self.weather.chances.commit_fails));
         let mut heard = !fails;
         if !fails {
-            let messages =
-                self.collector(index).map(|collector| collector.messages.clone()).unwrap_or_default();
+            let messages = self
+                .collector(index)
+                .map(|collector| collector.messages.clone())
+                .unwrap_or_default();
             self.catalog.apply(&messages, now);
             heard = !(bad && self.random.chance(self.weather.chances.commit_unheard));
         }

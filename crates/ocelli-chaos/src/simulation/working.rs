@@ -75,9 +75,8 @@ impl World {
                 true => self.weather.chances.overtake,
                 false => 0,
             };
-            let taken = [Queue::Jobs(name.clone()), Queue::Bulk(name.clone())]
-                .iter()
-                .find_map(|queue| {
+            let taken =
+                [Queue::Jobs(name.clone()), Queue::Bulk(name.clone())].iter().find_map(|queue| {
                     self.broker.take(queue, owner, self.now, overtake, &mut self.random)
                 });
             let Some(delivery) = taken else { return };
@@ -137,7 +136,10 @@ impl World {
                 if other && self.weather.flaw != Some(Flaw::NoSupersede) {
                     let message = Message::Intake(Intake {
                         sighting: None,
-                        wants: vec![Want { analyzer: name.clone(), revision: Some(task.revision.clone()) }],
+                        wants: vec![Want {
+                            analyzer: name.clone(),
+                            revision: Some(task.revision.clone()),
+                        }],
                         enqueued_at: self.clock(task.process),
                         ..intake.clone()
                     });
@@ -188,7 +190,10 @@ impl World {
             None => {
                 let outcome = match self.weather.images[image].truths[task.analyzer] {
                     Truth::Empty => Outcome::Empty,
-                    _ => Outcome::Done(Reading { text: format!("read {image}"), ..Reading::default() }),
+                    _ => Outcome::Done(Reading {
+                        text: format!("read {image}"),
+                        ..Reading::default()
+                    }),
                 };
                 let attempts = task.delivery.attempts.saturating_add(1);
                 self.answers(&mut task, outcome, attempts);

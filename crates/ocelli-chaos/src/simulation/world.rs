@@ -268,8 +268,7 @@ impl World {
 
     /// In bad weather a process may die at any of its steps. True when it did.
     pub(super) fn dies(&mut self, index: usize) -> bool {
-        let dies =
-            self.weather.is_bad(self.now) && self.random.chance(self.weather.chances.dies);
+        let dies = self.weather.is_bad(self.now) && self.random.chance(self.weather.chances.dies);
         if dies {
             self.kill(index);
         }

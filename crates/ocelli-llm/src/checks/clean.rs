@@ -21,7 +21,7 @@ fn without_thoughts(text: &str) -> &str {
 }
 
 fn without_fence(text: &str) -> &str {
-    let inner = ["```markdown\n", "```md\n", "```\n"]
+    let inner = ["```markdown\n", "```md\n", "```json\n", "```\n"]
         .iter()
         .find_map(|fence| text.strip_prefix(fence)?.trim_end().strip_suffix("```"));
     inner.filter(|inner| !inner.contains("```")).unwrap_or(text)

@@ -74,6 +74,15 @@ impl Endpoint {
         }
     }
 
+    /// Requests that may be under way at once now.
+    pub(super) fn places(&self, now: Instant) -> usize {
+        match self.standing(now) {
+            Standing::Free { trial: true } => 1,
+            Standing::Free { trial: false } | Standing::Full => self.limit.get(),
+            Standing::Away { .. } | Standing::Blocked(_) => 0,
+        }
+    }
+
     /// Part of its places that are taken. With equal parts a faster endpoint finishes, and so gets, more.
     pub(super) fn load(&self) -> f64 {
         self.open as f64 / self.limit.get() as f64

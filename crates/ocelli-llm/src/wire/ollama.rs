@@ -12,7 +12,7 @@ use crate::options::LlmOptions;
 pub(super) fn chat_body(options: &LlmOptions, call: &Call<'_>) -> Value {
     let mut user = json!({"role": "user", "content": plain(call.user)});
     if let Some(picture) = call.picture {
-        user["images"] = json!([picture.base64]);
+        user["images"] = json!([picture.base64()]);
     }
     let mut messages = Vec::new();
     if !call.system.is_empty() {
@@ -33,6 +33,9 @@ pub(super) fn chat_body(options: &LlmOptions, call: &Call<'_>) -> Value {
         // Go reads "10m" as a duration, but a bare number only when it is one in JSON too.
         body["keep_alive"] =
             keep.parse::<i64>().map_or_else(|_| Value::from(keep.as_str()), Value::from);
+    }
+    if let Some(schema) = options.answer_schema.as_ref().filter(|_| call.picture.is_some()) {
+        body["format"] = schema.value().clone();
     }
     if call.think_off || !options.think {
         body["think"] = Value::Bool(false);
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_request_is_what_the_documentation_asks_for() {
-        let picture = Picture { mime: "image/jpeg", base64: "AAAA".to_owned() };
+        let picture = Picture { mime: "image/jpeg", base64: "AAAA".into() };
         let call = Call {
             system: "constant",
             user: "look at [img-0]",

@@ -15,7 +15,7 @@ pub(super) fn chat_body(options: &LlmOptions, call: &Call<'_>) -> Value {
         content.push(json!({"type": "text", "text": call.user}));
     }
     if let Some(picture) = call.picture {
-        let url = format!("data:{};base64,{}", picture.mime, picture.base64);
+        let url = format!("data:{};base64,{}", picture.mime, picture.base64());
         content.push(json!({"type": "image_url", "image_url": {"url": url}}));
     }
     let mut messages = Vec::new();
@@ -33,6 +33,11 @@ pub(super) fn chat_body(options: &LlmOptions, call: &Call<'_>) -> Value {
         TokenField::MaxCompletionTokens => "max_completion_tokens",
     };
     body[field] = call.max_tokens.into();
+    if let Some(schema) = options.answer_schema.as_ref().filter(|_| call.picture.is_some()) {
+        body["response_format"] = json!({"type": "json_schema", "json_schema": {
+            "name": schema.name(), "schema": schema.value(), "strict": schema.is_closed(),
+        }});
+    }
     if call.think_off {
         // vLLM, SGLang and llama.cpp read this. Only sent after thoughts were seen, which OpenAI's own servers never show.
         body["chat_template_kwargs"] = json!({"enable_thinking": false});
@@ -146,7 +151,7 @@ mod tests {
     #[test]
     fn a_request_has_the_constant_text_first_and_the_image_last() {
         let options = LlmOptions { model: "m".to_owned(), ..LlmOptions::default() };
-        let picture = Picture { mime: "image/png", base64: "AAAA".to_owned() };
+        let picture = Picture { mime: "image/png", base64: "AAAA".into() };
         let call = Call {
             system: "constant",
             user: "look",

@@ -4,5 +4,8 @@ mod answers;
 mod endpoints;
 mod harness;
 mod hostile;
+mod json;
+mod ledger;
 mod limits;
 mod probing;
+mod tls;

@@ -49,7 +49,6 @@ impl Random {
     }
 }
 
-
 /// Draws `count` memes into `folder`.
 pub(crate) fn draw(folder: &Path, seed: u64, count: u64) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();

@@ -56,7 +56,8 @@ fn page(seed: u64, index: u64) -> (String, String) {
     let size = if screen { random.between(14.0, 22.0) } else { random.between(18.0, 34.0) };
     let lines = [6, 14, 30][(index / 2 % 3) as usize];
     let columns = random.between(30.0, 56.0) as usize;
-    let (width, height) = (columns as f64 * size * 0.62 + 120.0, f64::from(lines) * size * 1.5 + 160.0);
+    let (width, height) =
+        (columns as f64 * size * 0.62 + 120.0, f64::from(lines) * size * 1.5 + 160.0);
     let (paper, ink) = match index % 6 {
         1 => ("#1e1e24", "#e6e6e6"),
         3 => ("#f4f1ea", "#202020"),

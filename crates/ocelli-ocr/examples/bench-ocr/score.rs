@@ -17,7 +17,11 @@ pub(crate) struct Score {
 pub(crate) fn mean(scores: &[Score]) -> Score {
     let n = scores.len().max(1) as f64;
     let of = |part: fn(&Score) -> f64| scores.iter().map(part).sum::<f64>() / n;
-    Score { recall: of(|s| s.recall), precision: of(|s| s.precision), error_rate: of(|s| s.error_rate) }
+    Score {
+        recall: of(|s| s.recall),
+        precision: of(|s| s.precision),
+        error_rate: of(|s| s.error_rate),
+    }
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! | pass | when | what |
 //! |---|---|---|
 //! | `page` | always, unless the picture is blank | the whole picture, text brought to the height that Tesseract likes |
+//! | `row` | many letters | one or two rows: a page that lies on its side is turned before it is read |
 //! | `caption` | rows of letters that `page` did not read well | each such row drawn again, black on white |
 //! | `rotate-90` … | letters, but hardly a word of a language | a few rows at each quarter turn, all at the best |
 //! | `sparse` | still little | the whole picture without layout |
@@ -29,7 +30,7 @@ use scale::{factors, page_scale, rescaled, scaled};
 pub(crate) use transcript::{append, finish};
 
 /// Part of the revision: raise it whenever a change here can change an answer.
-pub const PREPROCESSING_VERSION: u32 = 1;
+pub const PREPROCESSING_VERSION: u32 = 2;
 
 /// A picture with less contrast is blank.
 const LEAST_CONTRAST: u8 = 24;
@@ -38,11 +39,17 @@ const CONVINCING: f32 = 0.4;
 /// Rows read before the picture is turned.
 const PROBES: usize = 3;
 
+/// No sparse pass where the page pass took more than this part of all the time: layout analysis of noise cannot be
+/// interrupted, and took 19 s without layout where it took 5 s with it.
+const PATIENCE: u32 = 8;
+
 /// How much may be spent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// No pass begins after this, and a running one stops between words.
     pub ends: Instant,
+    /// The time from the beginning to `ends`.
+    pub whole: Duration,
     /// Only the page pass.
     pub page_only: bool,
     /// Mean confidence that ends the cascade.
@@ -130,7 +137,12 @@ impl Passes<'_> {
             return Ok(());
         }
         let survey = lines::survey(&self.grey);
+        if !self.budget.page_only && self.stands_otherwise(&survey)? {
+            return Ok(());
+        }
+        let began = Instant::now();
         let raw = self.page(&survey, started)?;
+        let page_took = began.elapsed();
         let page = Judged::of(&raw);
         self.reading.lines = words::without_noise(raw);
         if self.budget.page_only {
@@ -150,6 +162,12 @@ impl Passes<'_> {
         let letters = survey.letters();
         let page_words = page.words;
         if !self.is_sufficient() && (letters >= 3.0 || page_words > 0) {
+            if page_took * PATIENCE > self.budget.whole {
+                let reason =
+                    format!("not read: the page pass took {page_took:.1?}, this takes longer");
+                self.step("sparse", reason, Instant::now(), None);
+                return Ok(());
+            }
             self.sparse(&survey)?;
         }
         Ok(())
@@ -227,4 +245,3 @@ fn recognize(
     // Letters are brought to about 26 px, which is 10 point at 260 dpi.
     engine.read(pixels, mode, 260, until)
 }
-

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use ocelli_core::AnalyzerName;
 use secrecy::SecretString;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
@@ -158,16 +159,28 @@ pub struct LlmSettings {
     pub model: String,
     /// A shipped prompt's name, or a file.
     pub prompt: String,
+    /// Folder whose `NAME.md` come before the shipped prompts.
+    pub prompt_directory: Option<PathBuf>,
+    /// The language the prompt asks for.
+    pub language: String,
     /// Headings an answer must have; none = those the prompt names.
     pub required_sections: Option<Vec<String>>,
+    /// File with a JSON Schema that answers must follow.
+    pub answer_schema: Option<PathBuf>,
     /// Longest side of the image that is sent, in pixels.
     pub longest_side: u32,
+    /// Encoding of the image that is sent.
+    pub encoding: ImageEncoding,
     /// JPEG quality, 1 to 100.
     pub jpeg_quality: u8,
     /// The ladder of temperatures, at least one.
     pub temperatures: Vec<f64>,
+    /// Whether a model that can think may.
+    pub think: bool,
     /// Longest answer, in tokens.
     pub max_tokens: u32,
+    /// What the protocol calls `max_tokens`.
+    pub token_field: TokenField,
     /// Context window, in tokens (Ollama).
     pub context_tokens: u32,
     /// How long the server keeps the model loaded (Ollama).
@@ -184,10 +197,48 @@ pub struct LlmSettings {
     pub total_timeout: Duration,
     /// Requests one endpoint gets at once, at most.
     pub in_flight: usize,
+    /// Whether the number of requests at once is found by trial; else it is always `in_flight`.
+    pub in_flight_adaptive: bool,
     /// Requests per minute over all endpoints; 0 = no limit.
     pub requests_per_minute: u32,
     /// Tokens per minute over all endpoints; 0 = no limit.
     pub tokens_per_minute: u32,
+    /// Currency of the prices.
+    pub currency: String,
+    /// What tokens cost, by date.
+    pub prices: Vec<PriceSettings>,
+}
+
+/// From a day on tokens cost this much.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceSettings {
+    /// The first day (UTC).
+    pub since: Date,
+    /// For a million tokens read.
+    pub input_per_million: f64,
+    /// For a million tokens written.
+    pub output_per_million: f64,
+}
+
+/// Encoding of the image that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageEncoding {
+    /// Small.
+    Jpeg,
+    /// Without loss.
+    Png,
+}
+
+/// What the `chat/completions` protocol calls the token budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenField {
+    /// Every compatible server.
+    MaxTokens,
+    /// Newer models of its inventor.
+    MaxCompletionTokens,
 }
 
 /// How to talk to a model server.
@@ -209,13 +260,15 @@ pub struct EndpointSettings {
     pub api_key: Option<SecretString>,
     /// Further headers of every request.
     pub headers: BTreeMap<String, SecretString>,
+    /// Certificates of a private authority, as PEM.
+    pub ca_file: Option<PathBuf>,
     /// Requests at once; none = the analyzer's `in_flight`.
     pub in_flight: Option<usize>,
 }
 
 /// Fields of an endpoint's table; `api_key_file` is replaced by `api_key` before deserializing.
-pub(crate) const ENDPOINT_FIELDS: [&str; 5] =
-    ["url", "api_key", "api_key_file", "headers", "in_flight"];
+pub(crate) const ENDPOINT_FIELDS: [&str; 6] =
+    ["url", "api_key", "api_key_file", "headers", "ca_file", "in_flight"];
 
 impl<'de> Deserialize<'de> for EndpointSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -226,6 +279,7 @@ impl<'de> Deserialize<'de> for EndpointSettings {
             api_key: Option<SecretString>,
             #[serde(default)]
             headers: BTreeMap<String, SecretString>,
+            ca_file: Option<PathBuf>,
             in_flight: Option<usize>,
         }
         struct EndpointVisitor;
@@ -239,6 +293,7 @@ impl<'de> Deserialize<'de> for EndpointSettings {
                     url: ServiceUrl::new(text),
                     api_key: None,
                     headers: BTreeMap::new(),
+                    ca_file: None,
                     in_flight: None,
                 })
             }
@@ -248,6 +303,7 @@ impl<'de> Deserialize<'de> for EndpointSettings {
                     url: table.url,
                     api_key: table.api_key,
                     headers: table.headers,
+                    ca_file: table.ca_file,
                     in_flight: table.in_flight,
                 })
             }

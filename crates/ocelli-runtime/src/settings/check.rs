@@ -222,6 +222,21 @@ impl Checker<'_> {
             &at("prompt"),
             "expected the name of a prompt, or a file",
         );
+        self.need(
+            !llm.language.trim().is_empty(),
+            &at("language"),
+            "expected the name of a language",
+        );
+        let ok = llm.currency.len() == 3 && llm.currency.bytes().all(|b| b.is_ascii_uppercase());
+        self.need(ok, &at("currency"), "expected three capital letters, such as USD");
+        let ok = llm.prices.windows(2).all(|pair| pair[0].since < pair[1].since);
+        self.need(ok, &at("prices"), "expected the oldest first, and one for each date");
+        let is_price = |price: f64| (0.0..=1e9).contains(&price);
+        let ok = llm
+            .prices
+            .iter()
+            .all(|price| is_price(price.input_per_million) && is_price(price.output_per_million));
+        self.need(ok, &at("prices"), "expected prices of 0 or more");
         let ok = (64..=16_384).contains(&llm.longest_side);
         self.need(ok, &at("longest_side"), "expected 64 to 16384 pixels");
         let ok = (1..=100).contains(&llm.jpeg_quality);

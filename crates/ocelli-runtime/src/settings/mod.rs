@@ -25,7 +25,8 @@ mod vet;
 mod tests;
 
 pub use analyzer::{
-    AnalyzerSettings, Enabled, EndpointSettings, Kind, LlmSettings, OcrSettings, Protocol, Reader,
+    AnalyzerSettings, Enabled, EndpointSettings, ImageEncoding, Kind, LlmSettings, OcrSettings,
+    PriceSettings, Protocol, Reader, TokenField,
 };
 pub use load::{LoadOptions, Loaded};
 pub use model::{

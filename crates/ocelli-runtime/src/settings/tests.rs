@@ -250,6 +250,34 @@ fn an_added_analyzer_gets_the_defaults_of_its_kind_and_its_place_by_order() {
 }
 
 #[test]
+fn prices_have_dates_in_order_and_one_currency() {
+    let price = |since: &str, input: &str| {
+        format!("{{ since = \"{since}\", input_per_million = {input}, output_per_million = 0.6 }}")
+    };
+    let table = |prices: &[String]| {
+        let prices = prices.join(", ");
+        format!("[analyzers.\"llama3.2-vision\"]\ncurrency = \"EUR\"\nprices = [{prices}]\n")
+    };
+    let good = table(&[price("2026-01-01", "0.15"), price("2026-07-01", "1")]);
+    let settings = Scene::new().file(&good).load().settings;
+    let llm = settings.analyzers[2].llm().unwrap();
+    assert_eq!((llm.currency.as_str(), llm.prices.len()), ("EUR", 2));
+    assert_eq!(llm.prices[1].input_per_million, 1.0);
+    for (prices, reason) in [
+        (vec![price("2026-07-01", "1"), price("2026-01-01", "1")], "expected the oldest first"),
+        (vec![price("2026-01-01", "-1")], "expected prices of 0 or more"),
+        (vec![price("2026-13-01", "1")], "analyzers.llama3.2-vision.prices"),
+        (vec!["{ since = \"2026-01-01\" }".to_owned()], "missing field"),
+    ] {
+        let refused = Scene::new().file(&table(&prices)).refused();
+        assert!(refused.contains(reason), "{refused}");
+    }
+    let dollars = good.replace("EUR", "dollars");
+    let refused = Scene::new().file(&dollars).refused();
+    assert!(refused.contains("expected three capital letters"), "{refused}");
+}
+
+#[test]
 fn a_misspelt_analyzer_is_not_taken_for_a_new_one() {
     let refused = Scene::new().file("[analyzers.tesseract-orc]\nenabled = false\n").refused();
     let expected = "settings: ocelli.toml line 1: analyzers.tesseract-orc has no kind (\"ocr\" or \"llm\"); did you mean 'analyzers.tesseract-ocr'?";

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use ocelli_core::OutcomeKind;
 use ocelli_producer::{Parts, ProducerOptions, Progress, Source, Summary};
 use ocelli_runtime::{ExitCode, Settings};
-use ocelli_wiring::{Fault, Process};
+use ocelli_wiring::{Fault, Process, parts};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::arguments::{RunArgs, SourceArgs};
-use crate::commands::status::duration;
 use crate::embedded::{Embedded, Open};
 use crate::progress::Meter;
 use crate::{archive, layout, output};
@@ -20,25 +19,26 @@ use crate::{archive, layout, output};
 /// Jobs whose next attempt is later than this are left for the next run.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Open jobs that are counted one by one; beyond, the summary says too few.
+const OPEN_COUNTED: u32 = 1_000_000;
+
 /// How often the catalog is asked whether everything is done.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCode, Fault> {
     let started = Instant::now();
     let sources = sources(&arguments.sources)?;
-    let fleet = Embedded::start(&process).await?;
+    let mut fleet = Embedded::start(&process).await?;
     let mut meter = Meter::new();
-    for off in &fleet.off {
-        meter.say(&format!("{} is off: {}", off.analyzer, off.reason));
+    for line in parts::off_lines(&fleet.off) {
+        meter.say(&line);
     }
-    if fleet.requeued > 0 {
-        meter.say(&format!(
-            "{} analyses were left open by earlier runs and go first",
-            fleet.requeued
-        ));
+    if fleet.left_open > 0 {
+        let open = fleet.left_open;
+        meter.say(&format!("{open} analyses were left open by earlier runs and go first"));
     }
     let before = counts(&fleet).await?;
-    let finished = work(&process, &fleet, &arguments.sources, sources, &mut meter).await;
+    let finished = work(&process, &mut fleet, &arguments.sources, sources, &mut meter).await;
     meter.clear();
     let (summary, left) = match finished {
         Ok(finished) => finished,
@@ -48,7 +48,9 @@ pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCod
         }
     };
     let interrupted = process.shutdown.is_cancelled();
+    fleet.drain().await;
     let after = counts(&fleet).await?;
+    let left = if interrupted { fleet.open_jobs(OPEN_COUNTED, PATIENCE).await? } else { left };
     let report = Report::new(&process.settings, &summary, &before, &after, left, started.elapsed());
     let page = match &arguments.show {
         Some(image) if !interrupted => Some(page(&process.settings, &fleet, image).await),
@@ -108,7 +110,7 @@ pub(crate) fn producer_options(settings: &Settings, arguments: &SourceArgs) -> P
 /// Lists and waits until everything that can be done is done, or a signal came.
 async fn work(
     process: &Process,
-    fleet: &Embedded,
+    fleet: &mut Embedded,
     arguments: &SourceArgs,
     sources: Vec<Source>,
     meter: &mut Meter,
@@ -136,14 +138,15 @@ async fn work(
         tokio::select! {
             biased;
             () = process.shutdown.cancelled() => {
-                return Ok((summary, fleet.open_jobs(100_000, PATIENCE).await?));
+                return Ok((summary, Open::default()));
             }
             _ = ticks.tick() => {}
         }
         show(fleet, meter, &watched);
+        fleet.check_requeue().await?;
         if fleet.is_listed(summary.batch).await? && fleet.open_jobs(1, PATIENCE).await?.now == 0 {
             // The page above looked at one job of each analyzer; those behind it are counted now.
-            let open = fleet.open_jobs(100_000, PATIENCE).await?;
+            let open = fleet.open_jobs(OPEN_COUNTED, PATIENCE).await?;
             if open.now == 0 {
                 return Ok((summary, open));
             }
@@ -153,7 +156,7 @@ async fn work(
 
 fn show(fleet: &Embedded, meter: &mut Meter, watched: &watch::Receiver<Progress>) {
     let progress = watched.borrow();
-    meter.show(&progress, fleet.worker_metrics.settled(), fleet.requeued + progress.jobs);
+    meter.show(&progress, fleet.worker_metrics.settled(), fleet.left_open + progress.jobs);
 }
 
 /// Outcomes by analyzer, in the order of display.
@@ -186,6 +189,8 @@ struct Report {
     waiting_for_another_attempt: u64,
     left_open: u64,
     seconds: f64,
+    /// Images with a new outcome of at least one analyzer.
+    read: u64,
     images_per_second: f64,
     archive: String,
 }
@@ -197,6 +202,12 @@ struct Outcomes {
     empty: u64,
     skipped: u64,
     failed: u64,
+}
+
+impl Outcomes {
+    const fn sum(&self) -> u64 {
+        self.done + self.empty + self.skipped + self.failed
+    }
 }
 
 impl Report {
@@ -221,7 +232,9 @@ impl Report {
                 failed: new(OutcomeKind::Failed),
             }
         });
+        let analyzers: Vec<_> = analyzers.collect();
         let seconds = took.as_secs_f64();
+        let read = analyzers.iter().map(Outcomes::sum).max().unwrap_or(0);
         Self {
             batch: summary.name.clone(),
             images: summary.accepted,
@@ -235,11 +248,12 @@ impl Report {
                 .iter()
                 .map(|problem| format!("{}: {}", problem.reference, problem.reason))
                 .collect(),
-            analyzers: analyzers.collect(),
+            analyzers,
             waiting_for_another_attempt: left.later,
             left_open: left.now,
             seconds,
-            images_per_second: if seconds > 0.0 { summary.enqueued as f64 / seconds } else { 0.0 },
+            read,
+            images_per_second: if seconds > 0.0 { read as f64 / seconds } else { 0.0 },
             archive: settings.catalog.url.masked(),
         }
     }
@@ -278,10 +292,10 @@ impl Report {
         if self.left_open > 0 {
             eprintln!("  {} analyses are still open", self.left_open);
         }
-        if self.enqueued > 0 {
+        if self.read > 0 {
             eprintln!("{:.1} s, {:.1} images/s", self.seconds, self.images_per_second);
-        } else {
-            eprintln!("{}: nothing was left to do", duration(self.seconds.ceil() as u64));
+        } else if self.left_open == 0 {
+            eprintln!("{:.1} s, nothing was left to do", self.seconds);
         }
         let example = arguments.sources.first().map(Path::new).filter(|path| path.is_file());
         let example = example.map_or_else(|| "IMAGE".to_owned(), |path| path.display().to_string());

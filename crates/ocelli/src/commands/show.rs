@@ -1,9 +1,11 @@
 //! `ocelli show`
 
+use ocelli_core::{AnalyzerName, Reading, Record};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::Fault;
 
 use crate::arguments::{Format, ShowArgs};
+use crate::formats::{Document, alto, hocr, tsv};
 use crate::{archive, layout, output};
 
 pub(crate) async fn show(settings: &Settings, arguments: &ShowArgs) -> Result<ExitCode, Fault> {
@@ -12,12 +14,48 @@ pub(crate) async fn show(settings: &Settings, arguments: &ShowArgs) -> Result<Ex
     let record = catalog.record(&digest).await?.ok_or_else(|| {
         Fault::new(ExitCode::Internal, format!("the record of {digest} vanished while it was read"))
     })?;
+    catalog.close().await;
     let order = archive::order(settings);
+    let words = |write: fn(&Document<'_>) -> String| words(&record, &order, arguments, write);
     match arguments.format {
         Format::Text => output::print(&layout::text(&record, &order)),
         Format::Markdown => output::print(&layout::markdown(&record, &order)),
         Format::Json => output::json(&layout::Json::new(&record, &order)),
+        Format::Hocr => output::print(&words(hocr)?),
+        Format::Alto => output::print(&words(alto)?),
+        Format::Tsv => output::print(&words(tsv)?),
     }?;
-    catalog.close().await;
     Ok(ExitCode::Ok)
+}
+
+/// The words of the asked analyzer, or of the first one that read words.
+fn words(
+    record: &Record,
+    order: &[AnalyzerName],
+    arguments: &ShowArgs,
+    write: fn(&Document<'_>) -> String,
+) -> Result<String, Fault> {
+    let source = record.sightings.keys().next().map(ToString::to_string).unwrap_or_default();
+    let nothing = Reading::default();
+    let asked: Vec<_> = match &arguments.analyzer {
+        Some(name) => vec![name],
+        None => order.iter().collect(),
+    };
+    asked
+        .into_iter()
+        .filter_map(|name| record.current(name))
+        .find_map(|analysis| Document::of(&record.image, &source, analysis, &nothing))
+        .map(|document| write(&document))
+        .ok_or_else(|| {
+            let whom = match &arguments.analyzer {
+                Some(name) => format!("'{name}' has"),
+                None => "no analyzer has".to_owned(),
+            };
+            Fault::new(
+                ExitCode::Usage,
+                format!(
+                    "{whom} read words with boxes in this image; --format text prints what there is"
+                ),
+            )
+        })
 }

@@ -2,7 +2,7 @@
 
 use ocelli_producer::{Parts, Progress};
 use ocelli_runtime::ExitCode;
-use ocelli_wiring::{Fault, Process};
+use ocelli_wiring::{Fault, Process, parts};
 use tokio::sync::watch;
 
 use crate::arguments::SourceArgs;
@@ -12,12 +12,12 @@ use crate::embedded::Embedded;
 pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitCode, Fault> {
     let sources = sources(arguments)?;
     let starting = process.readiness.latch("embedded fleet");
-    let fleet = Embedded::start(&process).await?;
-    for off in &fleet.off {
-        tracing::info!(analyzer = %off.analyzer, "analyzer is off: {}", off.reason);
+    let mut fleet = Embedded::start(&process).await?;
+    for line in parts::off_lines(&fleet.off) {
+        tracing::info!("{line}");
     }
-    if fleet.requeued > 0 {
-        tracing::info!(analyses = fleet.requeued, "left open by earlier runs, they go first");
+    if fleet.left_open > 0 {
+        tracing::info!(analyses = fleet.left_open, "left open by earlier runs, they go first");
     }
     let (progress, _) = watch::channel(Progress::default());
     let parts = Parts {
@@ -32,9 +32,11 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
     starting.release();
     tracing::info!("watching; stop with Ctrl-C");
     let ended = ocelli_producer::watch(parts, process.shutdown.clone()).await;
+    let requeued = fleet.check_requeue().await;
     process.readiness.set_not_ready("stopping");
     fleet.stop().await?;
     process.end().await;
+    requeued?;
     ended.map_err(|error| ocelli_producer::role::fault(&error))?;
     Ok(ExitCode::Ok)
 }

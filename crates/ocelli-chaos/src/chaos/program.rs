@@ -1,0 +1,102 @@
+//! A program of the fleet as a child process, which ends with this one however that happens.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use super::row::Fallible;
+
+/// How often a child that should end is looked at.
+const PERIOD: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct Program {
+    child: Child,
+}
+
+/// `program` under `setpriv`, so that the kernel ends it with the thread that started it.
+pub(super) fn bound(signal: &str, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", signal, "--"]).arg(program);
+    command
+}
+
+impl Program {
+    /// Starts `command` in a process group of its own; what it prints is appended to `log`.
+    pub(super) fn start(mut command: Command, log: &PathBuf) -> Fallible<Self> {
+        let out = File::options().create(true).append(true).open(log)?;
+        let err = out.try_clone()?;
+        let child =
+            command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).spawn()?;
+        Ok(Self { child })
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            // It may have ended already.
+            let _ended = kill_process(pid, signal);
+        }
+    }
+
+    /// `kill -9`, children included.
+    pub(super) fn kill(&mut self) {
+        let Some(pid) = self.pid() else { return };
+        if !self.is_running() {
+            return;
+        }
+        // Children that made a session of their own (Erlang's helpers) are in no group of ours.
+        let id = self.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let _ended = kill_process_group(pid, Signal::KILL);
+        for child in children.unwrap_or_default().split_whitespace() {
+            if let Some(child) = child.parse().ok().and_then(Pid::from_raw) {
+                let _ended = kill_process(child, Signal::KILL);
+            }
+        }
+        let _status = self.child.wait();
+    }
+
+    /// Waits for the end, at most `limit`: the exit code, none when it was killed or still runs.
+    pub(super) async fn ended(&mut self, limit: Duration) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            if started.elapsed() >= limit {
+                return None;
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// Threads and open files.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let count = |folder: &str| {
+            std::fs::read_dir(format!("/proc/{}/{folder}", self.id())).map_or(0, Iterator::count)
+        };
+        (count("task"), count("fd"))
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
