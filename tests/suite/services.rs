@@ -22,10 +22,10 @@ impl Fleet {
         let rabbitmq = rabbitmq().await;
         let mut world = World::new();
         world.settings(&format!(
-            "[broker]\nurl = \"{}\"\ndelay_steps = [\"1s\", \"2s\"]",
+            "[broker]\nurl = \"{}\"\ndelay_steps = [\"1s\", \"2s\"]\nheartbeat = \"2s\"",
             rabbitmq.url
         ));
-        world.settings("[worker]\nannounce_every = \"1s\"\nprobe_every = \"1s\"");
+        world.settings("[worker]\nannounce_every = \"1s\"\nprobe_every = \"1s\"\ndrain = \"5s\"");
         world.settings("[collector]\nsweep_every = \"1s\"");
         let postgres = match database {
             Database::Postgres => {

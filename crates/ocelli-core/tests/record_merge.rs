@@ -1,5 +1,7 @@
 //! The merge of records is commutative, associative and idempotent: any order, any number of deliveries, one record.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use jiff::Timestamp;
 use ocelli_core::{
     Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Outcome, Provenance,

@@ -88,8 +88,7 @@ fn kind_of(status: StatusCode, error: &ErrorBody) -> Kind {
     };
     let coded = |word: &str| error.kind == word || error.code == word;
     match status.as_u16() {
-        401 | 402 | 403 => Kind::Configuration,
-        404 => Kind::Configuration,
+        401..=404 => Kind::Configuration,
         429 if coded("insufficient_quota") || coded("billing_hard_limit_reached") => {
             Kind::Configuration
         }

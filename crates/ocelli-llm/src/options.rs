@@ -424,7 +424,8 @@ mod tests {
 
     #[test]
     fn every_value_out_of_range_is_named_at_start() {
-        let cases: [(&str, fn(&mut LlmOptions)); 9] = [
+        type Spoil = fn(&mut LlmOptions);
+        let cases: [(&str, Spoil); 9] = [
             ("temperatures", |o| o.temperatures.clear()),
             ("temperatures", |o| o.temperatures = vec![f32::NAN]),
             ("longest_side", |o| o.longest_side = 1),

@@ -5,6 +5,8 @@
 //! `deploy/local/real-model.sh cargo nextest run -p ocelli-llm --test real_server`. Without it these tests do nothing and
 //! say so.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::io::Cursor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

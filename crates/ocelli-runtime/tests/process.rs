@@ -1,5 +1,7 @@
 //! Signals and log lines, seen from outside: a child process (this same test program) is started and watched.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 

@@ -1,5 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz` over real HTTP.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::time::Duration;
 
 use ocelli_runtime::http::{HttpError, HttpServer, State};

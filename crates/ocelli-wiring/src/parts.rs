@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ocelli_broker::{Broker, BrokerMetrics, ConnectError, MemoryOptions, RabbitOptions};
-use ocelli_catalog::{Catalog, CatalogError, CatalogMetrics, CatalogOptions};
+use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::{AnalyzerName, Want};
 use ocelli_media::{DecodeLimits, FetchLimits};
@@ -37,7 +37,7 @@ pub async fn broker(
         operation_timeout: broker.operation_timeout,
         heartbeat: broker.heartbeat,
         confirm_window: broker.confirm_window,
-        max_length: u32::try_from(broker.queue_capacity).unwrap_or(u32::MAX),
+        max_length: broker.queue_capacity,
         metrics,
         ..RabbitOptions::new(broker.url.expose())
     })
@@ -75,7 +75,7 @@ pub async fn catalog(
         metrics,
         ..CatalogOptions::default()
     };
-    Ok(Catalog::open(url, options).await.map_err(|error: CatalogError| Fault::from(error))?)
+    Ok(Catalog::open(url, options).await?)
 }
 
 fn sqlite_path(url: &str) -> Option<&str> {

@@ -1,5 +1,7 @@
 //! The pipe from job to settlement, with real queues in memory and real files; only the reader of images is scripted.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -215,7 +215,7 @@ impl Writing {
         .bind(rows.iter().map(|said| said.worker.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|said| said.at.as_microsecond()).collect::<Vec<_>>())
         .bind(rows.iter().map(|said| said.leaving).collect::<Vec<_>>())
-        .bind(rows.iter().map(|said| body(said)).collect::<Vec<_>>())
+        .bind(rows.iter().map(body).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())

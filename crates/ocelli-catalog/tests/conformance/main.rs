@@ -1,6 +1,8 @@
 //! One suite, two backends: every case is written once in `cases` and runs on SQLite and on PostgreSQL. What only one of
 //! them can do (a file that is no database, a server that goes away) is in `opening` and `outages`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod accounts;
 mod cases;
 mod model;

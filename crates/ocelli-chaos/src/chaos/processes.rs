@@ -89,14 +89,14 @@ pub(super) async fn collector_killed(lab: &Lab) -> Fallible<Row> {
 pub(super) async fn producer_killed(lab: &Lab) -> Fallible<Row> {
     let broker = OwnRabbitmq::start().await;
     let fleet = Fleet::null(lab, &broker.url()).await?;
-    let images = lab.images(10_000, 4_000);
+    let images = lab.images(20_000, 10_000);
     fleet.images(images)?;
     let (_collector, _workers) = busy(&fleet).await?;
     let mut producer = fleet.producer()?;
     let started = Instant::now();
     let reached = loop {
         let known = fleet.status().await?.images;
-        if known >= images / 4 || !producer.is_running() || started.elapsed() > PATIENCE {
+        if known >= images / 50 || !producer.is_running() || started.elapsed() > PATIENCE {
             break known;
         }
     };

@@ -1,5 +1,7 @@
 //! The collector and the sweeper on the broker in memory and a SQLite catalog.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod collecting;
 mod sweeping;
 mod world;

@@ -140,7 +140,7 @@ impl World {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name);
         family.map_or(0.0, |family| {
-            family.get_metric().iter().map(|metric| metric.get_counter().value()).sum()
+            family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum()
         })
     }
 }

@@ -38,6 +38,9 @@ struct Window {
     seen: u32,
     since: Option<Instant>,
     measured: u32,
+    /// Answers of the round (as many answers as the level) that is under way, and the most work there was in it.
+    round: u32,
+    most_wanted: usize,
 }
 
 impl Limit {
@@ -71,10 +74,16 @@ impl Limit {
             return;
         }
         let level = self.get() as u32;
-        if wanted < self.get() {
-            // There was not enough work to measure the server.
-            self.window = Window::default();
-            return;
+        // Answers of equal length come in bursts, in which places are free for a moment: what counts is the round.
+        self.window.round += 1;
+        self.window.most_wanted = self.window.most_wanted.max(wanted);
+        if self.window.round >= level {
+            if self.window.most_wanted < self.get() {
+                // There was not enough work to measure the server.
+                self.window = Window::default();
+                return;
+            }
+            (self.window.round, self.window.most_wanted) = (0, 0);
         }
         self.window.seen += 1;
         if self.window.seen < level {

@@ -121,7 +121,7 @@ pub(crate) fn four_colour_jpeg(components: [u8; 4], transform: u8) -> Vec<u8> {
         }
         bits.push('0');
     }
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('1');
     }
     for byte in bits.as_bytes().chunks(8) {

@@ -7,11 +7,11 @@ use crate::protocol::Transcript;
 
 /// Adds the reading of one page to the transcript of the image.
 pub(crate) fn append(transcript: &mut Transcript, reading: PictureReading, page: usize) {
-    let mut line_number = transcript.words.last().map_or(0, |word| word.line + 1);
+    let first_line = transcript.words.last().map_or(0, |word| word.line + 1);
     if page > 0 {
         transcript.text.push('\u{c}');
     }
-    for (index, line) in reading.lines.iter().enumerate() {
+    for (line_number, (index, line)) in (first_line..).zip(reading.lines.iter().enumerate()) {
         if index > 0 {
             transcript.text.push_str(if line.paragraph { "\n\n" } else { "\n" });
         }
@@ -32,7 +32,6 @@ pub(crate) fn append(transcript: &mut Transcript, reading: PictureReading, page:
                 step: line.step.clone(),
             });
         }
-        line_number += 1;
     }
     transcript.partial |= reading.partial;
     // The turn of the first page that needed one: pages of one file are turned alike.

@@ -1,6 +1,8 @@
 //! The producer on real folders, with a broker in memory and a catalog in a file. What arrives in the results queue is
 //! written to the catalog as the collector would.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod folders;
 mod hostile;
 mod lists;

@@ -64,9 +64,9 @@ pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCod
         None => {}
     }
     if arguments.json {
-        output::json(&report)?
+        output::json(&report)?;
     } else {
-        report.say(&arguments.sources)
+        report.say(&arguments.sources);
     }
     process.end().await;
     Ok(if interrupted {

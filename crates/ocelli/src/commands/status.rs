@@ -57,9 +57,9 @@ pub(crate) async fn status(settings: &Settings, arguments: &JsonArgs) -> Result<
     let overview = Overview::read(settings, &catalog).await?;
     catalog.close().await;
     if arguments.json {
-        output::json(&overview)?
+        output::json(&overview)?;
     } else {
-        output::print(&overview.text())?
+        output::print(&overview.text())?;
     }
     Ok(ExitCode::Ok)
 }
