@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers build run test check fmt up down
+.PHONY: help setup setup-servers build run test check fmt up down chaos bench-ocr bench-llm test-llm-real
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -47,3 +47,17 @@ up: setup-servers build ## start RabbitMQ, PostgreSQL, workers and collector on 
 
 down: ## stop what make up started; the data stays
 	@deploy/local/down.sh
+
+# MINUTES= scales the runs (default about ten), ONLY=R1,R4 picks some, SIM=1 runs 100,000 seeds of the simulation.
+chaos: setup-servers build ## kill, cut and freeze real processes, brokers and databases under load; count what was lost
+	@$(PROGRAMS)/ocelli-chaos $(if $(SIM),simulate --seeds 100000,run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)))
+
+bench-ocr: setup build ## accuracy and speed of OCR beside the plain tesseract command, in one run
+	@$(PROGRAMS)/examples/bench-ocr
+
+bench-llm: setup build ## throughput of the vision-model worker against a server of known speed
+	@$(PROGRAMS)/examples/bench-llm
+
+# Installs llama-cpp-python from Python packages into the build folder: minutes, the first time.
+test-llm-real: setup build
+	@deploy/local/real-model.sh cargo nextest run -p ocelli-llm --test real_server

@@ -52,14 +52,14 @@ macro_rules! tests {
 }
 
 tests! {
-    "R1" "a random worker is killed (-9) every 2 s under load" => processes::workers_killed,
+    "R1" "a worker is killed (-9) every 2 s, in turn, under load" => processes::workers_killed,
     "R2" "the collector is killed (-9) every 5 s under load" => processes::collector_killed,
-    "R3" "the producer is killed (-9) half way and run again" => processes::producer_killed,
+    "R3" "the producer is killed (-9) early and run again" => processes::producer_killed,
     "HALF" "everything is killed (-9) half way and started again" => economy::killed_half_way,
     "TEN" "the same folder is produced ten times" => economy::produced_ten_times,
-    "R4" "a random broker node of three is killed (-9) every 8 s" => broker::nodes_killed,
+    "R4" "a broker node of three is killed (-9) every 8 s, in turn" => broker::nodes_killed,
     "R5" "the broker is away for a while" => broker::away,
-    "R6" "links to the broker are cut, slow, and dead without a word" => links::broken,
+    "R6" "links to the broker are cut, and go dead without a word" => links::broken,
     "R7" "brokers that are silent, refuse or lack the virtual host" => refusals::refused,
     "R8" "memory and disk alarm of the broker under load" => broker::alarms,
     "R11" "3 % of the images crash, hang or cannot be decoded" => poison::mixed,

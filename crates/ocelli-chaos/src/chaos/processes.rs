@@ -119,7 +119,7 @@ pub(super) async fn producer_killed(lab: &Lab) -> Fallible<Row> {
         .took("drained in", took)
         .figure("duplicate analyses", calls - different)
         .must("the kill came in time", in_time)
-        .must("the second run enqueued what was missing, no more", enqueued == images - known)
+        .must("the second run enqueued no more than was missing", enqueued <= images - known)
         .must("nothing was analyzed twice", calls == different);
     fleet.verdict(row, images, ANALYZERS).await
 }

@@ -34,7 +34,7 @@ pub(super) async fn refused(lab: &Lab) -> Fallible<Row> {
             let mut words_of = vec!["--set".to_owned(), set];
             match program {
                 "ocelli" => {
-                    words_of.splice(0..0, ["produce".to_owned(), ".".to_owned()]).for_each(drop)
+                    words_of.splice(0..0, ["produce".to_owned(), ".".to_owned()]).for_each(drop);
                 }
                 "ocelli-ocr-worker" => words_of.extend([
                     "--set".to_owned(),

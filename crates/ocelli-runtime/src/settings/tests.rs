@@ -79,7 +79,7 @@ fn the_defaults_need_no_file_and_are_complete() {
     assert_eq!(settings.catalog.url.expose(), "sqlite:/home/ada/.local/share/ocelli/catalog.db");
     assert!(settings.broker.is_memory());
     assert_eq!(settings.retry_policy(), ocelli_core::retry::RetryPolicy::default());
-    assert_eq!(settings.limits.image_bytes, ByteSize(50_000_000));
+    assert_eq!(settings.limits.image_bytes, ByteSize(64 << 20));
     let names: Vec<_> =
         settings.analyzers.iter().map(|a| (a.name.as_str(), a.kind(), a.enabled)).collect();
     assert_eq!(

@@ -53,7 +53,12 @@ pub(super) fn receipt() -> Scene {
     for (row, line) in RECEIPT.iter().enumerate() {
         match row {
             0 => {
-                svg.text(348.0, y, Type { size: 38.0, weight: 700, anchor: "middle", ..look }, line);
+                svg.text(
+                    348.0,
+                    y,
+                    Type { size: 38.0, weight: 700, anchor: "middle", ..look },
+                    line,
+                );
             }
             1 | 2 | 13 => svg.text(348.0, y, Type { anchor: "middle", ..look }, line),
             10 => svg.text(150.0, y, Type { weight: 700, ..look }, line),
