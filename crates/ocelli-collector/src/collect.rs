@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelli_broker::{Broker, Consumer, Delivery};
 use ocelli_catalog::{Applied, Catalog, CatalogError, Content, Letter};
+use ocelli_core::chain;
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
@@ -289,16 +290,4 @@ impl Parts {
 /// Whether the database said no to what it was given, and is neither away nor full nor locked.
 fn is_refusal(error: &CatalogError) -> bool {
     matches!(error, CatalogError::Database { .. } | CatalogError::Unreadable { .. })
-}
-
-/// An error with everything that caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -6,10 +6,10 @@ use ocelli_broker::{Consumer, Delivery};
 use ocelli_catalog::{Content, Letter};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message};
-use ocelli_core::{AnalyzerName, FailureClass};
+use ocelli_core::{AnalyzerName, FailureClass, chain};
 use tokio_util::sync::CancellationToken;
 
-use crate::collect::{CollectorError, Gathered, Parts, chain, gather};
+use crate::collect::{CollectorError, Gathered, Parts, gather};
 
 /// Dead letters in one transaction, and in hand at most: they are few, and each may be as large as the broker allows.
 const AT_ONCE: u16 = 16;

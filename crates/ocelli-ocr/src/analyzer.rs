@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ocelli_core::{
     AnalyzerName, FailureClass, Flag, Outcome, Provenance, Reading, Revision, RevisionBuilder,
+    chain,
 };
 use ocelli_worker::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
 use tokio::sync::OnceCell;
@@ -153,18 +154,6 @@ fn outcome(transcript: Transcript, languages: &str) -> Outcome {
 
 fn unavailable(error: impl std::error::Error) -> Unavailable {
     Unavailable { reason: chain(&error) }
-}
-
-/// The error and what caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -73,6 +73,6 @@ async fn start_one(
     };
     let metrics = OcrMetrics::unregistered().map_err(|error| error.to_string())?;
     let pool = Pool::new(options, folder.to_owned(), metrics);
-    let ready = pool.warm_up().await.map_err(|error| crate::analyzer::chain(&error))?;
+    let ready = pool.warm_up().await.map_err(|error| ocelli_core::chain(&error))?;
     Ok(ready.sandbox)
 }

@@ -10,7 +10,7 @@ use ocelli_broker::{Broker, Delivery, Outgoing};
 use ocelli_core::retry::{Decision, RetryPolicy};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
-use ocelli_core::{Analysis, FailureClass, Outcome, Provenance, Revision, Want};
+use ocelli_core::{Analysis, FailureClass, Outcome, Provenance, Revision, Want, chain};
 use ocelli_media::Fetcher;
 use tokio::time::Instant;
 
@@ -333,18 +333,6 @@ fn since(then: Timestamp) -> Duration {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// An error with everything that caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

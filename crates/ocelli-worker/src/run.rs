@@ -7,7 +7,7 @@ use std::time::Duration;
 use ocelli_broker::{Broker, Consumer};
 use ocelli_core::retry::{RetryPolicy, backoff};
 use ocelli_core::routing::Queue;
-use ocelli_core::{AnalyzerName, Revision};
+use ocelli_core::{AnalyzerName, Revision, chain};
 use ocelli_media::Fetcher;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announce::{Card, Condition, announce};
 use crate::hand::Hand;
-use crate::pipe::{Handled, Pipe, chain};
+use crate::pipe::{Handled, Pipe};
 use crate::places::Places;
 use crate::{Analyzer, Ledger, WorkerMetrics};
 
