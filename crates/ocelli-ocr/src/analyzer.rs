@@ -152,7 +152,7 @@ fn outcome(transcript: Transcript, languages: &str) -> Outcome {
     })
 }
 
-fn unavailable(error: impl std::error::Error) -> Unavailable {
+fn unavailable(error: impl std::error::Error + 'static) -> Unavailable {
     Unavailable { reason: chain(&error) }
 }
 
