@@ -7,6 +7,7 @@
 mod management;
 mod own_postgres;
 mod own_rabbitmq;
+mod place;
 mod process;
 mod shared_postgres;
 mod shared_rabbitmq;
@@ -14,6 +15,7 @@ mod shared_rabbitmq;
 pub use management::{Management, ManagementError};
 pub use own_postgres::OwnPostgres;
 pub use own_rabbitmq::OwnRabbitmq;
+pub use place::Place;
 pub use process::StartError;
 pub use shared_postgres::{PostgresServer, postgres};
 pub use shared_rabbitmq::{RabbitmqServer, rabbitmq};

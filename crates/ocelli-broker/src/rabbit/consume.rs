@@ -6,6 +6,7 @@ use std::time::Duration;
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::Inbox;
@@ -130,7 +131,9 @@ impl Consuming {
     }
 
     async fn reopen(&self) -> Option<Lane> {
+        let name = self.queue.name(self.rabbit.namespace());
         for attempt in 0_u32.. {
+            let since = Instant::now();
             let opened = tokio::select! {
                 biased;
                 () = self.cancelled.cancelled() => return None,
@@ -139,7 +142,13 @@ impl Consuming {
             let reason = match opened {
                 Ok(lane) => return Some(lane),
                 Err(NoLane::Closed) => return None,
-                Err(NoLane::Refused(error)) => error.to_string(),
+                Err(NoLane::Refused(error)) => {
+                    let missing = answer::code(&error) == Some(answer::NOT_FOUND);
+                    if missing && self.rabbit.heal(&name, since).await {
+                        continue;
+                    }
+                    error.to_string()
+                }
                 Err(NoLane::Lost(reason)) => reason,
             };
             let changed = self.state.send_if_modified(|state| {

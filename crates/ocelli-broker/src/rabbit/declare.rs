@@ -20,26 +20,19 @@ const AGAIN: Duration = Duration::from_millis(100);
 impl Rabbit {
     pub(crate) async fn declare(&self, queues: &[Queue]) -> Result<(), TopologyError> {
         let main = main_exchange(self.namespace());
-        self.on_channel(&main.name, async |channel| declare_exchange(channel, &main).await).await?;
+        self.on_channel(&main.name, |channel| {
+            let main = main.clone();
+            async move { declare_exchange(&channel, &main).await }
+        })
+        .await?;
         for spec in self.specs(queues)? {
-            self.on_channel(&spec.name, async |channel| {
-                declare_exchange(channel, &spec.exchange).await?;
-                declare_queue(channel, &spec).await?;
-                let (name, exchange) = (spec.name.as_str(), spec.exchange.name.as_str());
-                let options = QueueBindOptions::default();
-                let none = FieldTable::default();
-                channel
-                    .queue_bind(
-                        name.into(),
-                        exchange.into(),
-                        spec.key.as_str().into(),
-                        options,
-                        none,
-                    )
-                    .await
+            self.on_channel(&spec.name, |channel| {
+                let spec = spec.clone();
+                async move { declare_bound(&channel, &spec).await }
             })
             .await?;
         }
+        self.0.healer.remember(self.namespace(), queues);
         Ok(())
     }
 
@@ -50,7 +43,10 @@ impl Rabbit {
         for spec in self.specs(queues)? {
             self.measure(&spec.name).await?;
             let compared = self
-                .on_channel(&spec.name, async |channel| declare_queue(channel, &spec).await)
+                .on_channel(&spec.name, |channel| {
+                    let spec = spec.clone();
+                    async move { declare_queue(&channel, &spec).await }
+                })
                 .await;
             match compared {
                 Ok(()) | Err(TopologyError::Forbidden { .. }) => {}
@@ -65,14 +61,18 @@ impl Rabbit {
     }
 
     async fn measure(&self, name: &str) -> Result<Depth, TopologyError> {
-        self.on_channel(name, async |channel| {
-            let options =
-                QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
-            let found = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
-            Ok(Depth {
-                ready: found.message_count().into(),
-                consumers: found.consumer_count().into(),
-            })
+        self.on_channel(name, |channel| {
+            let name = name.to_owned();
+            async move {
+                let options =
+                    QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+                let found =
+                    channel.queue_declare(name.into(), options, FieldTable::default()).await?;
+                Ok(Depth {
+                    ready: found.message_count().into(),
+                    consumers: found.consumer_count().into(),
+                })
+            }
         })
         .await
     }
@@ -92,10 +92,12 @@ impl Rabbit {
     }
 
     /// Runs `work` on a fresh channel; again on the next connection when this one is lost, within the operation timeout.
-    async fn on_channel<T>(
+    ///
+    /// `work` owns what it needs: a queue is also declared again from within tasks, which move between threads.
+    async fn on_channel<T, F: Future<Output = Result<T, lapin::Error>>>(
         &self,
         name: &str,
-        work: impl AsyncFn(&Channel) -> Result<T, lapin::Error>,
+        work: impl Fn(Channel) -> F,
     ) -> Result<T, TopologyError> {
         let timeout = self.options().operation_timeout;
         let deadline = Instant::now() + timeout;
@@ -110,7 +112,8 @@ impl Rabbit {
                 .ok_or(TopologyError::Closed)?;
             let cause: Cause = match session.channel(timeout).await {
                 Ok(channel) => {
-                    let Ok(result) = tokio::time::timeout_at(deadline, work(&channel)).await else {
+                    let Ok(result) = tokio::time::timeout_at(deadline, work(channel.clone())).await
+                    else {
                         session.condemn("no answer to a declaration");
                         return Err(timed_out());
                     };
@@ -157,6 +160,15 @@ async fn declare_exchange(channel: &Channel, spec: &ExchangeSpec) -> Result<(), 
     let kind = if spec.kind == "fanout" { ExchangeKind::Fanout } else { ExchangeKind::Direct };
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel.exchange_declare(spec.name.as_str().into(), kind, options, FieldTable::default()).await
+}
+
+/// The queue with its exchange and binding.
+async fn declare_bound(channel: &Channel, spec: &QueueSpec) -> Result<(), lapin::Error> {
+    declare_exchange(channel, &spec.exchange).await?;
+    declare_queue(channel, spec).await?;
+    let (name, exchange) = (spec.name.as_str(), spec.exchange.name.as_str());
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(name.into(), exchange.into(), spec.key.as_str().into(), options, none).await
 }
 
 async fn declare_queue(channel: &Channel, spec: &QueueSpec) -> Result<(), lapin::Error> {

@@ -7,7 +7,7 @@
 //! | `link`, `board` | keeping a connection made; the state others watch |
 //! | `publish`, `returns` | the publishing task: window, confirms, resends; which message was returned |
 //! | `consume`, `lane`, `inbox`, `ticket` | a consumer over many connections; one registration of it; settling |
-//! | `declare` | declaring, checking and measuring queues |
+//! | `declare`, `heal` | declaring, checking and measuring queues; making deleted ones again |
 //! | `wire` | our headers on AMQP messages |
 //!
 //! Two connections: publishing may be blocked by the broker (memory or disk alarm), and on a blocked connection even
@@ -19,6 +19,7 @@ mod board;
 mod consume;
 mod declare;
 mod dial;
+mod heal;
 mod inbox;
 mod lane;
 mod link;
@@ -40,6 +41,7 @@ use tokio_util::task::TaskTracker;
 use address::Address;
 use board::{Board, Role};
 pub(crate) use consume::RabbitConsumer;
+use heal::Healer;
 use link::{Link, Supervisor};
 pub(crate) use options::MAX_LENGTH;
 pub use options::RabbitOptions;
@@ -62,6 +64,7 @@ struct Shared {
     board: Arc<Board>,
     publisher: Publisher,
     consuming: Link,
+    healer: Healer,
     /// No new deliveries are handed out.
     stopping: CancellationToken,
     /// Everything ends.
@@ -105,6 +108,7 @@ impl Rabbit {
             board,
             publisher,
             consuming,
+            healer: Healer::default(),
             stopping: CancellationToken::new(),
             closed,
             tasks,
@@ -118,34 +122,43 @@ impl Rabbit {
             return Err(PublishError::NoRoute { id });
         }
         let namespace = self.namespace();
+        if let Some(delay) = routes.iter().find(|route| matches!(route, Queue::Delay(_))) {
+            return Err(PublishError::DelayRoute { id, queue: delay.name(namespace) });
+        }
         let mut parcels = Vec::with_capacity(routes.len());
         for route in &routes {
             let queue = route.name(namespace);
-            if matches!(route, Queue::Delay(_)) {
-                return Err(PublishError::DelayRoute { id, queue });
-            }
-            let parcel = wire::parcel(
-                wire::Content {
-                    id: &id,
-                    body: &body,
-                    attempts,
-                    traceparent: traceparent.as_deref(),
-                },
-                namespace,
-                &queue,
-                &[],
-            )?;
-            parcels.push(self.publish_parcel(parcel));
+            let make = {
+                let (id, body, queue) = (&id, &body, queue);
+                let traceparent = traceparent.as_deref();
+                move || {
+                    let content = wire::Content { id, body, attempts, traceparent };
+                    wire::parcel(content, namespace, &queue, &[])
+                }
+            };
+            parcels.push(self.publish_parcel(make));
         }
         let results = futures_util::future::join_all(parcels).await;
         results.into_iter().collect()
     }
 
-    async fn publish_parcel(&self, parcel: Parcel) -> Result<(), PublishError> {
+    /// Publishes what `make` makes: a second time when its queue was missing and could be made again.
+    async fn publish_parcel(
+        &self,
+        make: impl Fn() -> Result<Parcel, PublishError>,
+    ) -> Result<(), PublishError> {
+        let parcel = make()?;
         if self.is_closed() {
             return Err(PublishError::Closed { id: parcel.id });
         }
-        self.0.publisher.publish(parcel).await
+        let since = Instant::now();
+        match self.0.publisher.publish(parcel).await {
+            Err(PublishError::NoQueue { id, queue }) => match self.heal(&queue, since).await {
+                true => self.0.publisher.publish(make()?).await,
+                false => Err(PublishError::NoQueue { id, queue }),
+            },
+            published => published,
+        }
     }
 
     /// A copy of a delivery for another place.

@@ -78,8 +78,9 @@ impl RabbitTicket {
         let step = Queue::Delay(delay);
         let namespace = self.rabbit.namespace();
         let (exchange, key) = (step.name(namespace), delivery.queue.name(namespace));
-        let parcel = self.rabbit.parcel(delivery, &exchange, &key, attempts, &[]);
-        self.move_to(&delivery.id, exchange, parcel).await
+        let rabbit = self.rabbit.clone();
+        let make = || rabbit.parcel(delivery, &exchange, &key, attempts, &[]);
+        self.move_to(&delivery.id, &exchange, make).await
     }
 
     pub(crate) async fn reject(
@@ -87,11 +88,12 @@ impl RabbitTicket {
         delivery: &Delivery,
         reason: String,
     ) -> Result<(), SettleError> {
-        let namespace = self.rabbit.namespace();
+        let namespace = &self.rabbit.namespace().to_owned();
         let (dead, from) = (Queue::Dead.name(namespace), delivery.queue.name(namespace));
         let headers = [(DEATH_REASON, reason), (DEATH_QUEUE, from)];
-        let parcel = self.rabbit.parcel(delivery, namespace, &dead, delivery.attempts, &headers);
-        self.move_to(&delivery.id, dead, parcel).await
+        let rabbit = self.rabbit.clone();
+        let make = || rabbit.parcel(delivery, namespace, &dead, delivery.attempts, &headers);
+        self.move_to(&delivery.id, &dead, make).await
     }
 
     /// Publishes a copy with confirm, and only then acks. If the caller stops waiting in between, the drop of the ticket
@@ -99,20 +101,16 @@ impl RabbitTicket {
     async fn move_to(
         self,
         id: &str,
-        queue: String,
-        parcel: Result<super::wire::Parcel, PublishError>,
+        queue: &str,
+        make: impl Fn() -> Result<super::wire::Parcel, PublishError>,
     ) -> Result<(), SettleError> {
-        let published = match parcel {
-            Ok(parcel) => self.rabbit.publish_parcel(parcel).await,
-            Err(error) => Err(error),
-        };
-        match published {
+        match self.rabbit.publish_parcel(make).await {
             Ok(()) => self.ack(id).await,
             Err(PublishError::Closed { .. }) => Err(SettleError::Closed { id: id.to_owned() }),
             Err(source) => {
                 // Already an error; that the lane may be gone as well changes nothing for the message.
                 let _stale = self.give_back(id).await;
-                Err(SettleError::Move { id: id.to_owned(), queue, source })
+                Err(SettleError::Move { id: id.to_owned(), queue: queue.to_owned(), source })
             }
         }
     }

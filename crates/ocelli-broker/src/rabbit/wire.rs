@@ -21,7 +21,7 @@ pub(super) struct Parcel {
     pub(super) id: String,
     pub(super) exchange: ShortString,
     pub(super) key: ShortString,
-    /// Full name of the queue it is for: the key, except for retries.
+    /// Full name of the queue that takes it: the key, except for retries, whose key is the queue they return to.
     pub(super) queue: String,
     pub(super) body: Bytes,
     pub(super) properties: BasicProperties,
@@ -72,7 +72,11 @@ pub(super) fn parcel(
     Ok(Parcel {
         exchange: short(exchange)?,
         key: short(key)?,
-        queue: key.to_owned(),
+        // Our queues have names below the main exchange's, and delay queues the name of their own one.
+        queue: match key.strip_prefix(exchange) {
+            Some(rest) if rest.starts_with('.') => key.to_owned(),
+            _ => exchange.to_owned(),
+        },
         body: content.body.clone(),
         properties,
         id,

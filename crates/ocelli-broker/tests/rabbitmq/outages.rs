@@ -7,6 +7,7 @@ use std::time::Duration;
 use ocelli_broker::{
     Broker, BrokerMetrics, BrokerState, ConsumerState, Delivery, PublishError, SettleError,
 };
+use ocelli_core::routing::Queue;
 use ocelli_testkit::proxy::Proxy;
 use ocelli_testkit::servers::{OwnRabbitmq, RabbitmqServer, rabbitmq};
 use ocelli_testkit::wait_until;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::injector::Injector;
 use crate::{
-    PATIENCE, all, api, broker, close_connections, connections, jobs, message, next, options,
+    PATIENCE, STEP, all, api, broker, close_connections, connections, jobs, message, next, options,
 };
 
 /// Publishes that run at the same time.
@@ -121,24 +122,68 @@ async fn links_cut_during_a_storm_of_publishes_lose_nothing() {
     broker.close().await;
 }
 
+/// Whoever did not declare a queue (no permission, imported definitions) does not make it either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_deleted_while_it_is_consumed_is_seen_and_consumed_again_when_declared() {
     let (broker, server) = broker().await;
-    let mut consumer = broker.consume(&jobs(), 5).await.expect("a consumer");
+    let reader = Broker::rabbitmq(options(&server.url)).await.expect("connected");
+    let mut consumer = reader.consume(&jobs(), 5).await.expect("a consumer");
     let mut state = consumer.state();
-    let vhost = server.vhost.clone();
-    api(&server, move |api| api.delete(&format!("queues/{vhost}/ocelli.jobs.a")))
-        .await
-        .expect("deleted");
+    delete(&server, "queues", "ocelli.jobs.a").await;
     let waiting = |state: &ConsumerState| matches!(state, ConsumerState::Waiting { .. });
     tokio::time::timeout(PATIENCE, state.wait_for(waiting)).await.expect("in time").expect("lives");
     // The broker itself is well: one queue is not everything.
-    assert_eq!(*broker.state().borrow(), BrokerState::Connected);
+    assert_eq!(*reader.state().borrow(), BrokerState::Connected);
+    let lost = reader.publish(message("m", jobs())).await;
+    assert!(matches!(lost, Err(PublishError::NoQueue { .. })), "{lost:?}");
     broker.declare(&all()).await.expect("declared again");
     broker.publish(message("m", jobs())).await.expect("published");
     next(&mut consumer).await.ack().await.expect("acked");
     assert_eq!(*state.borrow(), ConsumerState::Consuming);
+    reader.close().await;
     broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_or_exchange_deleted_by_hand_is_made_again_by_whoever_declared_it() {
+    let (broker, server) = broker().await;
+    let mut consumer = broker.consume(&jobs(), 5).await.expect("a consumer");
+    // Missed by its consumer.
+    delete(&server, "queues", "ocelli.jobs.a").await;
+    wait_until("it is consumed again", PATIENCE, || async {
+        broker.depth(&jobs()).await.is_ok_and(|depth| depth.consumers == 1)
+    })
+    .await;
+    // Missed by publishers, of which there are many at once.
+    for (kind, name) in [("exchanges", "ocelli"), ("queues", "ocelli.results")] {
+        delete(&server, kind, name).await;
+        for publish in storm(&broker, 50) {
+            publish.await.expect("confirmed");
+        }
+        broker.publish(message("r", Queue::Results)).await.expect("published");
+        let mut seen = BTreeSet::new();
+        while seen.len() < 50 {
+            let delivery = next(&mut consumer).await;
+            seen.insert(delivery.id.clone());
+            delivery.ack().await.expect("acked");
+        }
+    }
+    // Missed by a retry: its exchange, and then the queue behind it.
+    for kind in ["exchanges", "queues"] {
+        broker.publish(message("again", jobs())).await.expect("published");
+        delete(&server, kind, "ocelli.delay.300ms").await;
+        next(&mut consumer).await.retry(STEP, 1).await.expect("deferred");
+        let delivery = next(&mut consumer).await;
+        assert_eq!((delivery.id.as_str(), delivery.attempts), ("again", 1));
+        delivery.ack().await.expect("acked");
+    }
+    broker.close().await;
+}
+
+/// Deletes a queue or an exchange from outside.
+async fn delete(server: &RabbitmqServer, kind: &'static str, name: &'static str) {
+    let vhost = server.vhost.clone();
+    api(server, move |api| api.delete(&format!("{kind}/{vhost}/{name}"))).await.expect("deleted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
+use super::PostgresServer;
 use super::process::{Process, StartError, bound_command, find_program};
 use crate::ports;
 
@@ -59,6 +60,14 @@ impl OwnPostgres {
         this.prepare().await?;
         this.spawn().await?;
         Ok(this)
+    }
+
+    /// A database of its own on this server.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn database(&self) -> PostgresServer {
+        super::shared_postgres::fresh(self.url()).await
     }
 
     /// URL with the administrator's name, without a database.

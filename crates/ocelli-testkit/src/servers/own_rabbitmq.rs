@@ -1,4 +1,5 @@
-//! A private RabbitMQ node for tests that stop, kill or freeze the broker, and for `with-servers`.
+//! A private RabbitMQ node for tests that stop, kill or freeze the broker, and for `with-servers`; several nodes that
+//! know each other when one of them has to die.
 //!
 //! Nothing of it leaves its temporary folder or the loopback address: own Erlang port mapper (a child too, so that none
 //! stays behind), own cookie, distribution bound to 127.0.0.1, no system service, no file under `/var` or `/etc`.
@@ -11,7 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::process::{Process, StartError, bound_command, find_program};
-use super::{Management, fresh_name};
+use super::{Management, Place, RabbitmqServer, fresh_name};
 use crate::ports;
 
 /// About 4 s on an idle machine of two cores; several times that while it compiles.
@@ -20,6 +21,10 @@ const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(60);
 
 const PACKAGE: &str = "rabbitmq-server";
+/// Debian's scripts of these names on the search path change to the user rabbitmq and to /var/lib/rabbitmq; the ones
+/// behind them do neither.
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 
 /// A RabbitMQ of one's own. Killed and removed when dropped.
 ///
@@ -27,9 +32,14 @@ const PACKAGE: &str = "rabbitmq-server";
 #[derive(Debug)]
 pub struct OwnRabbitmq {
     node: Option<Process>,
-    _mapper: Process,
+    /// None in a node that joined another one, which has it.
+    _mapper: Option<Process>,
     server: PathBuf,
     name: String,
+    /// More lines of `rabbitmq.conf`.
+    settings: String,
+    /// Where the Erlang cookie lies.
+    home: PathBuf,
     amqp_port: u16,
     management_port: u16,
     mapper_port: u16,
@@ -52,28 +62,53 @@ impl OwnRabbitmq {
     /// # Errors
     /// When RabbitMQ is not installed or does not come up.
     pub async fn try_start() -> Result<Self, StartError> {
-        // The script of the same name on Debian's search path changes to the user rabbitmq and to /var/lib/rabbitmq;
-        // the one behind it does neither.
-        let server = find_program(
-            &["/usr/lib/rabbitmq/bin/rabbitmq-server".into()],
-            "rabbitmq-server",
-            PACKAGE,
-        )?;
+        Self::start_with("", &Place::temporary()).await
+    }
+
+    /// As [`OwnRabbitmq::start`], with more lines of `rabbitmq.conf`, and its files in `place`.
+    ///
+    /// # Errors
+    /// When RabbitMQ is not installed or does not come up.
+    pub async fn start_with(settings: &str, place: &Place) -> Result<Self, StartError> {
         let epmd = find_program(&[], "epmd", "erlang-base")?;
-        let folder = tempfile::Builder::new()
-            .prefix("ocelli-rabbitmq-")
-            .tempdir()
-            .map_err(|source| StartError::Prepare { path: std::env::temp_dir(), source })?;
+        let folder = place.folder("ocelli-rabbitmq-")?;
         let mapper_port = ports::free();
         let mut mapper = bound_command("KILL", None, &epmd);
         mapper.arg("-port").arg(mapper_port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         let mapper = Process::spawn("epmd", mapper, &folder.path().join("epmd.log"))?;
+        let home = folder.path().to_owned();
+        Self::node(settings, folder, home, mapper_port, Some(mapper)).await
+    }
 
+    /// A further node in the cluster of `first`, which has to live as long.
+    ///
+    /// # Errors
+    /// When it does not come up or cannot join.
+    pub async fn start_joined(first: &Self) -> Result<Self, StartError> {
+        let folder = Place::temporary().folder("ocelli-rabbitmq-")?;
+        let home = first.home.clone();
+        let this = Self::node(&first.settings, folder, home, first.mapper_port, None).await?;
+        let join = ["join_cluster", &first.node_name()];
+        for words in [&["stop_app"][..], &["reset"], &join, &["start_app"]] {
+            this.control(words).await?;
+        }
+        Ok(this)
+    }
+
+    async fn node(
+        settings: &str,
+        folder: TempDir,
+        home: PathBuf,
+        mapper_port: u16,
+        mapper: Option<Process>,
+    ) -> Result<Self, StartError> {
         let mut this = Self {
             node: None,
             _mapper: mapper,
-            server,
+            server: find_program(&[SERVER.into()], "rabbitmq-server", PACKAGE)?,
             name: fresh_name(),
+            settings: settings.to_owned(),
+            home,
             amqp_port: ports::free(),
             management_port: ports::free(),
             mapper_port,
@@ -83,6 +118,53 @@ impl OwnRabbitmq {
         this.write_files()?;
         this.spawn().await?;
         Ok(this)
+    }
+
+    /// A virtual host of its own on this node.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn vhost(&self) -> RabbitmqServer {
+        super::shared_rabbitmq::fresh(self.url(), self.management_url()).await
+    }
+
+    /// Runs `rabbitmqctl` for this node.
+    ///
+    /// # Errors
+    /// When it does not end well, with what it said.
+    pub async fn control(&self, words: &[&str]) -> Result<String, StartError> {
+        let program = format!("rabbitmqctl {}", words.join(" "));
+        let mut command = Command::new(CONTROL);
+        self.environment(&mut command);
+        command.args(["-n", &self.node_name()]).args(words);
+        let output = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|source| StartError::Spawn { program: program.clone(), source })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(StartError::Ended { program, status: output.status.to_string(), log })
+    }
+
+    /// Its name among Erlang's nodes.
+    #[must_use]
+    pub fn node_name(&self) -> String {
+        format!("{}@localhost", self.name)
+    }
+
+    /// Whether its process runs.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        self.node.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// The folder of its data and logs.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// AMQP URL with user and password, without a path: the virtual host `/`.
@@ -135,6 +217,15 @@ impl OwnRabbitmq {
         self.spawn().await.unwrap_or_else(|error| panic!("RabbitMQ did not come back: {error}"));
     }
 
+    /// As [`OwnRabbitmq::start_again`].
+    ///
+    /// # Errors
+    /// When it does not come up, with the end of its log.
+    pub async fn try_start_again(&mut self) -> Result<(), StartError> {
+        self.kill();
+        self.spawn().await
+    }
+
     /// Freezes the node: connections stay open and nothing answers.
     pub fn pause(&self) {
         self.signal_all(Signal::STOP);
@@ -153,8 +244,8 @@ impl OwnRabbitmq {
 
     fn write_files(&self) -> Result<(), StartError> {
         let configuration = format!(
-            "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n",
-            self.amqp_port, self.management_port
+            "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n{}\n",
+            self.amqp_port, self.management_port, self.settings
         );
         for (name, text) in [
             ("rabbitmq.conf", configuration.as_str()),
@@ -166,9 +257,8 @@ impl OwnRabbitmq {
         Ok(())
     }
 
-    fn command(&self) -> Command {
+    fn environment(&self, command: &mut Command) {
         let at = |name: &str| self.folder.path().join(name);
-        let mut command = bound_command("TERM", None, &self.server);
         // The caller's RabbitMQ settings must not reach this node.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("RABBITMQ_") {
@@ -176,11 +266,11 @@ impl OwnRabbitmq {
             }
         }
         command
-            .env("HOME", self.folder.path())
+            .env("HOME", &self.home)
             .env("ERL_EPMD_PORT", self.mapper_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .env("RABBITMQ_NODENAME", format!("{}@localhost", self.name))
+            .env("RABBITMQ_NODENAME", self.node_name())
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
             .env("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins"))
@@ -192,15 +282,13 @@ impl OwnRabbitmq {
                 "-kernel inet_dist_use_interface {127,0,0,1}",
             )
             .current_dir(self.folder.path());
-        command
     }
 
     async fn spawn(&mut self) -> Result<(), StartError> {
-        let mut node = Process::spawn(
-            "rabbitmq-server",
-            self.command(),
-            &self.folder.path().join("output.log"),
-        )?;
+        let mut command = bound_command("TERM", None, &self.server);
+        self.environment(&mut command);
+        let log = self.folder.path().join("output.log");
+        let mut node = Process::spawn("rabbitmq-server", command, &log)?;
         let (api, address) = (self.api(), self.address());
         node.ready(START, || async {
             // AMQP is opened last, after every plugin; the API says that the node also knows its users.

@@ -122,6 +122,11 @@ impl Process {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 
+    /// Whether it has not ended.
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Signals the first process alone.
     pub(super) fn signal(&self, signal: Signal) {
         // It may have ended already; then there is nobody left to signal.

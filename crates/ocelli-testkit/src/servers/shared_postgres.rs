@@ -19,7 +19,11 @@ pub struct PostgresServer {
 /// # Panics
 /// When it is not set or the server does not answer: a missing server is a failure, never a skip.
 pub async fn postgres() -> PostgresServer {
-    let server = required(POSTGRES);
+    fresh(required(POSTGRES)).await
+}
+
+/// A fresh, empty database on the server at this URL.
+pub(super) async fn fresh(server: String) -> PostgresServer {
     let database = fresh_name();
     // template0: nobody can be connected to it, so tests that start together do not get in each other's way.
     execute(&server, format!("CREATE DATABASE {database} TEMPLATE template0"))

@@ -21,8 +21,11 @@ pub struct RabbitmqServer {
 /// # Panics
 /// When these are not set or the server does not answer: a missing server is a failure, never a skip.
 pub async fn rabbitmq() -> RabbitmqServer {
-    let server = required(RABBITMQ);
-    let management = required(RABBITMQ_MANAGEMENT);
+    fresh(required(RABBITMQ), required(RABBITMQ_MANAGEMENT)).await
+}
+
+/// A fresh virtual host on the server at these two URLs.
+pub(super) async fn fresh(server: String, management: String) -> RabbitmqServer {
     let vhost = fresh_name();
     let made = RabbitmqServer { url: format!("{server}/{vhost}"), management, vhost };
     let (api, vhost) = (made.api(), made.vhost.clone());
