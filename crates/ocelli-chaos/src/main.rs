@@ -2,14 +2,16 @@
 //!
 //! `run` starts the built programs beside it on a RabbitMQ and a PostgreSQL of its own; nothing outside of its temporary
 //! folders and the loopback address is touched. `simulate` runs seeds of the simulation. `null-worker` is a worker whose
-//! analyzer reads nothing: what is measured is the way to it and back.
+//! analyzer reads nothing: what is measured is the way to it and back. `next-worker` and `next-producer` stand for the
+//! programs of the next version, whose messages carry more.
 
 mod chaos;
+mod next;
 mod null;
+mod readers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use ocelli_chaos::simulation;
@@ -39,7 +41,10 @@ enum Subcommands {
         /// Only these tests: R1,R4
         #[arg(long, value_delimiter = ',', value_name = "TESTS")]
         only: Vec<String>,
-        /// Keep the folders of failed tests (settings, logs) and say where.
+        /// Repeats the choices of another run (which process dies when); a run prints its own.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Keep settings and logs of tests that passed, too.
         #[arg(long)]
         keep: bool,
     },
@@ -56,45 +61,68 @@ enum Subcommands {
     },
     /// A worker that reads nothing, for load.
     NullWorker(NullArguments),
+    /// A worker of the next version, that reads nothing either.
+    NextWorker {
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// A producer of the next version: enqueues a folder.
+    NextProducer {
+        #[command(flatten)]
+        common: CommonArgs,
+        /// What to enqueue.
+        folder: PathBuf,
+    },
+    /// The test with a full disk, inside of the mount namespace that has the disk.
+    #[command(hide = true)]
+    FullDisk {
+        #[arg(long)]
+        minutes: f64,
+    },
 }
 
 #[derive(clap::Args)]
 struct NullArguments {
     #[command(flatten)]
     common: CommonArgs,
-    /// Milliseconds that an analysis takes.
-    #[arg(long, default_value_t = 50)]
-    latency: u64,
+    #[command(flatten)]
+    pace: null::Pace,
+    #[command(flatten)]
+    mischief: null::Mischief,
     /// A folder; each process writes one line per analysis it begins into a file of its own there.
     #[arg(long)]
     calls: PathBuf,
-    /// So many images of a thousand crash their reader.
-    #[arg(long, default_value_t = 0)]
-    crash: u16,
-    /// So many never come to an end.
-    #[arg(long, default_value_t = 0)]
-    hang: u16,
-    /// So many cannot be decoded.
-    #[arg(long, default_value_t = 0)]
-    fail: u16,
 }
 
 fn main() -> ExitCode {
+    // A reader is a child of a null worker: no command line, no runtime.
+    if std::env::args_os().nth(1).is_some_and(|word| word == readers::READER) {
+        return readers::reader();
+    }
     match Arguments::parse().command {
-        Subcommands::Run { minutes, only, keep } => match chaos::run(minutes, &only, keep) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::from(2)
-            }
-        },
+        Subcommands::Run { minutes, only, seed, keep } => {
+            ended(chaos::run(minutes, &only, seed, keep))
+        }
         Subcommands::List => {
             chaos::list();
             ExitCode::SUCCESS
         }
         Subcommands::Simulate { seeds, seed } => simulate(seeds, seed),
         Subcommands::NullWorker(arguments) => null_worker(arguments),
+        Subcommands::NextWorker { common } => next::worker(&common),
+        Subcommands::NextProducer { common, folder } => next::producer(&common, &folder),
+        Subcommands::FullDisk { minutes } => ended(chaos::full_disk(minutes).map(|()| true)),
+    }
+}
+
+fn ended(result: Result<bool, Box<dyn std::error::Error + Send + Sync>>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
     }
 }
 
@@ -127,11 +155,10 @@ fn simulate(seeds: u64, only: Option<u64>) -> ExitCode {
 }
 
 fn null_worker(arguments: NullArguments) -> ExitCode {
-    let NullArguments { common, latency, calls, crash, hang, fail } = arguments;
-    let mischief = null::Mischief { crash, hang, fail };
+    let NullArguments { common, pace, mischief, calls } = arguments;
     start(NULL_WORKER, &common, async |process| {
         work(process, NULL_WORKER, Kind::Ocr, &[], |_, configured| {
-            null::Null::new(configured, Duration::from_millis(latency), mischief, &calls)
+            null::Null::new(configured, pace, mischief, &calls)
                 .map_err(|message| Fault::new(ocelli_runtime::ExitCode::Usage, message))
         })
         .await

@@ -1,5 +1,5 @@
-//! An analyzer that reads nothing: it waits, and answers with a text computed from the digest. For chosen images it
-//! crashes, hangs or fails, so that a run knows beforehand which ones must end how.
+//! An analyzer that reads nothing: it waits, and answers with a text computed from the digest. Chosen images crash
+//! their reader, hang, fail or take long, so that a run knows beforehand which ones must end how.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,12 +12,23 @@ use ocelli_core::{
 use ocelli_runtime::settings::AnalyzerSettings;
 use ocelli_worker::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
 
+use crate::readers::Readers;
+
 /// How many of a thousand images misbehave.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(crate) struct Mischief {
+    /// So many images of a thousand crash their reader.
+    #[arg(long, default_value_t = 0)]
     pub(crate) crash: u16,
+    /// So many never come to an end.
+    #[arg(long, default_value_t = 0)]
     pub(crate) hang: u16,
+    /// So many cannot be decoded.
+    #[arg(long, default_value_t = 0)]
     pub(crate) fail: u16,
+    /// So many take `--slow-ms`.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) slow: u16,
 }
 
 /// What an image does to its reader.
@@ -27,6 +38,7 @@ pub(crate) enum Nature {
     Crashes,
     Hangs,
     Fails,
+    Slow,
 }
 
 impl Mischief {
@@ -35,31 +47,51 @@ impl Mischief {
         let bytes = digest.as_bytes();
         let place = u16::from_be_bytes([bytes[0], bytes[1]]) % 1000;
         let (crash, hang) = (self.crash, self.crash + self.hang);
+        let fail = hang + self.fail;
         match place {
             place if place < crash => Nature::Crashes,
             place if place < hang => Nature::Hangs,
-            place if place < hang + self.fail => Nature::Fails,
+            place if place < fail => Nature::Fails,
+            place if place < fail + self.slow => Nature::Slow,
             _ => Nature::Good,
         }
     }
 }
 
+/// How long an analysis takes.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Pace {
+    /// Milliseconds that an analysis takes.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) latency: u64,
+    /// Milliseconds that the analysis of a slow image takes.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) slow_ms: u64,
+    /// Read in child processes, which die or are killed in place of this one.
+    #[arg(long)]
+    pub(crate) readers: bool,
+}
+
 pub(crate) struct Null {
     name: AnalyzerName,
     slots: usize,
-    latency: Duration,
+    pace: Pace,
     mischief: Mischief,
     calls: File,
+    readers: Option<Readers>,
 }
 
 impl Null {
     pub(crate) fn new(
         configured: &AnalyzerSettings,
-        latency: Duration,
+        pace: Pace,
         mischief: Mischief,
         calls: &Path,
     ) -> Result<Self, String> {
-        let slots = configured.ocr().map_or(1, |ocr| ocr.children).max(1);
+        let ocr = configured.ocr().ok_or("a null analyzer is configured as an ocr analyzer")?;
+        if !pace.readers && mischief.crash + mischief.hang > 0 {
+            return Err("images that crash or hang need --readers".to_owned());
+        }
         // One file for each process: a line is written with one call, and what is written survives a kill.
         let path = calls.join(format!("{}-{}", configured.name, std::process::id()));
         let calls = File::options()
@@ -67,7 +99,26 @@ impl Null {
             .append(true)
             .open(&path)
             .map_err(|error| format!("cannot open '{}': {error}", path.display()))?;
-        Ok(Self { name: configured.name.clone(), slots, latency, mischief, calls })
+        Ok(Self {
+            name: configured.name.clone(),
+            slots: ocr.children.max(1),
+            pace,
+            mischief,
+            calls,
+            readers: pace.readers.then(|| Readers::new(ocr.hard_deadline)),
+        })
+    }
+
+    async fn read(&self, nature: Nature) -> Result<(), String> {
+        let slow = nature == Nature::Slow;
+        let took = Duration::from_millis(if slow { self.pace.slow_ms } else { self.pace.latency });
+        match &self.readers {
+            Some(readers) => readers.read(nature, took).await,
+            None => {
+                tokio::time::sleep(took).await;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -95,26 +146,23 @@ impl Analyzer for Null {
     async fn analyze(&self, job: Job) -> Result<Answer, AnalyzeError> {
         let digest = job.image.digest;
         let line = format!("{digest} {}\n", self.name);
-        (&self.calls).write_all(line.as_bytes()).map_err(|error| AnalyzeError {
-            class: FailureClass::Outage,
-            reason: format!("the call cannot be written down: {error}"),
-            provenance: None,
+        let failed = |class, reason: String| AnalyzeError { class, reason, provenance: None };
+        (&self.calls).write_all(line.as_bytes()).map_err(|error| {
+            failed(FailureClass::Outage, format!("the call cannot be written down: {error}"))
         })?;
-        tokio::time::sleep(self.latency).await;
-        let failed = |class, reason: &str| {
-            Err(AnalyzeError { class, reason: reason.to_owned(), provenance: None })
-        };
-        match self.mischief.nature(&digest) {
-            Nature::Good => Ok(Answer {
-                outcome: Outcome::Done(Reading {
-                    text: format!("nothing was read in {}", digest.short()),
-                    ..Reading::default()
-                }),
-                provenance: Provenance { engine: "null".to_owned(), ..Provenance::default() },
-            }),
-            Nature::Crashes => failed(FailureClass::Crash, "the reader crashed"),
-            Nature::Fails => failed(FailureClass::Permanent, "the image cannot be decoded"),
-            Nature::Hangs => std::future::pending().await,
+        let nature = self.mischief.nature(&digest);
+        self.read(nature).await.map_err(|reason| failed(FailureClass::Crash, reason))?;
+        if nature == Nature::Fails {
+            return Err(failed(FailureClass::Permanent, "the image cannot be decoded".to_owned()));
         }
+        Ok(Answer {
+            outcome: Outcome::Done(Reading { text: text(&digest), ..Reading::default() }),
+            provenance: Provenance { engine: "null".to_owned(), ..Provenance::default() },
+        })
     }
+}
+
+/// What a null analyzer reads in an image.
+pub(crate) fn text(digest: &Digest) -> String {
+    format!("nothing was read in {}", digest.short())
 }

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use ocelli_testkit::servers::OwnRabbitmq;
-
-use super::Lab;
 use super::fleet::{ANALYZERS, Fleet};
+use super::lab::Lab;
 use super::processes::{PATIENCE, busy};
 use super::row::{Fallible, Row};
 
 pub(super) async fn produced_ten_times(lab: &Lab) -> Fallible<Row> {
-    let broker = OwnRabbitmq::start().await;
-    let fleet = Fleet::null(lab, &broker.url()).await?;
-    let images = lab.images(5_000, 1_000);
+    let vhost = lab.vhost().await?;
+    let mut fleet = Fleet::null(lab, &vhost.url).await?;
+    fleet.quick();
+    let images = lab.count(4_000, 1_000);
     fleet.images(images)?;
     let _running = busy(&fleet).await?;
     let first = fleet.produce().await?;
@@ -36,10 +35,11 @@ pub(super) async fn produced_ten_times(lab: &Lab) -> Fallible<Row> {
 }
 
 pub(super) async fn killed_half_way(lab: &Lab) -> Fallible<Row> {
-    let broker = OwnRabbitmq::start().await;
-    let fleet = Fleet::null(lab, &broker.url()).await?;
+    let vhost = lab.vhost().await?;
+    let mut fleet = Fleet::null(lab, &vhost.url).await?;
+    fleet.quick();
     // Below this, what is in hand at the kill would be more than 2 %.
-    let images = lab.images(5_000, 2_000);
+    let images = lab.count(5_000, 3_000);
     fleet.images(images)?;
     let (mut collector, mut workers) = busy(&fleet).await?;
     let mut producer = fleet.producer()?;

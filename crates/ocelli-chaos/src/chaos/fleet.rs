@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -13,11 +15,11 @@ use ocelli_catalog::{Catalog, CatalogOptions, Status};
 use ocelli_core::Digest;
 use ocelli_core::routing::Queue;
 use ocelli_testkit::bin;
-use ocelli_testkit::servers::OwnPostgres;
+use ocelli_testkit::servers::{OwnPostgres, PostgresServer};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Lab;
+use super::lab::Lab;
 use super::program::{Program, bound};
 use super::row::{Fallible, Row};
 
@@ -32,31 +34,68 @@ const LOOK: Duration = Duration::from_millis(250);
 /// One pixel; bytes behind a PNG's end are no part of the picture and make it another image.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
+/// Where the catalog of a fleet is.
+pub(super) enum Store {
+    /// A database on the PostgreSQL of the run.
+    Shared,
+    /// A PostgreSQL that the test harms.
+    Own,
+    /// A SQLite file in this folder.
+    File(PathBuf),
+}
+
+/// What keeps the catalog's server alive.
+enum Database {
+    Shared(#[expect(dead_code, reason = "dropped with the fleet")] PostgresServer),
+    Own(OwnPostgres),
+    File,
+}
+
 pub(super) struct Fleet {
     pub(super) catalog: Catalog,
-    pub(super) postgres: OwnPostgres,
     pub(super) broker_url: String,
     /// More words for every null worker.
     pub(super) mischief: Vec<String>,
+    database: Database,
     settings: String,
+    /// Settings that go before those of the file, as flags.
+    set: Vec<String>,
+    passed: AtomicBool,
     keep: bool,
+    kept: Arc<Mutex<Vec<PathBuf>>>,
     folder: Option<TempDir>,
 }
 
 impl Fleet {
-    pub(super) async fn new(lab: &Lab, broker_url: &str) -> Fallible<Self> {
-        let postgres = OwnPostgres::start().await;
-        let url = format!("{}/postgres", postgres.url());
-        let catalog = Catalog::open(&url, CatalogOptions::default()).await?;
+    pub(super) async fn new(lab: &Lab, broker_url: &str, store: Store) -> Fallible<Self> {
         let folder = tempfile::Builder::new().prefix("ocelli-chaos-").tempdir()?;
+        let (database, url) = match store {
+            Store::Shared => {
+                let database = lab.database().await?;
+                let url = database.url.clone();
+                (Database::Shared(database), url)
+            }
+            Store::Own => {
+                let postgres = OwnPostgres::try_start().await?;
+                let url = format!("{}/postgres", postgres.url());
+                (Database::Own(postgres), url)
+            }
+            Store::File(at) => {
+                (Database::File, format!("sqlite:{}", at.join("catalog.db").display()))
+            }
+        };
+        let catalog = Catalog::open(&url, CatalogOptions::default()).await?;
         std::fs::create_dir(folder.path().join("calls"))?;
         let mut fleet = Self {
             catalog,
-            postgres,
             broker_url: broker_url.to_owned(),
             mischief: Vec::new(),
+            database,
             settings: String::new(),
+            set: Vec::new(),
+            passed: AtomicBool::new(false),
             keep: lab.keep,
+            kept: Arc::clone(&lab.kept),
             folder: Some(folder),
         };
         fleet.settings(&format!(
@@ -70,7 +109,11 @@ impl Fleet {
 
     /// As [`Fleet::new`], with the two null analyzers and no others.
     pub(super) async fn null(lab: &Lab, broker_url: &str) -> Fallible<Self> {
-        let mut fleet = Self::new(lab, broker_url).await?;
+        Self::null_in(lab, broker_url, Store::Shared).await
+    }
+
+    pub(super) async fn null_in(lab: &Lab, broker_url: &str, store: Store) -> Fallible<Self> {
+        let mut fleet = Self::new(lab, broker_url, store).await?;
         for name in ["gemma3-27b-vision", "llama3.2-vision", "tesseract-ocr"] {
             fleet.settings(&format!("[analyzers.\"{name}\"]\nenabled = false\n"))?;
         }
@@ -83,10 +126,30 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// The PostgreSQL that this test harms.
+    pub(super) fn postgres(&mut self) -> Fallible<&mut OwnPostgres> {
+        match &mut self.database {
+            Database::Own(postgres) => Ok(postgres),
+            Database::Shared(_) | Database::File => {
+                Err("the test has no PostgreSQL of its own".into())
+            }
+        }
+    }
+
     /// Appends to the settings file that all programs read.
     pub(super) fn settings(&mut self, toml: &str) -> Fallible<()> {
         self.settings.push_str(toml);
         Ok(std::fs::write(self.path("ocelli.toml"), &self.settings)?)
+    }
+
+    /// Analyses that take no time, for many images.
+    pub(super) fn quick(&mut self) {
+        self.mischief.extend(["--latency", "5"].map(str::to_owned));
+    }
+
+    /// One setting for all programs that are started from here on.
+    pub(super) fn set(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.set.extend(["--set".to_owned(), format!("{key}={value}")]);
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -127,7 +190,7 @@ impl Fleet {
         words: impl IntoIterator<Item = S>,
     ) -> Fallible<Program> {
         let mut command = self.command(&bin(name));
-        command.args(words);
+        command.args(words).args(&self.set);
         Program::start(command, &self.path(&format!("{name}.log")))
     }
 
@@ -142,10 +205,14 @@ impl Fleet {
         self.start("ocelli-chaos", words)
     }
 
+    pub(super) fn workers(&self, count: usize) -> Fallible<Vec<Program>> {
+        (0..count).map(|_| self.null_worker()).collect()
+    }
+
     /// Produces the folder `in` to its end.
     pub(super) async fn produce(&self) -> Fallible<Value> {
         let mut command = self.command(&bin("ocelli"));
-        command.args(["produce", "in", "--json"]).stdin(Stdio::null());
+        command.args(["produce", "in", "--json"]).args(&self.set).stdin(Stdio::null());
         let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
         serde_json::from_slice(&output.stdout)
             .map_err(|_| format!("produce: {}", String::from_utf8_lossy(&output.stderr)).into())
@@ -181,9 +248,8 @@ impl Fleet {
                 }
                 if started.elapsed() > limit {
                     return Err(format!(
-                        "{} of {images} records are complete after {limit:?}; {}",
-                        status.complete,
-                        self.kept()
+                        "{} of {images} records are complete after {limit:?}",
+                        status.complete
                     )
                     .into());
                 }
@@ -215,6 +281,26 @@ impl Fleet {
         Ok(started.elapsed())
     }
 
+    /// Waits until the collector and so many workers consume their queues.
+    pub(super) async fn consumed_by(&self, workers: u64, limit: Duration) -> Fallible<Duration> {
+        let observer = self.observer().await?;
+        let started = Instant::now();
+        for (queue, consumers) in [
+            (Queue::Results, 1),
+            (Queue::Jobs("null-a".parse()?), workers),
+            (Queue::Jobs("null-b".parse()?), workers),
+        ] {
+            while observer.depth(&queue).await.map_or(0, |depth| depth.consumers) < consumers {
+                if started.elapsed() > limit {
+                    return Err(format!("{queue} has too few consumers after {limit:?}").into());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        observer.close().await;
+        Ok(started.elapsed())
+    }
+
     /// Analyses that null workers began, and how many different ones.
     pub(super) fn calls(&self) -> Fallible<(u64, u64)> {
         let (mut all, mut different) = (0, BTreeSet::new());
@@ -235,11 +321,22 @@ impl Fleet {
         Ok(depth.ready)
     }
 
+    /// The most attempts that any analysis of these images took.
+    pub(super) async fn most_attempts(&self, digests: &[Digest]) -> Fallible<u32> {
+        let mut most = 0;
+        for digest in digests {
+            if let Some(record) = self.catalog.record(digest).await? {
+                most = record.analyses.values().map(|of| of.attempts).fold(most, u32::max);
+            }
+        }
+        Ok(most)
+    }
+
     /// What every test asks of the end: a complete record each, nothing failed, no dead letter, an archive that adds up.
     pub(super) async fn verdict(&self, row: Row, images: u64, analyzers: u64) -> Fallible<Row> {
         let row = self.adds_up(row, images, analyzers).await?;
         let failed: u64 = self.status().await?.analyzers.values().map(|of| of.failed).sum();
-        Ok(row.figure("failed", failed).must("nothing failed", failed == 0))
+        Ok(self.noted(row.figure("failed", failed).must("nothing failed", failed == 0)))
     }
 
     /// The same, where some images have to fail.
@@ -262,27 +359,24 @@ impl Fleet {
             .must("exactly one analysis each", rows == images * analyzers && lost == 0)
             .must("no dead letter", dead == 0)
             .must(&format!("audit: {}", audit.problems.join("; ")), audit.problems.is_empty());
-        if !row.passed() {
-            self.kept();
-        }
-        Ok(row)
+        Ok(self.noted(row))
     }
 
-    /// Where logs and settings are, when they stay.
-    fn kept(&self) -> String {
-        match self.keep {
-            true => format!("see {}", self.path("").display()),
-            false => "--keep keeps the logs".to_owned(),
-        }
+    /// Remembers whether the test passed: the folder of one that failed stays.
+    pub(super) fn noted(&self, row: Row) -> Row {
+        self.passed.store(row.passed(), Ordering::Relaxed);
+        row
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        if self.keep
+        if (self.keep || !self.passed.load(Ordering::Relaxed))
             && let Some(folder) = self.folder.take()
         {
-            println!("                   kept: {}", folder.keep().display());
+            // The images say nothing.
+            drop(std::fs::remove_dir_all(folder.path().join("in")));
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(folder.keep());
         }
     }
 }
