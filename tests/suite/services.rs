@@ -1,5 +1,6 @@
 //! A fleet of separate programs on the RabbitMQ and PostgreSQL of the test run.
 
+use base64::Engine as _;
 use ocelli_testkit::servers::{PostgresServer, RabbitmqServer, postgres, rabbitmq};
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use crate::world::{Service, World, until};
 pub(crate) struct Fleet {
     pub(crate) world: World,
     pub(crate) rabbitmq: RabbitmqServer,
-    _postgres: Option<PostgresServer>,
+    pub(crate) postgres: Option<PostgresServer>,
 }
 
 /// Which database a fleet writes to.
@@ -41,11 +42,31 @@ impl Fleet {
                 None
             }
         };
-        Self { world, rabbitmq, _postgres: postgres }
+        Self { world, rabbitmq, postgres }
     }
 
     pub(crate) fn start(&self, program: &str) -> Service {
         self.world.start(program, ["--listen", "127.0.0.1:0"])
+    }
+
+    /// A worker that reads nothing, for every analyzer of kind 'ocr'; it ends at this failpoint, or at none ("").
+    pub(crate) fn null_worker(&self, failpoint: &str, more: &[&str]) -> Service {
+        let calls = self.world.path("calls");
+        std::fs::create_dir_all(&calls).unwrap();
+        let calls = calls.into_os_string().into_string().unwrap();
+        let arguments = ["null-worker", "--listen", "off", "--latency", "5", "--calls", &calls];
+        self.world.start_dying("ocelli-chaos", [&arguments[..], more].concat(), failpoint)
+    }
+
+    /// Puts a message into a queue through the exchange of all programs, as anybody could.
+    pub(crate) fn inject(&self, queue: &str, properties: Value, payload: &[u8]) {
+        let exchange = format!("exchanges/{}/ocelli/publish", self.rabbitmq.vhost);
+        let message = serde_json::json!({
+            "properties": properties, "routing_key": queue, "payload_encoding": "base64",
+            "payload": base64::engine::general_purpose::STANDARD.encode(payload),
+        });
+        let answer = self.rabbitmq.api().post(&exchange, &message).unwrap();
+        assert!(answer.contains("true"), "{queue}: {answer}");
     }
 
     pub(crate) fn produce(&self, source: &str) -> Value {
@@ -63,6 +84,11 @@ impl Fleet {
                 })
         });
         self.world.audit();
+    }
+
+    /// Whether the broker has a queue of this name.
+    pub(crate) fn has_queue(&self, name: &str) -> bool {
+        self.rabbitmq.api().get(&format!("queues/{}/{name}", self.rabbitmq.vhost)).is_ok()
     }
 
     /// Messages in all queues whose name contains `part`, as the broker counts them.

@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ocelli_testkit::bin;
@@ -86,8 +86,19 @@ impl World {
         program: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Service {
+        self.start_dying(program, arguments, "")
+    }
+
+    /// The same for a program that ends at this failpoint (`name` or `name:passing`).
+    pub(crate) fn start_dying<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = S>,
+        failpoint: &str,
+    ) -> Service {
         let mut command = self.here(Command::new("setpriv"));
         command.args(["--pdeathsig", "KILL", "--"]).arg(bin(program)).args(arguments);
+        command.env(ocelli_failpoint::VARIABLE, failpoint);
         Service::start(&mut command, self.path(format!("{program}.log")))
     }
 
@@ -205,10 +216,23 @@ impl Service {
 
     /// Waits for its end; the exit code.
     pub(crate) fn wait(&mut self) -> i32 {
+        self.end().code().unwrap_or(-1)
+    }
+
+    /// Waits for its death at a failpoint.
+    pub(crate) fn dies_at(mut self, failpoint: &str) {
+        let status = self.end();
+        let last = self.log().lines().last().unwrap_or_default().to_owned();
+        let by_itself = status.signal() == Some(rustix::process::Signal::ABORT.as_raw());
+        assert!(by_itself, "{failpoint}: {status:?}\n{}", self.log());
+        assert!(last.starts_with(&format!("failpoint {failpoint}: ")), "{failpoint}: {last}");
+    }
+
+    fn end(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
+                return status;
             }
             assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
             std::thread::park_timeout(Duration::from_millis(20));

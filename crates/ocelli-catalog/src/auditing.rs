@@ -29,7 +29,8 @@ const TABLES: [&str; 13] = [
 /// What is wrong with the rows that a statement counts, and the statement.
 const CHECKS: [(&str, &str); 15] = [
     (
-        "images have analyses, but their intake has not arrived",
+        "images have analyses, but their intake has not arrived: it is on its way, or was never sent because a producer \
+         was killed (run their producer again)",
         "SELECT COUNT(*) FROM images WHERE bytes IS NULL",
     ),
     (

@@ -140,7 +140,8 @@ macro_rules! loads {
                 "(w.analyzer || ' ' || coalesce(w.revision, '') || ' ' || w.state, ',') FROM wants w \
                  WHERE w.digest = i.digest) FROM ",
                 $asked,
-                " CROSS JOIN images i WHERE i.digest = asked.digest"
+                // An answer may be there before its image: whoever asks must still send the image.
+                " CROSS JOIN images i WHERE i.digest = asked.digest AND i.bytes IS NOT NULL"
             ))
             .bind($list(digests))
             .fetch_all(connection)

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use ocelli_core::wire::Message;
 use ocelli_core::{Analysis, AnalyzerName, Digest};
+use ocelli_failpoint::{Failpoint, reached};
 
 use crate::error::Fault;
 use crate::fold::{self, Key, Stored};
@@ -44,6 +45,7 @@ pub(crate) async fn apply<U: Unit>(
     let mut rows = Rows::default();
     let applied = add(&mut unit, facts, stored, &mut rows).await?;
     unit.write(&rows).await?;
+    reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok((applied, rows.count()))
 }
@@ -99,6 +101,7 @@ pub(crate) async fn bury<U: Unit>(mut unit: U, letters: &[Letter]) -> Result<(Bu
     let applied = add(&mut unit, gather(&messages), stored, &mut rows).await?;
     buried.completed = applied.completed;
     unit.write(&rows).await?;
+    reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok((buried, rows.count()))
 }
@@ -145,6 +148,7 @@ pub(crate) async fn reopen<U: Unit>(
         jobs.extend(taken.into_iter().map(|(analyzer, _)| (digest, analyzer)));
     }
     unit.write(&rows).await?;
+    reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(jobs)
 }
@@ -170,6 +174,7 @@ pub(crate) async fn discard<U: Unit>(
         count += fold::discard(digest, &keys, stored, &contents, &mut rows);
     }
     unit.write(&rows).await?;
+    reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(count)
 }
@@ -189,6 +194,7 @@ pub(crate) async fn claim<U: Unit>(
     at: Timestamp,
 ) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault> {
     let claimed = unit.claim(jobs, micros(at)).await?;
+    reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(claimed)
 }

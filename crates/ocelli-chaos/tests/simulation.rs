@@ -54,6 +54,10 @@ fn seeds_are_about_what_they_should_be_about() {
     assert!(most(|report| report.swept) >= 3, "work gets lost and is found again");
     assert!(reports.iter().filter(|report| report.kills == 0).count() >= 20, "calm weather too");
     assert!(reports.iter().all(|report| report.accepted > 0));
+    let skewed = run(558, None);
+    assert!(skewed.seconds > 1800, "clocks that differ delay healing: {skewed:?}");
+    let lossless = reports.iter().filter(|report| report.seed % 8 == 4);
+    assert!(lossless.map(|report| report.kills).sum::<u64>() > 0, "also where nothing is lost");
 }
 
 /// How many of the first seeds a mistake breaks.
@@ -86,6 +90,23 @@ fn an_outage_that_spends_attempts_is_found_out() {
 #[test]
 fn a_fleet_without_a_sweeper_is_found_out() {
     assert!(broken_by(Flaw::NoSweeper) > 0);
+}
+
+#[test]
+fn a_sweeper_that_acts_on_one_fence_is_found_out() {
+    assert!(broken_by(Flaw::OneFence) > 0);
+}
+
+#[test]
+fn a_sweeper_that_acts_on_time_alone_is_found_out() {
+    assert!(broken_by(Flaw::TimeAlone) > 0);
+}
+
+#[test]
+fn a_sweeper_that_overlooks_workers_that_went_away_is_found_out() {
+    // Seldom enough that it takes more of those seeds in which no message is lost.
+    let broken = |seed: &u64| !run(*seed, Some(Flaw::DeafSweeper)).violations.is_empty();
+    assert!((4..4000).step_by(8).filter(broken).count() > 0);
 }
 
 #[test]

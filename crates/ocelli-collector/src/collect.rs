@@ -10,6 +10,7 @@ use ocelli_core::chain;
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
+use ocelli_failpoint::{Failpoint, reached};
 use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -136,6 +137,7 @@ impl Parts {
     /// Writes one batch. Returns when every message of it is committed and acked, set aside, or (shutdown during an
     /// outage of the catalog) given back.
     async fn collect(&self, deliveries: Vec<Delivery>, shutdown: &CancellationToken) {
+        reached(Failpoint::CollectorGathered);
         let mut messages = Vec::with_capacity(deliveries.len());
         let mut readable = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
@@ -219,6 +221,7 @@ impl Parts {
             content: Content::Unusable,
         };
         self.catalog.bury(&[letter]).await?;
+        reached(Failpoint::CollectorBuried);
         self.metrics.rejected.inc();
         Ok(Applied::default())
     }
@@ -238,10 +241,12 @@ impl Parts {
                 None => written.push(delivery),
             }
         }
+        reached(Failpoint::CollectorCommitted);
         if let Err(error) = Delivery::ack_all(written).await {
             // They will be delivered again; writing them a second time changes nothing.
             tracing::debug!("a batch was committed but not acked: {}", chain(&error));
         }
+        reached(Failpoint::CollectorAcked);
     }
 
     /// Tries a transaction until it is committed; `None` after a shutdown meanwhile.

@@ -7,6 +7,7 @@ use ocelli_catalog::{Content, Letter};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message};
 use ocelli_core::{AnalyzerName, FailureClass, chain};
+use ocelli_failpoint::{Failpoint, reached};
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::{CollectorError, Gathered, Parts, gather};
@@ -45,6 +46,7 @@ async fn take(
 
 impl Parts {
     async fn bury(&self, deliveries: Vec<Delivery>, shutdown: &CancellationToken) {
+        reached(Failpoint::LettersGathered);
         let at = Timestamp::now();
         let letters: Vec<Letter> = deliveries.iter().map(|dead| letter(dead, at)).collect();
         let written = self
@@ -63,6 +65,7 @@ impl Parts {
                 );
             }
         }
+        reached(Failpoint::LettersCommitted);
         if let Err(error) = Delivery::ack_all(deliveries).await {
             // They will be delivered again, and are known then.
             tracing::debug!("dead letters were committed but not acked: {}", chain(&error));

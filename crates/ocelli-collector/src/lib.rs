@@ -15,4 +15,5 @@ mod sweep;
 
 pub use collect::{CollectorError, CollectorOptions, Parts, run};
 pub use metrics::CollectorMetrics;
+pub use proof::{Verdict, judge};
 pub use sweep::{SweepError, SweepOptions, Swept, requeue_jobs, requeue_open, sweep};

@@ -14,17 +14,20 @@ use crate::SweepOptions;
 
 /// What the fences of one analyzer say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Open jobs enqueued before this time are lost, unless they wait for a later attempt.
-    pub(crate) lost_before: Option<Timestamp>,
+    pub lost_before: Option<Timestamp>,
     /// Fences published before this time say nothing that a later one does not say.
-    pub(crate) forget_before: Option<Timestamp>,
+    pub forget_before: Option<Timestamp>,
     /// Whether to send another fence.
-    pub(crate) send: bool,
+    pub send: bool,
 }
 
 /// Judges the fences of one analyzer, the earliest first, with the last words of its workers.
-pub(crate) fn judge(
+///
+/// Pure: the sweeper acts on it, and the simulation in `ocelli-chaos` puts it to the test.
+#[must_use]
+pub fn judge(
     fences: &[FenceState],
     words: &[&Announcement],
     options: &SweepOptions,
@@ -42,11 +45,17 @@ pub(crate) fn judge(
     let mut verdict = Verdict::default();
     for (published_at, passed_at) in passed.iter().rev() {
         let Some(second) = has_second(*passed_at) else { continue };
-        verdict.forget_before = verdict.forget_before.max(Some(second));
         if !somebody_left(*published_at, *passed_at, words, options, now) {
             verdict.lost_before = Some(earlier(*published_at, options.clock_skew));
+            verdict.forget_before = Some(second);
             break;
         }
+    }
+    // A proof that is void now may hold later: the last word of a worker whose clock is slow looks old until its next
+    // ones have left the time in question behind.
+    if verdict.forget_before.is_none() {
+        let oldest = passed.len().saturating_sub(REMEMBERED);
+        verdict.forget_before = (oldest > 0).then(|| passed[oldest].0);
     }
     // A fence that is sent before the last one is settled proves nothing with it.
     let helps = passed.last().is_none_or(|(_, passed_at)| later(*passed_at, settle) <= now);
@@ -54,10 +63,15 @@ pub(crate) fn judge(
     verdict
 }
 
-/// Whether one may still come through. Of those that were sent in vain, each is waited for as long as for all before.
+/// Fences that came through and have proven nothing yet, of one analyzer. There is one in the time of the longest job or
+/// more, so that these reach back over clocks that are wrong by hours.
+const REMEMBERED: usize = 64;
+
+/// Whether one may still come through: it was sent after the last one that did. Of those that were sent in vain, each is waited for as long as for all before.
 fn is_under_way(fences: &[FenceState], options: &SweepOptions, now: Timestamp) -> bool {
-    let sent = fences.iter().filter(|fence| fence.passed_at.is_none());
-    let mut sent = sent.map(|fence| fence.published_at);
+    let came = fences.iter().rposition(|fence| fence.passed_at.is_some()).map_or(0, |at| at + 1);
+    let sent = &fences[came..];
+    let mut sent = sent.iter().map(|fence| fence.published_at);
     let Some(first) = sent.next() else { return false };
     let last = sent.next_back().unwrap_or(first);
     let waited = std::time::Duration::try_from(last.duration_since(first)).unwrap_or_default();
@@ -175,7 +189,35 @@ mod tests {
         assert!(proof(word(119, false)), "alive");
         assert!(proof(word(90, true)), "left after everything of that time was settled");
         assert!(proof(word(-30, true)), "left before");
-        // The second fence begins the next proof.
-        assert_eq!(verdict(&fences, &[word(50, true)], 120).forget_before, Some(at(95)));
+    }
+
+    #[test]
+    fn a_worker_whose_clock_is_slow_delays_the_proof_and_does_not_prevent_it() {
+        // It lives and says so every ten seconds, and its clock is ten minutes late.
+        let (mut fences, mut proven_at) = (Vec::new(), None);
+        for second in 0..3_000 {
+            let verdict = verdict(&fences, &[word(second / 10 * 10 - 600, false)], second);
+            if verdict.lost_before.is_some() {
+                proven_at = Some(second);
+                break;
+            }
+            if let Some(before) = verdict.forget_before {
+                fences.retain(|fence: &FenceState| fence.published_at >= before);
+            }
+            if verdict.send {
+                fences.push(passed(second, second + 1));
+            }
+        }
+        let proven_at = proven_at.unwrap_or(i64::MAX);
+        assert!((600..1_000).contains(&proven_at), "{proven_at}");
+    }
+
+    #[test]
+    fn of_fences_that_prove_nothing_the_latest_are_remembered() {
+        let fences: Vec<_> = (0..100).map(|n| passed(n * 100, n * 100 + 1)).collect();
+        // Somebody left in the middle of each.
+        let words: Vec<_> = (0..100).map(|n| word(n * 100 + 50, true)).collect();
+        let verdict = verdict(&fences, &words, 100_000);
+        assert_eq!((verdict.lost_before, verdict.forget_before), (None, Some(at(3600))));
     }
 }

@@ -16,6 +16,7 @@ use ocelli_catalog::{Catalog, CatalogError, FenceState, OpenJob, OpenJobs};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Announcement, Fence, Intake, Message};
 use ocelli_core::{AnalyzerName, Digest, Want};
+use ocelli_failpoint::{Failpoint, reached};
 use thiserror::Error;
 
 use crate::CollectorMetrics;
@@ -200,13 +201,16 @@ impl Sweeper<'_> {
         }
         if let Some(before) = verdict.forget_before {
             catalog.forget_fences(analyzer, before).await?;
+            reached(Failpoint::SweeperForgot);
         }
         if !verdict.send {
             return Ok((requeued, false));
         }
         let fence = Fence { analyzer: analyzer.clone(), published_at: self.now, bulk: false };
         catalog.note_fence(analyzer, self.now).await?;
+        reached(Failpoint::FenceNoted);
         self.enqueue.publish(&Message::Fence(fence), Queue::Jobs(analyzer.clone())).await?;
+        reached(Failpoint::FencePublished);
         Ok((requeued, true))
     }
 }
@@ -278,11 +282,15 @@ impl Enqueue<'_> {
             .map(|job| (job.image.digest, job.analyzer.clone(), job.enqueued_at))
             .collect();
         let mut claimed = self.catalog.claim_jobs(&seen, now).await?;
+        if !claimed.is_empty() {
+            reached(Failpoint::SweeperClaimed);
+        }
         let mut count = 0;
         for job in jobs {
             if claimed.remove(&(job.image.digest, job.analyzer.clone())) {
                 let queue = lane.queue(&job.analyzer);
                 self.publish(&job_message(job, now), queue).await?;
+                reached(Failpoint::SweeperPublished);
                 count += 1;
                 self.metrics.swept.inc();
             }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ocelli_broker::{Broker, Outgoing};
+use ocelli_broker::{Broker, Outgoing, PublishError};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
+use ocelli_failpoint::{Failpoint, die, due, reached};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,10 @@ impl Publisher {
         self.in_flight.spawn(async move {
             tokio::select! {
                 biased;
-                is_confirmed = publisher.publish(outgoing) => if is_confirmed { confirmed() },
+                is_confirmed = publisher.publish(outgoing) => if is_confirmed {
+                    reached(Failpoint::ProducerConfirmed);
+                    confirmed();
+                },
                 () = publisher.abandon.cancelled() => {}
             }
             drop(permit);
@@ -75,10 +79,13 @@ impl Publisher {
     }
 
     /// Sends and waits for the confirm, for as long as the broker is away; `false` when it will never come.
+    ///
+    /// The results queue comes last: what the catalog hears of is then in its job queues. A producer that dies in between
+    /// leaves jobs of an image that the catalog does not know, and the next run sends all of it again.
     pub(crate) async fn publish(&self, outgoing: Outgoing) -> bool {
         let what = outgoing.id.clone();
         let started = Instant::now();
-        match self.broker.publish(outgoing).await {
+        match self.jobs_first(outgoing).await {
             Ok(()) => {
                 self.metrics.publish_seconds.observe(started.elapsed().as_secs_f64());
                 true
@@ -88,6 +95,22 @@ impl Publisher {
                 false
             }
         }
+    }
+
+    async fn jobs_first(&self, outgoing: Outgoing) -> Result<(), PublishError> {
+        let (results, jobs): (Vec<_>, Vec<_>) =
+            outgoing.routes.iter().cloned().partition(|queue| *queue == Queue::Results);
+        if !jobs.is_empty() {
+            reached(Failpoint::ProducerPlanned);
+            if due(Failpoint::ProducerFirstJob) {
+                let first = jobs.iter().take(1).cloned().collect();
+                drop(self.broker.publish(Outgoing { routes: first, ..outgoing }).await);
+                die(Failpoint::ProducerFirstJob);
+            }
+            self.broker.publish(Outgoing { routes: jobs, ..outgoing.clone() }).await?;
+            reached(Failpoint::ProducerJobs);
+        }
+        self.broker.publish(Outgoing { routes: results, ..outgoing }).await
     }
 
     /// Ends the run with this error, unless it has one already.

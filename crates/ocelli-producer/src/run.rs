@@ -13,6 +13,7 @@ use std::time::Duration;
 use ocelli_broker::Broker;
 use ocelli_catalog::Catalog;
 use ocelli_core::{BatchId, Want};
+use ocelli_failpoint::{Failpoint, reached};
 use ocelli_media::Fetcher;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -196,6 +197,7 @@ async fn drive(
     if !stopped && !progress.is_finished() {
         publisher.fail(ProducerError::Lost { count: progress.listed - progress.settled() });
     }
+    reached(Failpoint::ProducerListed);
     let finished = !stop.is_cancelled() || (progress.is_finished() && !publisher.has_failed());
     let last = reporter.report(finished);
     if stop.is_cancelled() {
@@ -209,6 +211,7 @@ async fn drive(
             () = async { stop.cancelled().await; tokio::time::sleep(LAST_REPORT).await } => {}
         }
     }
+    reached(Failpoint::ProducerReported);
     match publisher.failure() {
         Some(error) => Err(error),
         None => {

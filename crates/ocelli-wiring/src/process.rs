@@ -88,6 +88,7 @@ pub fn start(
     role: impl AsyncFnOnce(Process) -> Result<(Process, ExitCode), Fault>,
 ) -> std::process::ExitCode {
     let result = (|| {
+        ocelli_failpoint::check().map_err(|error| Fault::new(ExitCode::Usage, error))?;
         let settings = arguments.load(&[])?.settings;
         telemetry::init(settings.log.format, &settings.log.level, binary)
             .map_err(|error| Fault::caused(ExitCode::Usage, &error))?;

@@ -9,6 +9,7 @@ use ocelli_broker::{Broker, Outgoing};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Announcement, Message};
 use ocelli_core::{AnalyzerName, Revision};
+use ocelli_failpoint::{Failpoint, reached};
 use tokio::sync::watch;
 
 /// Whether the analyzer can work.
@@ -56,7 +57,7 @@ pub(crate) async fn announce(
                 traceparent: None,
             };
             match tokio::time::timeout(PATIENCE, broker.publish(outgoing)).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => reached(Failpoint::WorkerAnnounced),
                 Ok(Err(error)) => tracing::debug!(%error, "an announcement was not delivered"),
                 Err(_) => tracing::debug!("an announcement was not delivered in time"),
             }

@@ -11,6 +11,7 @@ use ocelli_core::retry::{Decision, RetryPolicy};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
 use ocelli_core::{Analysis, FailureClass, Outcome, Provenance, Revision, Want, chain};
+use ocelli_failpoint::{Failpoint, reached};
 use ocelli_media::Fetcher;
 use tokio::time::Instant;
 
@@ -63,6 +64,7 @@ const GRACE: Duration = Duration::from_secs(5);
 impl<A: Analyzer> Pipe<A> {
     /// Handles one delivery. Dropping the future gives the delivery back to its queue, uncounted.
     pub(crate) async fn handle(&self, delivery: Delivery, revision: &Revision) -> Handled {
+        reached(Failpoint::WorkerDelivered);
         let disposition = match Message::decode(&delivery.body) {
             Ok(Message::Intake(intake)) => self.work(intake, delivery.attempts, revision).await,
             Ok(Message::Fence(fence)) => self.pass(fence),
@@ -122,6 +124,7 @@ impl<A: Analyzer> Pipe<A> {
         let room = self.hand.room(intake.image.bytes).await;
         let fetching = Instant::now();
         let bytes = fetch(&self.fetcher, intake.image.digest, &intake.sources).await?;
+        reached(Failpoint::WorkerFetched);
         let bytes = room.hold(bytes);
         self.metrics.stage(name, "fetch", fetching.elapsed());
 
@@ -149,6 +152,7 @@ impl<A: Analyzer> Pipe<A> {
                 provenance: None,
             }),
         };
+        reached(Failpoint::WorkerAnalyzed);
         self.metrics.stage(name, "analyze", started.elapsed());
         let provenance = match &mut result {
             Ok(answer) => Some(&mut answer.provenance),
@@ -252,7 +256,10 @@ impl<A: Analyzer> Pipe<A> {
         let started = Instant::now();
         let settled = match disposition {
             Disposition::Publish(queue, messages) => match self.publish(&queue, messages).await {
-                Ok(()) => delivery.ack().await.map_err(|error| chain(&error)),
+                Ok(()) => {
+                    reached(Failpoint::WorkerPublished);
+                    delivery.ack().await.map_err(|error| chain(&error))
+                }
                 Err(reason) => {
                     // Nothing is lost: the delivery goes back to its queue and the answer will be made again.
                     self.metrics.count(name, "returned");
@@ -276,6 +283,7 @@ impl<A: Analyzer> Pipe<A> {
                     drop(delivery);
                     return Handled::Outage(reason);
                 }
+                reached(Failpoint::WorkerDeferred);
                 let settled = delivery.retry(delay, attempts).await.map_err(|error| chain(&error));
                 if let Some(reason) = outage {
                     return Handled::Outage(reason);
@@ -291,6 +299,7 @@ impl<A: Analyzer> Pipe<A> {
                 delivery.reject(&reason).await.map_err(|error| chain(&error))
             }
         };
+        reached(Failpoint::WorkerSettled);
         self.metrics.stage(name, "publish", started.elapsed());
         if let Err(reason) = settled {
             // The broker will deliver it again, and the ledger will then say that it is done.
@@ -309,7 +318,11 @@ impl<A: Analyzer> Pipe<A> {
                 attempts: 0,
                 traceparent: None,
             };
+            let news = matches!(message, Message::Intake(_));
             self.broker.publish(outgoing).await.map_err(|error| chain(&error))?;
+            if news {
+                reached(Failpoint::WorkerSuperseded);
+            }
         }
         Ok(())
     }

@@ -51,6 +51,7 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Fault> {
         common.log_level.get_or_insert_with(|| "warn".to_owned());
         common.listen.get_or_insert_with(|| "off".to_owned());
     }
+    ocelli_failpoint::check().map_err(|error| Fault::new(ExitCode::Usage, error))?;
     let loaded = common.load(&flags)?;
     let settings = &loaded.settings;
     telemetry::init(settings.log.format, &settings.log.level, "ocelli")

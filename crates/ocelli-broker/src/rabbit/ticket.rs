@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use ocelli_core::routing::Queue;
+use ocelli_failpoint::{Failpoint, reached};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Rabbit;
@@ -80,7 +81,7 @@ impl RabbitTicket {
         let (exchange, key) = (step.name(namespace), delivery.queue.name(namespace));
         let rabbit = self.rabbit.clone();
         let make = || rabbit.parcel(delivery, &exchange, &key, attempts, &[]);
-        self.move_to(&delivery.id, &exchange, make).await
+        self.move_to(&delivery.id, &exchange, Failpoint::MovedToDelay, make).await
     }
 
     pub(crate) async fn reject(
@@ -93,7 +94,7 @@ impl RabbitTicket {
         let headers = [(DEATH_REASON, reason), (DEATH_QUEUE, from)];
         let rabbit = self.rabbit.clone();
         let make = || rabbit.parcel(delivery, namespace, &dead, delivery.attempts, &headers);
-        self.move_to(&delivery.id, &dead, make).await
+        self.move_to(&delivery.id, &dead, Failpoint::MovedToDead, make).await
     }
 
     /// Publishes a copy with confirm, and only then acks. If the caller stops waiting in between, the drop of the ticket
@@ -102,10 +103,14 @@ impl RabbitTicket {
         self,
         id: &str,
         queue: &str,
+        moved: Failpoint,
         make: impl Fn() -> Result<super::wire::Parcel, PublishError>,
     ) -> Result<(), SettleError> {
         match self.rabbit.publish_parcel(make).await {
-            Ok(()) => self.ack(id).await,
+            Ok(()) => {
+                reached(moved);
+                self.ack(id).await
+            }
             Err(PublishError::Closed { .. }) => Err(SettleError::Closed { id: id.to_owned() }),
             Err(source) => {
                 // Already an error; that the lane may be gone as well changes nothing for the message.

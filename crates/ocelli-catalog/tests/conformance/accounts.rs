@@ -265,6 +265,16 @@ async fn damage(world: &World, statement: &'static str) {
     }
 }
 
+pub(crate) async fn a_record_that_is_noted_as_complete_too_early_is_found_out(world: World) {
+    let catalog = world.open().await;
+    catalog.apply(&[Message::Intake(intake("a", &[OCR]))]).await.unwrap();
+    damage(&world, "UPDATE images SET complete = (1 = 1)").await;
+    assert_eq!(
+        problems(&catalog).await,
+        ["1 images are noted as complete although a want is open"]
+    );
+}
+
 pub(crate) async fn a_damaged_catalog_is_found_out(world: World) {
     let catalog = world.open().await;
     two_batches(&catalog).await;

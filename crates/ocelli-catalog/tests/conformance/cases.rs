@@ -65,9 +65,8 @@ pub(crate) async fn a_partial_before_its_intake_is_kept_and_completes_with_it(wo
     assert_eq!(catalog.record(&digest("a")).await.unwrap(), None);
     assert_eq!(catalog.status(at(6)).await.unwrap().images, 0);
     assert_eq!(catalog.audit().await.unwrap().problems.len(), 1);
-    let known = catalog.lookup(&[digest("a"), digest("b")]).await.unwrap();
-    assert_eq!(known.len(), 1);
-    assert!(known[&digest("a")].answered.contains(&(name(OCR), revision(1))));
+    // A producer must send the image all the same: nothing is noted as wanted of it.
+    assert!(catalog.lookup(&[digest("a"), digest("b")]).await.unwrap().is_empty());
     let late = catalog.apply(&[Message::Intake(intake("a", &[OCR]))]).await.unwrap();
     assert_eq!(late.completed, [digest("a")]);
     assert!(catalog.record(&digest("a")).await.unwrap().unwrap().is_complete());

@@ -66,4 +66,5 @@ on_both! {
     a_discarded_failure_is_a_skip_that_no_duplicate_brings_back,
     every_batch_is_accounted_for_whatever_was_seen_before,
     a_damaged_catalog_is_found_out,
+    a_record_that_is_noted_as_complete_too_early_is_found_out,
 }

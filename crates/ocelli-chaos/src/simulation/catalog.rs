@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ocelli_catalog::Known;
-use ocelli_core::wire::Message;
+use ocelli_catalog::{FenceState, Known};
+use ocelli_core::wire::{Announcement, Message};
 use ocelli_core::{AnalyzerName, Digest, ImageFacts, Record, Revision};
 
 #[derive(Debug, Clone)]
@@ -25,13 +25,6 @@ impl Entry {
     }
 }
 
-/// A fence that came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PassedFence {
-    pub(super) published_at: Timestamp,
-    pub(super) passed_at: Timestamp,
-}
-
 /// An open want, as the sweeper sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Open {
@@ -40,10 +33,16 @@ pub(super) struct Open {
     pub(super) revision: Option<Revision>,
 }
 
+/// An open want when it was seen: its image, and when it had last been enqueued.
+pub(super) type Seen = (Digest, Timestamp);
+
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     pub(super) entries: BTreeMap<Digest, Entry>,
-    pub(super) fences: BTreeMap<AnalyzerName, PassedFence>,
+    /// Of each analyzer, the earliest first.
+    pub(super) fences: BTreeMap<AnalyzerName, Vec<FenceState>>,
+    /// The last word of each worker process.
+    pub(super) words: BTreeMap<(AnalyzerName, String), Announcement>,
     /// Every message that was committed: what the records must be made of, in any order.
     pub(super) history: Vec<Message>,
 }
@@ -77,10 +76,14 @@ impl Catalog {
                 *at = deferred.next_at.max(*at);
             }
             Message::FencePassed(fence) => {
-                let new = PassedFence { published_at: fence.published_at, passed_at: now };
-                let old = self.fences.entry(fence.analyzer.clone()).or_insert(new);
-                if new.published_at > old.published_at {
-                    *old = new;
+                let noted = self.note_fence(&fence.analyzer, fence.published_at);
+                noted.passed_at.get_or_insert(now);
+            }
+            Message::Announcement(word) => {
+                let key = (word.analyzer.clone(), word.worker.clone());
+                let last = self.words.entry(key).or_insert_with(|| word.clone());
+                if word.at > last.at {
+                    *last = word.clone();
                 }
             }
             // Nothing else is sent in a simulation.
@@ -127,28 +130,58 @@ impl Catalog {
         self.entries.get(digest).is_some_and(|entry| entry.record.analyses.contains_key(&key))
     }
 
-    /// Whether anything is wanted of `analyzer` that has no outcome.
-    pub(super) fn has_open(&self, analyzer: &AnalyzerName) -> bool {
-        self.entries.values().any(|entry| entry.is_open(analyzer))
-    }
-
-    /// Takes over everything of `analyzer` that was enqueued before `before` and is in no delay queue: it counts as
-    /// enqueued `now`.
-    pub(super) fn take_open(
+    /// The note of a fence, made if it is not there.
+    pub(super) fn note_fence(
         &mut self,
         analyzer: &AnalyzerName,
+        published_at: Timestamp,
+    ) -> &mut FenceState {
+        let fences = self.fences.entry(analyzer.clone()).or_default();
+        let place = fences.partition_point(|fence| fence.published_at < published_at);
+        if fences.get(place).is_none_or(|fence| fence.published_at != published_at) {
+            fences.insert(place, FenceState { published_at, passed_at: None });
+        }
+        &mut fences[place]
+    }
+
+    pub(super) fn forget_fences(&mut self, analyzer: &AnalyzerName, before: Timestamp) {
+        if let Some(fences) = self.fences.get_mut(analyzer) {
+            fences.retain(|fence| fence.published_at >= before);
+        }
+    }
+
+    /// What is wanted of `analyzer`, has no outcome, was enqueued before `before` and waits for no attempt at or after
+    /// `held`.
+    pub(super) fn open(
+        &self,
+        analyzer: &AnalyzerName,
         before: Timestamp,
+        held: Timestamp,
+    ) -> Vec<Seen> {
+        let seen = self.entries.iter().filter_map(|(digest, entry)| {
+            let enqueued_at = *entry.enqueued_at.get(analyzer)?;
+            let waits = entry.next_at.get(analyzer).is_some_and(|next_at| *next_at >= held);
+            (entry.is_open(analyzer) && enqueued_at < before && !waits)
+                .then_some((*digest, enqueued_at))
+        });
+        seen.collect()
+    }
+
+    /// Takes jobs for enqueueing `now`: those that are open and were not enqueued since they were seen.
+    pub(super) fn claim(
+        &mut self,
+        analyzer: &AnalyzerName,
+        seen: &[Seen],
         now: Timestamp,
     ) -> Vec<Open> {
         let mut taken = Vec::new();
-        for entry in self.entries.values_mut() {
-            let early = entry.enqueued_at.get(analyzer).is_some_and(|at| *at < before);
-            let held = entry.next_at.get(analyzer).is_some_and(|next_at| *next_at >= before);
-            if !entry.is_open(analyzer) || !early || held {
+        for (digest, seen_at) in seen {
+            let Some(entry) = self.entries.get_mut(digest) else { continue };
+            let unchanged = entry.enqueued_at.get(analyzer) == Some(seen_at);
+            if !entry.is_open(analyzer) || !unchanged {
                 continue;
             }
-            let at = entry.enqueued_at.entry(analyzer.clone()).or_default();
-            *at = now.max(*at);
+            entry.enqueued_at.insert(analyzer.clone(), now);
             taken.push(Open {
                 image: entry.record.image.clone(),
                 sources: entry.record.sightings.keys().cloned().collect(),

@@ -8,6 +8,7 @@ use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
 
 use super::broker::{Delivery, Owner};
+use super::sweeping::Deed;
 use super::weather::Flaw;
 use super::world::{Role, Step, World, milliseconds};
 
@@ -17,13 +18,13 @@ pub(super) struct Collector {
     batch: Vec<(Delivery, Owner)>,
     messages: Vec<Message>,
     tries: u32,
-    /// What its sweeper still has to publish.
-    pub(super) outbox: VecDeque<(Queue, Vec<u8>)>,
+    /// What its sweeper still has to do.
+    pub(super) deeds: VecDeque<Deed>,
 }
 
 impl Collector {
     pub(super) fn is_idle(&self) -> bool {
-        self.batch.is_empty() && self.outbox.is_empty()
+        self.batch.is_empty() && self.deeds.is_empty()
     }
 }
 
@@ -34,7 +35,7 @@ const LINGER: u64 = 20;
 impl World {
     pub(super) fn begin_gathering(&mut self, index: usize) {
         let life = self.processes[index].life;
-        let ready = self.broker.has_ready(&Queue::Results, self.now);
+        let ready = !self.results_stalled() && self.broker.has_ready(&Queue::Results, self.now);
         let Some(collector) = self.collector(index) else { return };
         if ready && !collector.gathering && collector.batch.is_empty() {
             collector.gathering = true;

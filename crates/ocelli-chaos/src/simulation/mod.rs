@@ -1,11 +1,11 @@
 //! A whole fleet in one thread: producer, workers, collectors and sweeper over a broker and a catalog that misbehave.
 //!
 //! **Real** are the decisions: [`ocelli_core::Record`] and its merge, [`ocelli_core::retry::RetryPolicy::decide`] and
-//! `backoff`, [`ocelli_producer::plan`](fn@ocelli_producer::plan), and the messages as they are encoded and read on the
-//! wire. **A model** is everything around them, written here a second time and in small: the loops of the programs, the
-//! broker, the catalog's transactions, the clock, and the sweeper's proof in its simplest form: a fence that came through
-//! the queue, and the longest time that a job can take since. So a simulation finds mistakes in the protocol between the programs and
-//! in the pure parts; mistakes in the loops themselves are for the tests with real programs and for `make chaos`.
+//! `backoff`, [`ocelli_producer::plan`](fn@ocelli_producer::plan), the sweeper's proof
+//! ([`ocelli_collector::judge`]), and the messages as they are encoded and read on the wire. **A model** is everything
+//! around them, written here a second time and in small: the loops of the programs, the broker, the catalog's
+//! transactions and the clock. So a simulation finds mistakes in the protocol between the programs and in the pure parts;
+//! mistakes in the loops themselves are for the tests with real programs and for `make chaos`.
 //!
 //! One seed is one run: it draws the size of the fleet, what the images do to their readers, and every fault. Equal
 //! seeds give equal runs, step by step ([`Report::trace`]).

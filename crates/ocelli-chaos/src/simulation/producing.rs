@@ -22,12 +22,15 @@ pub(super) struct Production {
     wanted: Vec<Want>,
     runs_left: u32,
     batches: u128,
+    /// Whether this run enqueues for backfills.
+    bulk: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Sending {
     key: (Digest, SourceUri),
-    routes: Vec<Queue>,
+    /// Job queues that have not confirmed yet. The results queue comes after them.
+    jobs: Vec<Queue>,
     body: Vec<u8>,
 }
 
@@ -51,6 +54,7 @@ impl Production {
             wanted: Vec::new(),
             runs_left: weather.runs,
             batches: 0,
+            bulk: false,
         }
     }
 
@@ -101,8 +105,15 @@ impl World {
     }
 
     fn send(&mut self, sending: Sending) -> u64 {
-        if !self.publish(&sending.routes, &sending.body, 0) {
+        let routes = if sending.jobs.is_empty() { vec![Queue::Results] } else { sending.jobs };
+        if !self.publish(&routes, &sending.body, 0) {
             return self.resend_pause();
+        }
+        if routes != [Queue::Results] {
+            if let Some(next) = self.production().and_then(|one| one.outbox.front_mut()) {
+                next.jobs.clear();
+            }
+            return self.random.between(1, 50);
         }
         self.accepted.insert(sending.key);
         if let Some(production) = self.production() {
@@ -132,8 +143,8 @@ impl World {
                 true => Vec::new(),
                 false => plan(known.as_ref(), &wanted).enqueue,
             };
-            let mut routes = vec![Queue::Results];
-            routes.extend(wants.iter().map(|want| Queue::Jobs(want.analyzer.clone())));
+            let queue = if production.bulk { Queue::Bulk } else { Queue::Jobs };
+            let jobs = wants.iter().map(|want| queue(want.analyzer.clone())).collect();
             let message = Message::Intake(Intake {
                 image: ImageFacts { digest, bytes: 7, format: None, width: None, height: None },
                 sources: vec![source.clone()],
@@ -147,7 +158,7 @@ impl World {
                 enqueued_at: now,
             });
             let body = encoded(&message);
-            production.outbox.push_back(Sending { key: (digest, source), routes, body });
+            production.outbox.push_back(Sending { key: (digest, source), jobs, body });
         }
         5
     }
@@ -164,7 +175,9 @@ impl World {
                 Want { analyzer: self.weather.analyzers[n].clone(), revision }
             })
             .collect();
+        let bulk = self.random.chance(250);
         if let Some(production) = self.production() {
+            production.bulk = bulk;
             production.wanted = wanted;
             production.batches += 1;
         }

@@ -18,6 +18,12 @@ pub enum Flaw {
     OutageSpends,
     /// Nobody enqueues again what got lost.
     NoSweeper,
+    /// The sweeper takes one fence for proof.
+    OneFence,
+    /// The sweeper takes the time that has passed for proof.
+    TimeAlone,
+    /// The sweeper does not care about workers that went away.
+    DeafSweeper,
     /// Workers of another revision answer without saying that the want has changed.
     NoSupersede,
 }
@@ -68,7 +74,10 @@ pub(super) struct Chances {
 
 #[derive(Debug)]
 pub(super) struct Weather {
+    /// Nothing fails.
     pub(super) calm: bool,
+    /// Everything takes long and workers come and go, but no message gets lost.
+    pub(super) slow: bool,
     pub(super) analyzers: Vec<AnalyzerName>,
     /// The revision before and after `upgrade_at`, by analyzer.
     pub(super) revisions: Vec<[Revision; 2]>,
@@ -76,6 +85,8 @@ pub(super) struct Weather {
     pub(super) images: Vec<Image>,
     pub(super) workers_per_analyzer: usize,
     pub(super) slots: usize,
+    /// Milliseconds.
+    pub(super) longest_analysis: u64,
     pub(super) collectors: usize,
     /// How often the producer lists everything to its end.
     pub(super) runs: u32,
@@ -88,6 +99,8 @@ pub(super) struct Weather {
     /// Which of these windows ends with empty queues.
     pub(super) wiped: Option<usize>,
     pub(super) catalog_down: Vec<Window>,
+    /// Collectors take nothing from the results queue, and their sweepers go on.
+    pub(super) results_stalled: Vec<Window>,
     /// By analyzer.
     pub(super) model_down: Vec<Vec<Window>>,
     /// When a random process is killed.
@@ -102,7 +115,10 @@ impl Weather {
     pub(super) fn of(seed: u64, flaw: Option<Flaw>, random: &mut Random) -> Self {
         // Every eighth fleet has no faults at all: there everything must cost exactly what it has to.
         let calm = seed.is_multiple_of(8);
-        let clears_at = random.between(20_000, 240_000);
+        // And another eighth has none that costs a message: there the sweeper must never act.
+        let slow = seed % 8 == 4;
+        let (soonest, latest) = if slow { (300_000, 1_800_000) } else { (20_000, 240_000) };
+        let clears_at = random.between(soonest, latest);
         let analyzers: Vec<AnalyzerName> = (0..random.between(1, 3))
             .map(|n| format!("analyzer-{n}").parse().expect("a valid name"))
             .collect();
@@ -128,26 +144,31 @@ impl Weather {
             windows.sort_unstable();
             windows
         };
-        let broker_down = windows(3, 40_000, random);
-        let catalog_down = windows(3, 40_000, random);
-        let model_down = analyzers.iter().map(|_| windows(2, 120_000, random)).collect();
+        let broker_down = if slow { Vec::new() } else { windows(3, 40_000, random) };
+        let catalog_down = windows(3, if slow { 300_000 } else { 40_000 }, random);
+        let results_stalled = windows(6, if slow { 300_000 } else { 20_000 }, random);
+        let model_down = analyzers
+            .iter()
+            .map(|_| windows(2, if slow { 600_000 } else { 120_000 }, random))
+            .collect();
         let wiped = (!broker_down.is_empty() && random.chance(300))
             .then(|| random.index(broker_down.len()));
         let kills = match calm {
             true => Vec::new(),
             false => {
-                let count = random.between(0, 25);
+                // Few enough for the delivery limit where no message may be lost.
+                let count = random.between(0, if slow { 8 } else { 25 });
                 (0..count).map(|_| random.between(0, clears_at)).collect()
             }
         };
-        let skewed = !calm && random.chance(250);
+        let skewed = !calm && !slow && random.chance(250);
         let clock_skew = (0..processes)
             .map(|_| match skewed {
                 true => random.index(7_200_000) as i64 - 3_600_000,
                 false => 0,
             })
             .collect();
-        let chances = match calm {
+        let chances = match calm || slow {
             true => Chances::default(),
             false => Chances {
                 unconfirmed: random.between(0, 100),
@@ -161,6 +182,9 @@ impl Weather {
         };
         Self {
             calm,
+            slow,
+            longest_analysis: if slow { 50_000 } else { 2_000 },
+            results_stalled,
             upgrade_at: (!calm && random.chance(250)).then(|| random.between(0, clears_at)),
             revisions,
             images,
@@ -180,7 +204,7 @@ impl Weather {
             model_down,
             kills,
             clock_skew,
-            garbage: match random.chance(300) && !calm {
+            garbage: match random.chance(300) && !calm && !slow {
                 true => vec![random.between(0, clears_at)],
                 false => Vec::new(),
             },
@@ -190,7 +214,7 @@ impl Weather {
     }
 
     pub(super) fn is_bad(&self, now: u64) -> bool {
-        !self.calm && now < self.clears_at
+        !self.calm && !self.slow && now < self.clears_at
     }
 
     pub(super) fn revision(&self, analyzer: usize, now: u64) -> &Revision {

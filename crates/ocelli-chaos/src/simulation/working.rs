@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use ocelli_core::retry::{Decision, backoff};
 use ocelli_core::routing::Queue;
-use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
+use ocelli_core::wire::{Announcement, Deferred, Fence, Intake, Message, Partial};
 use ocelli_core::{Analysis, FailureClass, Outcome, Provenance, Reading, Revision, Want};
 
 use super::broker::{Delivery, Owner};
@@ -28,6 +28,9 @@ impl Worker {
         Self { analyzer, revision, paused_until: 0, looks: 0 }
     }
 }
+
+/// Milliseconds between two announcements of a worker.
+pub(super) const ANNOUNCE_EVERY: u64 = 20_000;
 
 /// A job in the hands of a worker.
 #[derive(Debug, Clone)]
@@ -99,6 +102,31 @@ impl World {
         }
     }
 
+    /// Says that the worker is there. What is not delivered is not said again: the next announcement says the same.
+    pub(super) fn announce(&mut self, index: usize) {
+        let life = self.processes[index].life;
+        self.say_word(index, false);
+        let pause = self.random.between(ANNOUNCE_EVERY, ANNOUNCE_EVERY + 1000);
+        self.plan(pause, Step::Announce(index, life));
+    }
+
+    pub(super) fn say_word(&mut self, index: usize, leaving: bool) {
+        let Role::Worker(worker) = &self.processes[index].role else { return };
+        let word = Message::Announcement(Announcement {
+            analyzer: self.weather.analyzers[worker.analyzer].clone(),
+            revision: Some(worker.revision.clone()),
+            kind: String::new(),
+            description: String::new(),
+            worker: format!("{index}:{}", self.processes[index].life),
+            slots: 1,
+            in_progress: 0,
+            waiting: None,
+            leaving,
+            at: self.clock(index),
+        });
+        self.publish(&[Queue::Results], &encoded(&word), 0);
+    }
+
     /// One step of one job.
     pub(super) fn task(&mut self, id: u64) {
         let Some(task) = self.tasks.get(&id).cloned() else { return };
@@ -110,7 +138,7 @@ impl World {
             Stage::Begin => {
                 let image = self.image_of(&task);
                 self.calls.entry((image, task.analyzer)).or_default().begun += 1;
-                let takes = self.random.between(10, 2_000);
+                let takes = self.random.between(10, self.weather.longest_analysis);
                 (Task { stage: Stage::End, ..task }, takes)
             }
             Stage::End => self.end(task),

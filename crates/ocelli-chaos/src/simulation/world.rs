@@ -26,7 +26,8 @@ pub(super) enum Step {
     Commit(usize, u64),
     AckBatch(usize, u64),
     Sweep(usize),
-    Outbox(usize, u64),
+    Deed(usize, u64),
+    Announce(usize, u64),
     Produce(u64),
     Kill,
     Start(usize),
@@ -129,9 +130,13 @@ impl World {
         roles.extend((0..self.weather.collectors).map(|_| Role::Collector(Collector::default())));
         roles.push(Role::Producer(Production::new(&self.weather)));
         for (index, role) in roles.into_iter().enumerate() {
-            if matches!(role, Role::Collector(_)) {
-                let first = self.random.between(1, SWEEP_EVERY);
-                self.plan(first, Step::Sweep(index));
+            match role {
+                Role::Collector(_) => {
+                    let first = self.random.between(1, SWEEP_EVERY);
+                    self.plan(first, Step::Sweep(index));
+                }
+                Role::Worker(_) => self.plan(1, Step::Announce(index, 1)),
+                Role::Producer(_) => {}
             }
             self.processes.push(Process { role, alive: true, life: 1, connection: 1 });
         }
@@ -145,6 +150,9 @@ impl World {
         }
         for at in self.weather.garbage.clone() {
             self.plan(at, Step::Garbage);
+        }
+        for (_, to) in self.weather.results_stalled.clone() {
+            self.plan(to, Step::Wake);
         }
         if let Some(at) = self.weather.upgrade_at {
             self.plan(at, Step::Upgrade);
@@ -182,10 +190,13 @@ impl World {
                     self.sweep(process);
                 }
             }
-            Step::Outbox(process, life) => self.alive(process, life, Self::outbox),
+            Step::Deed(process, life) => self.alive(process, life, Self::deed),
+            Step::Announce(process, life) => self.alive(process, life, Self::announce),
             Step::Produce(life) => self.alive(self.producer(), life, Self::produce),
             Step::Kill => {
-                let process = self.random.index(self.processes.len());
+                // A producer that dies leaves jobs unsent, which is a loss.
+                let mortal = self.processes.len() - usize::from(self.weather.slow);
+                let process = self.random.index(mortal);
                 self.kill(process);
             }
             Step::Start(process) => self.start(process),
@@ -205,6 +216,7 @@ impl World {
             Step::Upgrade => {
                 for index in 0..self.processes.len() {
                     if matches!(self.processes[index].role, Role::Worker(_)) {
+                        self.say_word(index, true);
                         self.kill(index);
                     }
                 }
@@ -262,7 +274,8 @@ impl World {
         process.life += 1;
         process.connection += 1;
         self.tasks.retain(|_, task| task.process != index);
-        let pause = self.random.between(100, 10_000);
+        let longest = if self.weather.slow { 300_000 } else { 10_000 };
+        let pause = self.random.between(100, longest);
         self.plan(pause, Step::Start(index));
     }
 
@@ -284,6 +297,7 @@ impl World {
             Role::Worker(worker) => {
                 let revision: &Revision = self.weather.revision(worker.analyzer, now);
                 *worker = Worker::new(worker.analyzer, revision.clone());
+                self.plan(1, Step::Announce(index, life));
             }
             Role::Collector(collector) => *collector = Collector::default(),
             Role::Producer(production) => {
@@ -340,6 +354,10 @@ impl World {
         within(&self.weather.broker_down, self.now)
     }
 
+    pub(super) fn results_stalled(&self) -> bool {
+        within(&self.weather.results_stalled, self.now).is_some()
+    }
+
     pub(super) fn catalog_down(&self) -> Option<u64> {
         within(&self.weather.catalog_down, self.now)
     }
@@ -382,7 +400,8 @@ impl World {
             Step::Commit(process, life) => (3, process, life),
             Step::AckBatch(process, life) => (4, process, life),
             Step::Sweep(process) => (5, process, 0),
-            Step::Outbox(process, life) => (6, process, life),
+            Step::Deed(process, life) => (6, process, life),
+            Step::Announce(process, life) => (14, process, life),
             Step::Produce(life) => (7, 0, life),
             Step::Kill => (8, 0, 0),
             Step::Start(process) => (9, process, 0),

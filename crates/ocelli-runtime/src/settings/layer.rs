@@ -150,6 +150,7 @@ impl Layer {
 fn is_foreign(name: &str) -> bool {
     name == "OCELLI_CONFIG"
         || name == "OCELLI_SHARED_DATA"
+        || (cfg!(debug_assertions) && name == "OCELLI_FAILPOINT")
         || name.starts_with("OCELLI_TEST_")
         || name.starts_with("OCELLI_UP_")
 }

@@ -38,6 +38,21 @@ async fn execute(server: &str, statement: String) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
+impl PostgresServer {
+    /// Runs SQL in this database, as a fault that a program can only see from outside.
+    ///
+    /// # Panics
+    /// When the database does not take it.
+    pub async fn execute(&self, statement: &str) {
+        let done = async {
+            let mut connection = PgConnection::connect(&self.url).await?;
+            connection.execute(AssertSqlSafe(statement.to_owned())).await?;
+            connection.close().await
+        };
+        done.await.unwrap_or_else(|error: sqlx::Error| panic!("{statement}: {error}"));
+    }
+}
+
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         // Best effort, and on a thread of its own because a test's runtime may be the one that drops this.

@@ -157,6 +157,7 @@ async fn retry(settings: &Settings, arguments: &FailuresArgs) -> Result<ExitCode
         }
         left = left.saturating_sub(part.limit);
         reopened += jobs.len() as u64;
+        ocelli_failpoint::reached(ocelli_failpoint::Failpoint::FailuresReopened);
         if let Some(fleet) = &fleet {
             enqueued += fleet.enqueue(&catalog, &jobs).await?;
         }

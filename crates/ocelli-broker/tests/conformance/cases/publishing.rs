@@ -168,6 +168,10 @@ pub(crate) async fn depth_counts_what_waits_and_who_consumes(setup: Setup) {
         .await;
     };
     depth_is(3, 0).await;
+    // Also from a task of its own, which may run on any thread.
+    let (broker, queue) = (setup.broker.clone(), jobs("a"));
+    let asked = tokio::spawn(async move { broker.depth(&queue).await });
+    assert_eq!(asked.await.expect("no panic").expect("declared").ready, 3);
     let mut consumer = setup.consume(&jobs("a"), 1).await;
     let delivery = next(&mut consumer).await;
     depth_is(2, 1).await;
