@@ -10,24 +10,28 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 17] = [
     "analyses",
     "batch_images",
     "batches",
+    "claims",
     "dead_letters",
     "deferrals",
     "events",
     "fences",
     "images",
+    "pauses",
+    "payments",
     "problems",
     "revisions",
     "sightings",
+    "spend",
     "wants",
     "workers",
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 15] = [
+const CHECKS: [(&str, &str); 18] = [
     (
         "images have analyses, but their intake has not arrived: it is on its way, or was never sent because a producer \
          was killed (run their producer again)",
@@ -107,6 +111,30 @@ const CHECKS: [(&str, &str); 15] = [
         "SELECT COUNT(*) FROM dead_letters l WHERE l.fate = 'failed' AND NOT EXISTS \
          (SELECT 1 FROM analyses a WHERE a.digest = l.digest AND a.analyzer = l.analyzer) \
          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.digest = l.digest AND e.analyzer = l.analyzer)",
+    ),
+    (
+        "sums of spending are not those of the payments",
+        "SELECT COUNT(*) FROM (SELECT month, analyzer, currency, model, batch, SUM(calls) AS calls, \
+         SUM(tokens_in) AS tokens_in, SUM(tokens_out) AS tokens_out, SUM(micros) AS micros, \
+         SUM(CASE WHEN kept THEN wasted_tokens ELSE tokens_in + tokens_out END) AS wasted_tokens, \
+         SUM(CASE WHEN kept THEN wasted_micros ELSE micros END) AS wasted_micros \
+         FROM payments GROUP BY month, analyzer, currency, model, batch) AS p \
+         FULL JOIN spend s ON s.month = p.month AND s.analyzer = p.analyzer AND s.currency = p.currency \
+         AND s.model = p.model AND s.batch = p.batch \
+         WHERE s.month IS NULL OR p.month IS NULL OR s.calls <> p.calls OR s.tokens_in <> p.tokens_in \
+         OR s.tokens_out <> p.tokens_out OR s.micros <> p.micros OR s.wasted_tokens <> p.wasted_tokens \
+         OR s.wasted_micros <> p.wasted_micros",
+    ),
+    (
+        "payments are noted as kept, but there is no answer",
+        "SELECT COUNT(*) FROM payments p WHERE p.kept AND NOT EXISTS \
+         (SELECT 1 FROM analyses a WHERE a.digest = p.digest AND a.analyzer = p.analyzer \
+          AND a.revision = p.revision AND a.kind IN ('done', 'empty'))",
+    ),
+    (
+        "answers were paid for more than once as the one that is kept",
+        "SELECT COUNT(*) FROM (SELECT 1 AS twice FROM payments WHERE kept \
+         GROUP BY digest, analyzer, revision HAVING COUNT(*) > 1) AS doubled",
     ),
 ];
 

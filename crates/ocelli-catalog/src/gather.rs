@@ -149,6 +149,7 @@ impl Facts {
             slots: said.slots,
             in_progress: said.in_progress,
             waiting: said.waiting.as_deref().map(clean),
+            paused: said.paused,
             leaving: said.leaving,
             at: micros(said.at),
         };

@@ -11,6 +11,8 @@
 //! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches |
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
+//! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
+//! | `spending` | what models cost: payments, their sums, how budgets stand |
 //! | `auditing` | the check of the whole database against itself |
 //! | `model` | what is asked and answered, as types |
 //! | `gather`, `fold` | messages → facts; facts + stored rows → rows to write (pure, no SQL) |
@@ -28,6 +30,7 @@
 mod answers;
 mod auditing;
 mod catalog;
+mod claims;
 mod error;
 mod failures;
 mod fences;
@@ -41,6 +44,7 @@ mod model;
 mod overview;
 mod postgres;
 mod rows;
+mod spending;
 mod sqlite;
 mod unit;
 mod upserts;
@@ -53,3 +57,4 @@ pub use model::{
     AnalyzerStatus, Applied, Audit, BatchAudit, BatchCount, DeadLetter, Event, Failure,
     FailureFilter, Fate, FenceState, History, Known, OpenJob, OpenJobs, Postponed, SeenJob, Status,
 };
+pub use spending::{BudgetState, SpendRow, amount};

@@ -4,6 +4,7 @@
 //! so two collectors that write about one image take turns, and the fold sees what is really there. Everything else is
 //! upserts in the order of keys; where two still meet head-on, the server ends one and it is done again.
 
+mod claiming;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
 use writing::Writing;
+
+pub(crate) use claiming::{open_of_batches, sum};
 
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;

@@ -3,6 +3,7 @@
 //! `synchronous=FULL`: what was acknowledged to the queue survives a power cut, not only a killed process. One fsync per
 //! batch is cheap beside the batch.
 
+mod claiming;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use writing::Writing;
+
+pub(crate) use claiming::{open_of_batches, sum};
 
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;

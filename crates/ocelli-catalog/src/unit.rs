@@ -13,6 +13,7 @@ use crate::gather::{Facts, News, gather, micros};
 use crate::letters::{self, Buried, Letter};
 use crate::model::{Applied, SeenJob};
 use crate::rows::Rows;
+use crate::spending::{Costs, Paying};
 
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
 pub(crate) trait Unit: Sized {
@@ -35,7 +36,7 @@ pub(crate) trait Unit: Sized {
 }
 
 /// Applies messages in one transaction. Returns what it did and how many rows it wrote.
-pub(crate) async fn apply<U: Unit>(
+pub(crate) async fn apply<U: Unit + Paying>(
     mut unit: U,
     messages: &[Message],
 ) -> Result<(Applied, u64), Fault> {
@@ -45,6 +46,7 @@ pub(crate) async fn apply<U: Unit>(
     let mut rows = Rows::default();
     let applied = add(&mut unit, facts, stored, &mut rows).await?;
     unit.write(&rows).await?;
+    Costs::of(messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok((applied, rows.count()))
@@ -78,7 +80,10 @@ async fn add<U: Unit>(
 }
 
 /// Takes dead letters in, in one transaction: what became of each is decided against what is stored at that moment.
-pub(crate) async fn bury<U: Unit>(mut unit: U, letters: &[Letter]) -> Result<(Buried, u64), Fault> {
+pub(crate) async fn bury<U: Unit + Paying>(
+    mut unit: U,
+    letters: &[Letter],
+) -> Result<(Buried, u64), Fault> {
     let keys: Vec<[u8; 16]> = letters.iter().map(Letter::key).collect();
     let mut seen = unit.buried(&keys).await?;
     let new: Vec<&Letter> = letters
@@ -101,6 +106,7 @@ pub(crate) async fn bury<U: Unit>(mut unit: U, letters: &[Letter]) -> Result<(Bu
     let applied = add(&mut unit, gather(&messages), stored, &mut rows).await?;
     buried.completed = applied.completed;
     unit.write(&rows).await?;
+    Costs::of(&messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok((buried, rows.count()))

@@ -95,8 +95,18 @@ macro_rules! fences {
     };
 }
 
+macro_rules! spend {
+    () => {
+        " ON CONFLICT (month, analyzer, currency, model, batch) DO UPDATE SET calls = spend.calls + excluded.calls, \
+     tokens_in = spend.tokens_in + excluded.tokens_in, tokens_out = spend.tokens_out + excluded.tokens_out, \
+     micros = spend.micros + excluded.micros, wasted_tokens = spend.wasted_tokens + excluded.wasted_tokens, \
+     wasted_micros = spend.wasted_micros + excluded.wasted_micros"
+    };
+}
+
 pub(crate) use {
-    analyses, batches, deferrals, fences, images, problems, revisions, sightings, wants, workers,
+    analyses, batches, deferrals, fences, images, problems, revisions, sightings, spend, wants,
+    workers,
 };
 
 /// Worker processes that were not heard of for 30 days are history: every restart makes a new name.

@@ -6,17 +6,20 @@
 //!
 //! | module | room for |
 //! |---|---|
+//! | [`claim`] | who works on which job |
 //! | [`mod@chain`] | an error with its causes, as text |
 //! | [`ids`] | [`Digest`], [`AnalyzerName`], [`Revision`], [`BatchId`] |
 //! | [`source`] | [`SourceUri`]: where bytes were found |
 //! | [`image`] | facts about an image that need no pixels |
 //! | [`outcome`] | what an analyzer answered: [`Outcome`], [`Reading`], [`FailureClass`], [`Provenance`] |
 //! | [`record`] | [`Record`] and its merge |
+//! | [`spend`] | what attempts cost, and budgets |
 //! | [`wire`] | the messages on the queues and their versioned envelope |
 //! | [`retry`] | what happens after a failed attempt |
 //! | [`routing`] | queue names |
 
 pub mod chain;
+pub mod claim;
 pub mod ids;
 pub mod image;
 pub mod outcome;
@@ -24,6 +27,7 @@ pub mod record;
 pub mod retry;
 pub mod routing;
 pub mod source;
+pub mod spend;
 pub mod wire;
 
 pub use chain::chain;
@@ -34,3 +38,4 @@ pub use outcome::{
 };
 pub use record::{Record, Sighting, Want};
 pub use source::SourceUri;
+pub use spend::{AttemptId, Budget, Limit, Micros, Period, Spent};

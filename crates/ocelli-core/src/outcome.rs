@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AnalyzerName, Revision};
+use crate::{AnalyzerName, AttemptId, BatchId, Revision};
 
 /// The outcome of a job: exactly one of these four.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -242,6 +242,12 @@ pub struct Provenance {
     pub wasted_cost_micros: u64,
     /// ISO 4217: `USD`.
     pub currency: Option<String>,
+    /// Which attempt gave it: what an attempt cost is counted once, however often it is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptId>,
+    /// The batch that pays for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
     /// Milliseconds between enqueueing and the start of the last attempt.
     pub waited_ms: u64,
     /// Milliseconds of the last attempt: fetch, decode, analyze.
@@ -250,6 +256,15 @@ pub struct Provenance {
     pub worker: String,
     /// The passes an answer took, with their reasons, in order.
     pub steps: Vec<Step>,
+}
+
+impl Provenance {
+    /// Whether a model answered: what OCR reads costs nothing.
+    #[must_use]
+    pub fn has_cost(&self) -> bool {
+        let tokens = self.tokens_in.unwrap_or(0).saturating_add(self.tokens_out.unwrap_or(0));
+        self.calls > 0 || tokens > 0 || self.cost_micros.is_some_and(|micros| micros > 0)
+    }
 }
 
 /// One pass over the image (OCR) or one call (LLM).

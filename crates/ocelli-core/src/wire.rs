@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, Sighting,
-    SourceUri, Want,
+    SourceUri, Spent, Want,
 };
 
 /// Envelope version this build writes, and the newest it reads.
@@ -84,6 +84,9 @@ pub struct Deferred {
     pub attempts: u32,
     /// Not before this time.
     pub next_at: Timestamp,
+    /// What the attempt cost, when a model answered in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
 }
 
 /// An analyzer as one worker process runs it: sent at start, every few seconds, on every change and when it leaves.
@@ -105,6 +108,9 @@ pub struct Announcement {
     pub in_progress: u32,
     /// Why it waits, when it does: what is away and what to do.
     pub waiting: Option<String>,
+    /// Whether it waits by somebody's will (a budget, a pause) although it could work.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// Whether this is its last word.
     pub leaving: bool,
     /// When it was said: the latest counts.
@@ -339,6 +345,44 @@ mod tests {
             golden,
             "the written form changed: add a golden file"
         );
+    }
+
+    /// A note about another attempt, with and without what the attempt cost.
+    fn deferred(spent: bool) -> Message {
+        let at: Timestamp = "2024-05-04T09:00:51Z".parse().unwrap();
+        Message::Deferred(Deferred {
+            digest: Digest::of(b"image"),
+            analyzer: "llama3.2-vision".parse().unwrap(),
+            class: FailureClass::Quality,
+            reason: "it repeats itself".to_owned(),
+            attempts: 1,
+            next_at: at,
+            spent: spent.then(|| Spent {
+                attempt: crate::AttemptId::from_bytes([7; 16]),
+                revision: "0123456789abcdef".parse().unwrap(),
+                batch: Some(BatchId::new(uuid::Uuid::nil())),
+                model: Some("llama3.2-vision".to_owned()),
+                calls: 3,
+                tokens_in: 2100,
+                tokens_out: 900,
+                cost_micros: 855,
+                currency: Some("USD".to_owned()),
+                at,
+            }),
+        })
+    }
+
+    #[test]
+    fn notes_about_another_attempt_say_what_it_cost_and_older_ones_stay_readable() {
+        let golden: [&[u8]; 2] = [
+            include_bytes!("../golden/v1-deferred.msgpack"),
+            include_bytes!("../golden/v1-deferred-spent.msgpack"),
+        ];
+        for (spent, golden) in [false, true].into_iter().zip(golden) {
+            let message = deferred(spent);
+            assert_eq!(message.encode().unwrap(), golden, "the written form changed");
+            assert_eq!(Message::decode(golden).unwrap(), message);
+        }
     }
 
     #[test]

@@ -16,18 +16,21 @@ pub enum ExitCode {
     SomeFailed,
     /// 4: a needed service (broker, catalog) is away or refuses; nothing is wrong with the input.
     ServiceAway,
+    /// 5: ended because a budget is used up or an analyzer is paused; what is left is kept and can go on later.
+    Paused,
     /// 130: interrupted by a signal (128 + SIGINT, as shells report it). What was accepted is kept.
     Interrupted,
 }
 
 impl ExitCode {
     /// All codes, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Ok,
         Self::Internal,
         Self::Usage,
         Self::SomeFailed,
         Self::ServiceAway,
+        Self::Paused,
         Self::Interrupted,
     ];
 
@@ -40,6 +43,7 @@ impl ExitCode {
             Self::Usage => 2,
             Self::SomeFailed => 3,
             Self::ServiceAway => 4,
+            Self::Paused => 5,
             Self::Interrupted => 130,
         }
     }
@@ -53,6 +57,9 @@ impl ExitCode {
             Self::Usage => "the command line or the settings are wrong; nothing was started",
             Self::SomeFailed => "finished, but some references or analyses failed",
             Self::ServiceAway => "a needed service (broker, catalog) is away or refuses",
+            Self::Paused => {
+                "ended because a budget is used up or an analyzer is paused; what is left is kept"
+            }
             Self::Interrupted => "interrupted by a signal; what was accepted is kept",
         }
     }
@@ -81,6 +88,6 @@ mod tests {
 
     #[test]
     fn exit_codes_are_the_documented_numbers() {
-        assert_eq!(ExitCode::ALL.map(ExitCode::code), [0, 1, 2, 3, 4, 130]);
+        assert_eq!(ExitCode::ALL.map(ExitCode::code), [0, 1, 2, 3, 4, 5, 130]);
     }
 }

@@ -4,10 +4,12 @@
 //! role, drain, say how it went. [`Process`] is that order; the functions of [`parts`] open what several roles need.
 //! The roles themselves (`ocelli-collector`, `ocelli-ocr` …) know no settings and no process.
 
+pub mod books;
 pub mod fault;
 pub mod parts;
 pub mod process;
 pub mod workers;
 
+pub use books::Books;
 pub use fault::Fault;
 pub use process::{CommonArgs, Process, start};

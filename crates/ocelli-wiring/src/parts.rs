@@ -9,9 +9,9 @@ use ocelli_core::{AnalyzerName, Want};
 use ocelli_media::{DecodeLimits, FetchLimits};
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Kind};
-use ocelli_worker::{Ledger, LedgerError, WorkerOptions};
+use ocelli_worker::WorkerOptions;
 
-use crate::fault::{Fault, chain};
+use crate::fault::Fault;
 
 /// Connects to the broker of the settings. `role` shows in the broker's list of connections.
 ///
@@ -82,20 +82,6 @@ fn sqlite_path(url: &str) -> Option<&str> {
     url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
 }
 
-/// The ledger that asks `catalog`.
-#[must_use]
-pub fn ledger(catalog: Catalog) -> Ledger {
-    Ledger::new(move |digest, analyzer, revision| {
-        let catalog = catalog.clone();
-        async move {
-            catalog
-                .is_done(&digest, &analyzer, &revision)
-                .await
-                .map_err(|error| LedgerError(chain(&error)))
-        }
-    })
-}
-
 /// Limits for decoders.
 #[must_use]
 pub fn decode_limits(settings: &Settings) -> DecodeLimits {
@@ -131,6 +117,8 @@ pub fn worker_options(settings: &Settings, analyzer: &AnalyzerSettings) -> Worke
         policy: settings.retry_policy(),
         job_deadline: analyzer.job_deadline,
         drain: settings.worker.drain,
+        lease: analyzer.claim.then_some(settings.worker.claim_lease),
+        answer_lease: settings.worker.answer_lease,
         announce_every: settings.worker.announce_every,
         probe_cap: settings.worker.probe_every,
         worker: worker_name(),
@@ -141,9 +129,15 @@ pub fn worker_options(settings: &Settings, analyzer: &AnalyzerSettings) -> Worke
 /// `host:pid`: how a process names itself to people.
 #[must_use]
 pub fn worker_name() -> String {
+    worker_name_of(&std::process::id().to_string())
+}
+
+/// What the process with this id on this host calls, or called, itself.
+#[must_use]
+pub fn worker_name_of(process: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    format!("{}:{}", if host.is_empty() { "host" } else { host }, std::process::id())
+    format!("{}:{process}", if host.is_empty() { "host" } else { host })
 }
 
 /// The analyzers of a kind that are not switched off, in the order of display; narrowed to `only` when names are given.
@@ -276,7 +270,8 @@ pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>,
     for analyzer in &settings.analyzers {
         let name = &analyzer.name;
         let here: Vec<_> = workers.iter().filter(|worker| worker.analyzer == *name).collect();
-        let ready = here.iter().any(|worker| worker.waiting.is_none());
+        // A worker that is paused could work: what it is asked waits for it.
+        let ready = here.iter().any(|worker| worker.waiting.is_none() || worker.paused);
         match analyzer.enabled {
             Enabled::No => continue,
             Enabled::Auto if !ready => {

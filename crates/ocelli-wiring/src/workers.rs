@@ -11,7 +11,7 @@ use ocelli_worker::{Analyzer, Parts, WorkerError, WorkerMetrics, run};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Fault, Process, parts};
+use crate::{Books, Fault, Process, parts};
 
 /// Runs one worker for each chosen analyzer until a signal comes.
 ///
@@ -41,6 +41,7 @@ pub async fn work<A: Analyzer>(
     broker.declare(&parts::topology(settings)).await?;
     process.follow_broker(&broker);
     process.watch_worker(metrics.clone(), &broker);
+    let books = Books::open(catalog.clone(), settings.budgets.clone());
     let mut workers = JoinSet::new();
     for (configured, analyzer) in analyzers {
         let fetcher = Fetcher::new(parts::fetch_limits(settings))
@@ -49,7 +50,7 @@ pub async fn work<A: Analyzer>(
             analyzer: Arc::new(analyzer),
             broker: broker.clone(),
             fetcher,
-            ledger: parts::ledger(catalog.clone()),
+            ledger: books.ledger(),
             options: parts::worker_options(settings, configured),
             metrics: metrics.clone(),
         };
@@ -57,6 +58,7 @@ pub async fn work<A: Analyzer>(
     }
     starting.release();
     let ended = all(workers, &process.shutdown).await;
+    books.close().await;
     broker.close().await;
     catalog.close().await;
     ended?;

@@ -19,6 +19,8 @@ pub(crate) enum Condition {
     Ready(Revision),
     /// It cannot: why, and the last known revision.
     Waiting(String, Option<Revision>),
+    /// It could, and may not: why, and its revision.
+    Paused(String, Revision),
     /// It stops for good.
     Leaving(Option<Revision>),
 }
@@ -74,8 +76,10 @@ pub(crate) async fn announce(
 
 impl Card {
     fn say(&self, condition: Condition) -> Announcement {
+        let paused = matches!(condition, Condition::Paused(..));
         let (revision, waiting, leaving) = match condition {
             Condition::Ready(revision) => (Some(revision), None, false),
+            Condition::Paused(reason, revision) => (Some(revision), Some(reason), false),
             Condition::Waiting(reason, revision) => (revision, Some(reason), false),
             Condition::Leaving(revision) => (revision, None, true),
         };
@@ -88,6 +92,7 @@ impl Card {
             slots: self.slots.load(Ordering::Relaxed),
             in_progress: self.in_progress.load(Ordering::Relaxed),
             waiting,
+            paused,
             leaving,
             at: Timestamp::now(),
         }

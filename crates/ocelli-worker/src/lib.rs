@@ -4,13 +4,14 @@
 //! An analyzer knows images and answers; it knows no queue, no retry and no catalog. The pipe knows those and no
 //! analyzer. [`run`] is what `ocelli-ocr-worker`, `ocelli-llm-worker` and the embedded tier start, once per analyzer.
 //!
-//! Absent on purpose: the catalog. A worker reads one thing from it, whether a job is already done, through
-//! [`Ledger`], which `main` wires in.
+//! Absent on purpose: the catalog. A worker asks it one thing, whether a job may be done, and tells it one thing, that it
+//! is at it or no longer, both through [`Ledger`], which `main` wires in.
 
 mod analyzer;
 mod announce;
 mod fetch;
 mod hand;
+mod hold;
 mod ledger;
 mod metrics;
 mod pipe;
@@ -18,6 +19,6 @@ mod places;
 mod run;
 
 pub use analyzer::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Book, Ledger, LedgerError, Note};
 pub use metrics::WorkerMetrics;
 pub use run::{Parts, WorkerError, WorkerOptions, run};

@@ -12,7 +12,8 @@ use prometheus::{
 /// Metrics of the pipe; labels are analyzer names and closed sets. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics {
-    /// `ocelli_jobs_total{analyzer,outcome}`: done, empty, skipped, failed, retried, duplicate, rejected, returned.
+    /// `ocelli_jobs_total{analyzer,outcome}`: done, empty, skipped, failed, retried, duplicate, held, paused, rejected,
+    /// returned.
     pub(crate) jobs: IntCounterVec,
     /// `ocelli_job_duration_seconds{analyzer,stage}`: fetch, analyze, publish.
     pub(crate) duration: HistogramVec,
@@ -24,6 +25,8 @@ pub struct WorkerMetrics {
     pub(crate) slots: IntGaugeVec,
     /// `ocelli_analyzer_ready{analyzer}`: 1 while the analyzer can work.
     pub(crate) ready: IntGaugeVec,
+    /// `ocelli_analyzer_paused{analyzer}`: 1 while the analyzer may not work: over budget, or paused by people.
+    pub(crate) paused: IntGaugeVec,
     settled: Arc<AtomicU64>,
     busy: Arc<AtomicU64>,
 }
@@ -62,16 +65,24 @@ impl WorkerMetrics {
                 Opts::new("ocelli_analyzer_ready", "1 while the analyzer can work, else 0."),
                 &["analyzer"],
             )?,
+            paused: IntGaugeVec::new(
+                Opts::new(
+                    "ocelli_analyzer_paused",
+                    "1 while the analyzer may not work: over budget, or paused by people.",
+                ),
+                &["analyzer"],
+            )?,
             settled: Arc::default(),
             busy: Arc::default(),
         };
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(metrics.jobs.clone()),
             Box::new(metrics.duration.clone()),
             Box::new(metrics.wait.clone()),
             Box::new(metrics.in_progress.clone()),
             Box::new(metrics.slots.clone()),
             Box::new(metrics.ready.clone()),
+            Box::new(metrics.paused.clone()),
         ];
         for collector in collectors {
             registry.register(collector)?;

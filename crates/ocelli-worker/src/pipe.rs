@@ -7,16 +7,20 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use ocelli_broker::{Broker, Delivery, Outgoing};
+use ocelli_core::claim::{Claim, ClaimRequest, JobKey};
 use ocelli_core::retry::{Decision, RetryPolicy};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
-use ocelli_core::{Analysis, FailureClass, Outcome, Provenance, Revision, Want, chain};
+use ocelli_core::{
+    Analysis, AttemptId, FailureClass, Outcome, Provenance, Revision, Spent, Want, chain,
+};
 use ocelli_failpoint::{Failpoint, reached};
 use ocelli_media::Fetcher;
 use tokio::time::Instant;
 
 use crate::fetch::fetch;
 use crate::hand::Hand;
+use crate::hold::Hold;
 use crate::places::Places;
 use crate::{AnalyzeError, Analyzer, Answer, Job, Ledger, WorkerMetrics};
 
@@ -30,6 +34,10 @@ pub(crate) struct Pipe<A> {
     pub(crate) metrics: WorkerMetrics,
     pub(crate) worker: String,
     pub(crate) job_deadline: Duration,
+    /// How long a claim counts without being renewed; none when jobs of this analyzer are not claimed.
+    pub(crate) lease: Option<Duration>,
+    /// How long nobody else begins a job whose answer is on its way to the collector.
+    pub(crate) answer_lease: Duration,
     /// Guards the analysis alone: fetching the next image and publishing the last answer overlap with it.
     pub(crate) slots: Arc<Places>,
     /// Bounds the encoded images between fetching and the end of their use.
@@ -43,6 +51,8 @@ pub(crate) enum Handled {
     Settled,
     /// Something all jobs depend on is away: stop taking new ones.
     Outage(String),
+    /// No job of the analyzer may be done at the moment: stop taking new ones, and finish what is in progress.
+    Paused(String),
 }
 
 /// What to do with a delivery, decided by everything before the last step.
@@ -53,9 +63,35 @@ enum Disposition {
     /// Nothing to publish: the job is done already.
     Duplicate,
     /// Say so, then let it wait and come back.
-    Retry { deferred: Deferred, delay: Duration },
+    Retry { deferred: Deferred, delay: Duration, why: Why },
     /// Not a job: keep it for people.
     Reject(String),
+}
+
+/// Why a job is put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Its attempt failed.
+    Failed,
+    /// Something all jobs depend on is away.
+    Outage,
+    /// Somebody else works on it.
+    Held,
+    /// It may not be done at the moment.
+    JobPaused,
+    /// No job of the analyzer may be done at the moment.
+    AllPaused,
+}
+
+impl Why {
+    /// As [`WorkerMetrics`] counts it.
+    const fn counted(self) -> &'static str {
+        match self {
+            Self::Failed | Self::Outage => "retried",
+            Self::Held => "held",
+            Self::JobPaused | Self::AllPaused => "paused",
+        }
+    }
 }
 
 /// How long an analysis may overrun its own deadline before the pipe abandons it.
@@ -65,8 +101,11 @@ impl<A: Analyzer> Pipe<A> {
     /// Handles one delivery. Dropping the future gives the delivery back to its queue, uncounted.
     pub(crate) async fn handle(&self, delivery: Delivery, revision: &Revision) -> Handled {
         reached(Failpoint::WorkerDelivered);
+        let mut hold = None;
         let disposition = match Message::decode(&delivery.body) {
-            Ok(Message::Intake(intake)) => self.work(intake, delivery.attempts, revision).await,
+            Ok(Message::Intake(intake)) => {
+                self.work(intake, delivery.attempts, revision, &mut hold).await
+            }
             Ok(Message::Fence(fence)) => self.pass(fence),
             Ok(other) => Disposition::Reject(format!(
                 "a message of kind '{}' does not belong into a job queue",
@@ -74,7 +113,10 @@ impl<A: Analyzer> Pipe<A> {
             )),
             Err(error) => Disposition::Reject(chain(&error)),
         };
-        self.settle(delivery, disposition).await
+        match &hold {
+            Some(hold) => hold.during(self.settle(delivery, disposition, Some(hold))).await,
+            None => self.settle(delivery, disposition, None).await,
+        }
     }
 
     /// A fence goes through the queue for fresh jobs, then through the one for backfills, then to the collector.
@@ -86,7 +128,13 @@ impl<A: Analyzer> Pipe<A> {
         Disposition::Publish(queue, vec![Message::Fence(Fence { bulk: true, ..fence })])
     }
 
-    async fn work(&self, intake: Intake, before: u32, revision: &Revision) -> Disposition {
+    async fn work(
+        &self,
+        intake: Intake,
+        before: u32,
+        revision: &Revision,
+        hold: &mut Option<Hold>,
+    ) -> Disposition {
         let name = self.analyzer.name();
         let Some(want) = intake.wants.iter().find(|want| want.analyzer == *name) else {
             return Disposition::Reject(format!("the job does not ask for the analyzer '{name}'"));
@@ -95,22 +143,52 @@ impl<A: Analyzer> Pipe<A> {
         if want.revision.as_ref().is_some_and(|wanted| wanted != revision) {
             news.push(supersede(&intake, want, revision));
         }
-        let digest = intake.image.digest;
-        match self.ledger.is_done(digest, name, revision).await {
-            Ok(true) if news.is_empty() => return Disposition::Duplicate,
-            Ok(true) => return Disposition::Publish(Queue::Results, news),
-            Ok(false) => {}
-            Err(error) => return self.outage(&intake, before, error.to_string()),
-        }
+        let request = self.request(&intake, revision);
+        let hold = match self.ledger.claim(request.clone()).await {
+            Ok(Claim::Done) if news.is_empty() => return Disposition::Duplicate,
+            Ok(Claim::Done) => return Disposition::Publish(Queue::Results, news),
+            Ok(Claim::Free { batch }) => hold.insert(Hold::new(&self.ledger, request, batch)),
+            Ok(Claim::Held { holder, until }) => {
+                let reason = format!("{holder} works on it, until {until:.0} at least");
+                return self.put_off(&intake, before, reason, Why::Held);
+            }
+            Ok(Claim::Paused { reason, all }) => {
+                let why = if all { Why::AllPaused } else { Why::JobPaused };
+                return self.put_off(&intake, before, reason, why);
+            }
+            Err(error) => {
+                return self.put_off(&intake, before, error.to_string(), Why::Outage);
+            }
+        };
         let enqueued_at = intake.enqueued_at;
-        match self.attempt(&intake, enqueued_at).await {
+        let mut result = hold.during(self.attempt(&intake, enqueued_at)).await;
+        match &mut result {
+            Ok(answer) => sign(&mut answer.provenance, hold),
+            Err(error) => error.provenance.iter_mut().for_each(|how| sign(how, hold)),
+        }
+        match result {
             Ok(answer) => {
                 self.metrics.outcome(name.as_str(), answer.outcome.kind());
                 let attempts = before.saturating_add(1);
                 news.push(self.partial(&intake, revision, answer, attempts));
                 Disposition::Publish(Queue::Results, news)
             }
-            Err(error) => self.failed(&intake, before, revision, error, news),
+            Err(error) => self.failed(&intake, before, revision, error, news, hold),
+        }
+    }
+
+    /// The wish to work on this job, as an attempt of its own.
+    fn request(&self, intake: &Intake, revision: &Revision) -> ClaimRequest {
+        ClaimRequest {
+            job: JobKey {
+                digest: intake.image.digest,
+                analyzer: self.analyzer.name().clone(),
+                revision: revision.clone(),
+            },
+            attempt: AttemptId::new(rand::random()),
+            holder: self.worker.clone(),
+            batch: intake.sighting.as_ref().map(|sighting| sighting.batch),
+            lease: self.lease,
         }
     }
 
@@ -173,11 +251,17 @@ impl<A: Analyzer> Pipe<A> {
         revision: &Revision,
         error: AnalyzeError,
         mut news: Vec<Message>,
+        hold: &Hold,
     ) -> Disposition {
         let AnalyzeError { class, reason, provenance } = error;
+        let spent = provenance.as_ref().and_then(|how| Spent::of(how, revision, Timestamp::now()));
         match self.policy.decide(class, before) {
             Decision::Retry { .. } if class == FailureClass::Outage => {
-                self.outage(intake, before, reason)
+                let mut outage = self.put_off(intake, before, reason, Why::Outage);
+                if let Disposition::Retry { deferred, .. } = &mut outage {
+                    deferred.spent = spent;
+                }
+                outage
             }
             Decision::Retry { step, attempts } => {
                 let delay = self.policy.steps.get(step).copied().unwrap_or(Duration::from_secs(10));
@@ -186,7 +270,8 @@ impl<A: Analyzer> Pipe<A> {
                     delay_seconds = delay.as_secs(), "attempt failed, will retry: {reason}"
                 );
                 let deferred = self.deferred(intake, class, reason, attempts, delay);
-                Disposition::Retry { deferred, delay }
+                let deferred = Deferred { spent, ..deferred };
+                Disposition::Retry { deferred, delay, why: Why::Failed }
             }
             Decision::Fail { attempts } => {
                 tracing::warn!(
@@ -196,7 +281,12 @@ impl<A: Analyzer> Pipe<A> {
                 let outcome = Outcome::Failed { class, reason };
                 self.metrics.outcome(self.analyzer.name().as_str(), outcome.kind());
                 let provenance = provenance.map_or_else(
-                    || Provenance { worker: self.worker.clone(), ..Provenance::default() },
+                    || {
+                        let mut unknown =
+                            Provenance { worker: self.worker.clone(), ..Provenance::default() };
+                        sign(&mut unknown, hold);
+                        unknown
+                    },
                     |provenance| *provenance,
                 );
                 news.push(self.partial(intake, revision, Answer { outcome, provenance }, attempts));
@@ -205,10 +295,13 @@ impl<A: Analyzer> Pipe<A> {
         }
     }
 
-    fn outage(&self, intake: &Intake, before: u32, reason: String) -> Disposition {
-        let delay = self.policy.steps.first().copied().unwrap_or(Duration::from_secs(10));
+    /// Lets a job wait without spending an attempt. One that waits for a budget waits long: it can be a month.
+    fn put_off(&self, intake: &Intake, before: u32, reason: String, why: Why) -> Disposition {
+        let steps = &self.policy.steps;
+        let step = if why == Why::JobPaused { steps.last() } else { steps.first() };
+        let delay = step.copied().unwrap_or(Duration::from_secs(10));
         let deferred = self.deferred(intake, FailureClass::Outage, reason, before, delay);
-        Disposition::Retry { deferred, delay }
+        Disposition::Retry { deferred, delay, why }
     }
 
     fn deferred(
@@ -227,6 +320,7 @@ impl<A: Analyzer> Pipe<A> {
             reason,
             attempts,
             next_at: Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX),
+            spent: None,
         }
     }
 
@@ -251,18 +345,30 @@ impl<A: Analyzer> Pipe<A> {
     }
 
     /// The only place where a delivery is settled. Whatever is published is confirmed before the ack.
-    async fn settle(&self, delivery: Delivery, disposition: Disposition) -> Handled {
+    async fn settle(
+        &self,
+        delivery: Delivery,
+        disposition: Disposition,
+        hold: Option<&Hold>,
+    ) -> Handled {
         let name = self.analyzer.name().as_str();
         let started = Instant::now();
         let settled = match disposition {
-            Disposition::Publish(queue, messages) => match self.publish(&queue, messages).await {
+            Disposition::Publish(queue, messages) => match self.publish(&queue, &messages).await {
                 Ok(()) => {
                     reached(Failpoint::WorkerPublished);
+                    if let Some(hold) = hold {
+                        let how = messages.iter().find_map(provenance);
+                        hold.end(Some(self.answer_lease), how);
+                    }
                     delivery.ack().await.map_err(|error| chain(&error))
                 }
                 Err(reason) => {
                     // Nothing is lost: the delivery goes back to its queue and the answer will be made again.
                     self.metrics.count(name, "returned");
+                    if let Some(hold) = hold {
+                        hold.end(None, messages.iter().find_map(provenance));
+                    }
                     drop(delivery);
                     return Handled::Outage(reason);
                 }
@@ -271,24 +377,27 @@ impl<A: Analyzer> Pipe<A> {
                 self.metrics.duplicate(name);
                 delivery.ack().await.map_err(|error| chain(&error))
             }
-            Disposition::Retry { deferred, delay } => {
-                self.metrics.count(name, "retried");
-                let attempts = deferred.attempts;
-                let outage =
-                    (deferred.class == FailureClass::Outage).then(|| deferred.reason.clone());
+            Disposition::Retry { deferred, delay, why } => {
+                self.metrics.count(name, why.counted());
+                let (attempts, reason) = (deferred.attempts, deferred.reason.clone());
+                let spent = deferred.spent.clone();
                 // The note comes first: a job in a delay queue without a note would look lost to the sweeper.
                 if let Err(reason) =
-                    self.publish(&Queue::Results, vec![Message::Deferred(deferred)]).await
+                    self.publish(&Queue::Results, &[Message::Deferred(deferred)]).await
                 {
                     drop(delivery);
                     return Handled::Outage(reason);
                 }
                 reached(Failpoint::WorkerDeferred);
                 let settled = delivery.retry(delay, attempts).await.map_err(|error| chain(&error));
-                if let Some(reason) = outage {
-                    return Handled::Outage(reason);
+                if let Some(hold) = hold {
+                    hold.end(None, spent.map(cost).as_ref());
                 }
-                settled
+                match why {
+                    Why::Outage => return Handled::Outage(reason),
+                    Why::AllPaused => return Handled::Paused(reason),
+                    Why::Failed | Why::Held | Why::JobPaused => settled,
+                }
             }
             Disposition::Reject(reason) => {
                 self.metrics.count(name, "rejected");
@@ -308,7 +417,7 @@ impl<A: Analyzer> Pipe<A> {
         Handled::Settled
     }
 
-    async fn publish(&self, queue: &Queue, messages: Vec<Message>) -> Result<(), String> {
+    async fn publish(&self, queue: &Queue, messages: &[Message]) -> Result<(), String> {
         for message in messages {
             let body = message.encode().map_err(|error| chain(&error))?;
             let outgoing = Outgoing {
@@ -325,6 +434,33 @@ impl<A: Analyzer> Pipe<A> {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes down which attempt it was, so that what it cost is counted once.
+fn sign(provenance: &mut Provenance, hold: &Hold) {
+    if hold.is_claimed() || provenance.has_cost() {
+        provenance.attempt = Some(hold.attempt);
+        provenance.batch = hold.batch;
+    }
+}
+
+/// How an analysis came about, when the message carries one.
+fn provenance(message: &Message) -> Option<&Provenance> {
+    match message {
+        Message::Partial(partial) => Some(&partial.analysis.provenance),
+        _ => None,
+    }
+}
+
+/// What an attempt cost that was put off.
+fn cost(spent: Spent) -> Provenance {
+    Provenance {
+        tokens_in: Some(spent.tokens_in),
+        tokens_out: Some(spent.tokens_out),
+        cost_micros: Some(spent.cost_micros),
+        currency: spent.currency,
+        ..Provenance::default()
     }
 }
 

@@ -48,6 +48,11 @@ pub struct WorkerOptions {
     /// Jobs taken beyond the slots, so that fetching overlaps with analyzing. Small: a job in hand is a job that no
     /// other worker can do.
     pub ahead: u16,
+    /// How long a claim on a job counts without being renewed: as long may a job wait whose worker was killed. None when
+    /// jobs are not claimed, because doing one twice costs nothing.
+    pub lease: Option<Duration>,
+    /// How long nobody else begins a job whose answer is on its way to the collector.
+    pub answer_lease: Duration,
     /// How often the worker says that it is there.
     pub announce_every: Duration,
     /// Longest pause between two looks at an analyzer that cannot work.
@@ -63,6 +68,8 @@ impl Default for WorkerOptions {
             job_deadline: Duration::from_secs(300),
             drain: Duration::from_secs(20),
             ahead: 2,
+            lease: None,
+            answer_lease: Duration::from_secs(600),
             announce_every: Duration::from_secs(5),
             probe_cap: Duration::from_secs(30),
             worker: format!("worker:{}", std::process::id()),
@@ -81,6 +88,7 @@ pub enum WorkerError {
 enum Ended {
     Shutdown,
     Outage(String),
+    Paused(String),
     Closed,
 }
 
@@ -127,6 +135,8 @@ pub async fn run<A: Analyzer>(
             metrics,
             worker: options.worker.clone(),
             job_deadline: options.job_deadline,
+            lease: options.lease,
+            answer_lease: options.answer_lease,
             slots: Places::new(first as usize),
         }),
         slots,
@@ -137,14 +147,14 @@ pub async fn run<A: Analyzer>(
     };
     let ended = life.live(&shutdown).await;
     let last = match &*life.condition.borrow() {
-        Condition::Ready(revision) => Some(revision.clone()),
+        Condition::Ready(revision) | Condition::Paused(_, revision) => Some(revision.clone()),
         Condition::Waiting(_, revision) | Condition::Leaving(revision) => revision.clone(),
     };
     life.condition.send_replace(Condition::Leaving(last));
     drop(announcer.await);
     match ended {
         Ended::Closed => Err(WorkerError::Closed(name.to_string())),
-        Ended::Shutdown | Ended::Outage(_) => Ok(()),
+        Ended::Shutdown | Ended::Outage(_) | Ended::Paused(_) => Ok(()),
     }
 }
 
@@ -167,18 +177,17 @@ impl<A: Analyzer> Life<A> {
                 () = shutdown.cancelled() => return Ended::Shutdown,
                 ready = self.pipe.analyzer.probe() => ready,
             };
-            let reason = match ready {
+            let waits = match ready {
                 Ok(current) => {
                     revision = Some(current.clone());
-                    self.set(Condition::Ready(current.clone()));
-                    match self.work(current, shutdown, &mut looks).await {
-                        Ended::Outage(reason) => reason,
-                        ended => return ended,
+                    match self.may_work(&current, shutdown, &mut looks).await {
+                        Ok(waits) => waits,
+                        Err(ended) => return ended,
                     }
                 }
-                Err(unavailable) => unavailable.reason,
+                Err(unavailable) => Condition::Waiting(unavailable.reason, revision.clone()),
             };
-            self.set(Condition::Waiting(reason, revision.clone()));
+            self.set(waits);
             let pause =
                 backoff(looks, Duration::from_millis(500), self.options.probe_cap, rand::random());
             looks = looks.saturating_add(1);
@@ -190,10 +199,33 @@ impl<A: Analyzer> Life<A> {
         }
     }
 
+    /// Works, unless the ledger says that no job may be done. Answers why it waits now.
+    async fn may_work(
+        &self,
+        revision: &Revision,
+        shutdown: &CancellationToken,
+        looks: &mut u32,
+    ) -> Result<Condition, Ended> {
+        let waits = |reason| Condition::Waiting(reason, Some(revision.clone()));
+        match self.pipe.ledger.paused(self.pipe.analyzer.name()).await {
+            Ok(None) => {}
+            Ok(Some(reason)) => return Ok(Condition::Paused(reason, revision.clone())),
+            Err(error) => return Ok(waits(error.to_string())),
+        }
+        self.set(Condition::Ready(revision.clone()));
+        match self.work(revision.clone(), shutdown, looks).await {
+            Ended::Outage(reason) => Ok(waits(reason)),
+            Ended::Paused(reason) => Ok(Condition::Paused(reason, revision.clone())),
+            ended => Err(ended),
+        }
+    }
+
     fn set(&self, condition: Condition) {
         let name = self.pipe.analyzer.name().as_str();
         let ready = matches!(condition, Condition::Ready(_));
         self.pipe.metrics.ready.with_label_values(&[name]).set(i64::from(ready));
+        let paused = matches!(condition, Condition::Paused(..));
+        self.pipe.metrics.paused.with_label_values(&[name]).set(i64::from(paused));
         self.condition.send_if_modified(|current| {
             if *current == condition {
                 return false;
@@ -204,6 +236,9 @@ impl<A: Analyzer> Life<A> {
                 }
                 Condition::Waiting(reason, _) => {
                     tracing::warn!(analyzer = name, "analyzer waits, no job is lost: {reason}");
+                }
+                Condition::Paused(reason, _) => {
+                    tracing::warn!(analyzer = name, "analyzer is paused, no job is lost: {reason}");
                 }
                 Condition::Leaving(_) => {}
             }
@@ -248,6 +283,7 @@ impl<A: Analyzer> Life<A> {
                 () = shutdown.cancelled() => break Ended::Shutdown,
                 Some(handled) = jobs.join_next() => match handled {
                     Ok(Handled::Outage(reason)) => break Ended::Outage(reason),
+                    Ok(Handled::Paused(reason)) => break Ended::Paused(reason),
                     _ => { *looks = 0; continue }
                 },
                 delivery = fresh.next(), if may_take => delivery,
@@ -264,6 +300,14 @@ impl<A: Analyzer> Life<A> {
         };
         fresh.cancel().await;
         bulk.cancel().await;
+        if matches!(ended, Ended::Paused(_)) {
+            // What is in progress is being paid for.
+            let finish = async { while jobs.join_next().await.is_some() {} };
+            tokio::select! {
+                () = finish => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
         let finish = async { while jobs.join_next().await.is_some() {} };
         if tokio::time::timeout(self.options.drain, finish).await.is_err() {
             tracing::warn!(

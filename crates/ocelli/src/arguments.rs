@@ -13,6 +13,7 @@ Exit codes:
   2    the command line or the settings are wrong; nothing was started
   3    finished, but some references or analyses failed
   4    a needed service (broker, catalog) is away or refuses
+  5    ended because a budget is used up or an analyzer is paused; what is left is kept
   130  interrupted by a signal; what was accepted is kept
 
 Data goes to standard output, everything else to standard error. NO_COLOR is honoured.";
@@ -44,7 +45,11 @@ pub(crate) enum Command {
     /// Print the record of one image.
     Show(ShowArgs),
     /// How far each analyzer is.
-    Status(JsonArgs),
+    Status(StatusArgs),
+    /// Let an analyzer finish what it has in hand and take no more, in the whole fleet.
+    Pause(PauseArgs),
+    /// Let a paused analyzer go on.
+    Resume(ResumeArgs),
     /// What failed and why; try it again.
     #[command(subcommand)]
     Failures(FailuresCommand),
@@ -129,6 +134,33 @@ pub(crate) struct JsonArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Add what models cost, by analyzer and month, what of it was for nothing, and how budgets stand.
+    #[arg(long)]
+    pub(crate) spend: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    /// Which analyzer.
+    #[arg(value_name = "ANALYZER")]
+    pub(crate) analyzer: AnalyzerName,
+    /// Why, for whoever looks at 'ocelli status'.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// Which analyzer.
+    #[arg(value_name = "ANALYZER")]
+    pub(crate) analyzer: AnalyzerName,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,7 @@
 //! It composes the very same `run(parts, shutdown)` functions that the separate programs run. Its queues die with it;
 //! the catalog knows what is still wanted, and [`Embedded::start`] enqueues that first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use ocelli_producer::ProducerMetrics;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Reader};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::parts::{self, Off};
-use ocelli_wiring::{Fault, Process, fault::chain};
-use ocelli_worker::{Analyzer, WorkerMetrics};
+use ocelli_wiring::{Books, Fault, Process, books, fault::chain};
+use ocelli_worker::{Analyzer, Ledger, WorkerMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,7 @@ pub(crate) struct Embedded {
     llm_metrics: LlmMetrics,
     preparation: Preparation,
     requeue: tokio::task::JoinHandle<Result<u64, SweepError>>,
+    books: Option<Books>,
     workers: JoinSet<Result<(), String>>,
     faults: Vec<String>,
     collector: tokio::task::JoinHandle<Result<(), String>>,
@@ -67,9 +68,14 @@ impl Embedded {
                 ),
             ));
         }
-        let lock = lock(settings)?;
+        let (lock, before) = lock(settings)?;
         let registry = &process.registry;
         let catalog = parts::catalog(settings, Some(CatalogMetrics::register(registry)?)).await?;
+        if let Some(before) = before {
+            // Its queues died with it, and so did its answers that had not been written.
+            catalog.forget_claims(&parts::worker_name_of(&before)).await?;
+        }
+        let books = Books::open(catalog.clone(), settings.budgets.clone());
         let broker = parts::broker(settings, "ocelli", BrokerMetrics::register(registry)?).await?;
         broker.declare(&parts::topology(settings)).await?;
         let worker_metrics = WorkerMetrics::register(registry)?;
@@ -83,6 +89,7 @@ impl Embedded {
             ocr_metrics: OcrMetrics::register(registry)?,
             llm_metrics: LlmMetrics::register(registry)?,
             preparation: Preparation::from_settings(settings),
+            books: Some(books),
             workers: JoinSet::new(),
             faults: Vec::new(),
             // Independent of the process's token: the last to stop, so that what the workers publish while draining
@@ -183,7 +190,7 @@ impl Embedded {
             analyzer: Arc::new(analyzer),
             broker: self.broker.clone(),
             fetcher,
-            ledger: parts::ledger(self.catalog.clone()),
+            ledger: self.ledger(),
             options: parts::worker_options(settings, configured),
             metrics: self.worker_metrics.clone(),
         };
@@ -194,6 +201,45 @@ impl Embedded {
         Ok(())
     }
 
+    fn ledger(&self) -> Ledger {
+        // The books are closed last.
+        self.books
+            .as_ref()
+            .map_or_else(|| Ledger::new(|_, _, _| async { Ok(false) }), Books::ledger)
+    }
+
+    /// What may not be done at the moment: whoever waits for it could wait for a month.
+    pub(crate) async fn held_back(&self, settings: &Settings) -> Result<HeldBack, Fault> {
+        let mut held = HeldBack::default();
+        for want in &self.wants {
+            let name = &want.analyzer;
+            if let Some(reason) = books::paused(&self.catalog, &settings.budgets, name).await? {
+                held.note(name, &reason);
+                held.analyzers.insert(name.clone());
+            }
+        }
+        let of_batches: Vec<_> =
+            settings.budgets.iter().filter(|budget| budget.batch.is_some()).cloned().collect();
+        for state in self.catalog.budgets(&of_batches).await? {
+            let Some(pattern) = state.budget.batch.as_deref().filter(|_| state.is_reached()) else {
+                continue;
+            };
+            for want in self.wants.iter().filter(|want| state.budget.covers(&want.analyzer)) {
+                let name = &want.analyzer;
+                let claims = settings.analyzer(name).is_some_and(|one| one.claim);
+                if !claims || held.analyzers.contains(name) {
+                    continue;
+                }
+                let open = self.catalog.open_of_batches(name, pattern).await?;
+                if open > 0 {
+                    held.note(name, &state.reason());
+                    *held.jobs.entry(name.clone()).or_default() += open;
+                }
+            }
+        }
+        Ok(held)
+    }
+
     /// Whether the collector has written everything of `batch`: its final report comes last through the one queue.
     pub(crate) async fn is_listed(&self, batch: BatchId) -> Result<bool, Fault> {
         let batches = self.catalog.batches(20).await?;
@@ -202,28 +248,39 @@ impl Embedded {
 
     /// Open jobs of the running analyzers, as far as `limit`: those to wait for, and those whose next attempt is later
     /// than `patience` from now.
-    pub(crate) async fn open_jobs(&self, limit: u32, patience: Duration) -> Result<Open, Fault> {
+    pub(crate) async fn open_jobs(
+        &self,
+        limit: u32,
+        patience: Duration,
+        held: &HeldBack,
+    ) -> Result<Open, Fault> {
         let horizon = jiff::SignedDuration::try_from(patience)
             .ok()
             .and_then(|patience| Timestamp::now().checked_add(patience).ok())
             .unwrap_or(Timestamp::MAX);
         let mut open = Open::default();
         for want in &self.wants {
+            let paused = held.jobs.get(&want.analyzer).copied().unwrap_or(0);
+            let least = u32::try_from(paused.saturating_add(1)).unwrap_or(u32::MAX);
             let jobs = self
                 .catalog
                 .open_jobs(&OpenJobs {
                     analyzer: Some(want.analyzer.clone()),
                     enqueued_before: Timestamp::MAX,
                     after: None,
-                    limit,
+                    limit: limit.max(least),
                 })
                 .await?;
-            for job in jobs {
-                match job.next_at {
-                    Some(next_at) if next_at > horizon => open.later += 1,
-                    _ => open.now += 1,
-                }
-            }
+            let all = jobs.len() as u64;
+            let is_later = |next_at: Option<Timestamp>| next_at.is_some_and(|at| at > horizon);
+            let later = jobs.iter().filter(|job| is_later(job.next_at)).count() as u64;
+            let paused =
+                if held.analyzers.contains(&want.analyzer) { all } else { paused.min(all) };
+            open.paused += paused;
+            // Jobs that wait for a budget wait long: they are among the later ones first.
+            let later_left = later.saturating_sub(paused);
+            open.later += later_left;
+            open.now += all - paused - later_left;
         }
         Ok(open)
     }
@@ -262,6 +319,9 @@ impl Embedded {
                 Ok(Err(message)) => self.faults.push(message),
                 Err(error) => self.faults.push(error.to_string()),
             }
+        }
+        if let Some(books) = self.books.take() {
+            books.close().await;
         }
         self.drained().await;
     }
@@ -310,10 +370,35 @@ pub(crate) struct Open {
     pub(crate) now: u64,
     /// Waiting for an attempt far in the future.
     pub(crate) later: u64,
+    /// Held back by a budget, or by people.
+    pub(crate) paused: u64,
+}
+
+/// What may not be done at the moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HeldBack {
+    /// Analyzers of which no job may be done.
+    analyzers: BTreeSet<AnalyzerName>,
+    /// Of others, how many jobs may not be done.
+    jobs: BTreeMap<AnalyzerName, u64>,
+    /// Why, one line for each analyzer and reason.
+    pub(crate) reasons: Vec<String>,
+}
+
+impl HeldBack {
+    fn note(&mut self, analyzer: &AnalyzerName, reason: &str) {
+        self.reasons.push(format!("{analyzer}: {reason}"));
+    }
+
+    /// Whether anything is held back.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.reasons.is_empty()
+    }
 }
 
 /// One embedded fleet per data folder: two would both believe that they hold all open jobs.
-fn lock(settings: &Settings) -> Result<File, Fault> {
+/// Answers the lock, and the process id of the fleet before this one.
+fn lock(settings: &Settings) -> Result<(File, Option<String>), Fault> {
     let dir = &settings.data.dir;
     let away = |what: &str, error: &std::io::Error| {
         Fault::new(
@@ -349,11 +434,14 @@ fn lock(settings: &Settings) -> Result<File, Fault> {
         }
         Err(TryLockError::Error(error)) => return Err(away("lock", &error)),
     }
-    // The number is for the message above only; the lock itself ends with the process, however it ends.
+    let mut before = String::new();
+    file.read_to_string(&mut before).map_err(|error| away("read", &error))?;
+    // The number is for the message above and for claims; the lock itself ends with the process, however it ends.
     let noted = file
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| write!(file, "{}", std::process::id()));
     noted.map_err(|error| away("write", &error))?;
-    Ok(file)
+    let before = before.trim();
+    Ok((file, (!before.is_empty()).then(|| before.to_owned())))
 }

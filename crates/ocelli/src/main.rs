@@ -82,6 +82,8 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         }
         Command::Show(arguments) => commands::show::show(settings, arguments).await,
         Command::Status(arguments) => commands::status::status(settings, arguments).await,
+        Command::Pause(arguments) => commands::pause::pause(settings, arguments).await,
+        Command::Resume(arguments) => commands::pause::resume(settings, arguments).await,
         Command::Failures(command) => commands::failures::failures(settings, command).await,
         Command::Audit(arguments) => commands::audit::audit(settings, arguments).await,
         Command::Doctor(arguments) => commands::doctor::doctor(settings, arguments).await,

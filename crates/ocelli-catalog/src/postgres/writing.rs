@@ -7,6 +7,7 @@ use ocelli_core::{Analysis, AnalyzerName, Digest};
 use sqlx::{Postgres, Transaction};
 
 use super::{contents, list, stored};
+use crate::claims::FORGET_CLAIMS_AFTER_MICROSECONDS;
 use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
@@ -397,6 +398,13 @@ impl Unit for Writing {
             )
             .bind(latest.as_microsecond())
             .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)
+            .execute(&mut *self.0)
+            .await?;
+            sqlx::query(
+                "DELETE FROM claims WHERE renewed_at < \
+                 (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint - $1",
+            )
+            .bind(FORGET_CLAIMS_AFTER_MICROSECONDS)
             .execute(&mut *self.0)
             .await?;
         }

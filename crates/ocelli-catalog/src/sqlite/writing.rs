@@ -8,6 +8,7 @@ use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{Guard, contents, stored};
+use crate::claims::FORGET_CLAIMS_AFTER_MICROSECONDS;
 use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
@@ -305,6 +306,10 @@ impl Unit for Writing {
             .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)
             .execute(&mut *self.0)
             .await?;
+            sqlx::query("DELETE FROM claims WHERE renewed_at < CAST(unixepoch('subsec') * 1000000 AS INTEGER) - $1")
+                .bind(FORGET_CLAIMS_AFTER_MICROSECONDS)
+                .execute(&mut *self.0)
+                .await?;
         }
         Ok(())
     }

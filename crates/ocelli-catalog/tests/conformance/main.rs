@@ -5,14 +5,18 @@
 
 mod accounts;
 mod cases;
+mod claims;
 mod model;
 mod opening;
 mod outages;
+mod spending;
 mod words;
 mod world;
 
 use accounts::*;
 use cases::*;
+use claims::*;
+use spending::*;
 
 macro_rules! on_both {
     ($($case:ident),* $(,)?) => {
@@ -67,4 +71,18 @@ on_both! {
     every_batch_is_accounted_for_whatever_was_seen_before,
     a_damaged_catalog_is_found_out,
     a_record_that_is_noted_as_complete_too_early_is_found_out,
+    of_any_number_of_claimers_at_once_one_gets_each_job,
+    a_claim_is_held_until_it_is_given_back,
+    a_claim_that_nobody_renews_ends_with_its_lease,
+    a_claim_ends_in_the_transaction_that_writes_the_analysis,
+    nobody_gets_a_job_while_its_analysis_is_being_written,
+    a_clock_that_was_set_back_holds_no_job_for_that_long,
+    a_paused_analyzer_gives_no_job_away_until_it_goes_on,
+    what_is_on_its_way_counts_against_a_budget,
+    every_attempt_is_counted_once_and_what_led_to_nothing_is_waste,
+    when_an_earlier_answer_is_preferred_the_other_one_was_waste,
+    two_collectors_of_the_same_messages_count_them_once,
+    numbers_beyond_all_reason_stay_numbers,
+    a_budget_of_a_batch_stops_the_jobs_of_that_batch_alone,
+    a_budget_of_a_month_ends_with_it_and_money_counts_in_its_currency,
 }

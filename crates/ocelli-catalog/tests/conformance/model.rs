@@ -249,6 +249,7 @@ fn message(prefix: &str, act: &Act) -> (String, Message) {
                 reason: "busy".to_owned(),
                 attempts: *attempts,
                 next_at: at(*next),
+                spent: None,
             });
             (image, message)
         }

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Deferred, Intake, Message, Partial, Problem};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Digest, FailureClass, Flag, ImageFacts, ImageFormat, Outcome,
-    Provenance, Reading, Revision, RevisionBuilder, Section, Sighting, SourceUri, Step, Want, Word,
+    Analysis, AnalyzerName, AttemptId, BatchId, Digest, FailureClass, Flag, ImageFacts,
+    ImageFormat, Outcome, Provenance, Reading, Revision, RevisionBuilder, Section, Sighting,
+    SourceUri, Step, Want, Word,
 };
 
 pub(crate) const OCR: &str = "tesseract-ocr";
@@ -85,6 +86,31 @@ pub(crate) fn partial(image: &str, analyzer: &str, outcome: Outcome, seconds: i6
     }))
 }
 
+/// The answer of revision 1 of [`LLM`], given by this attempt, with one call that read as many tokens as it cost
+/// millionths, and wrote 0.4 of that.
+pub(crate) fn paid(
+    image: &str,
+    outcome: Outcome,
+    number: u128,
+    seconds: i64,
+    cost: u64,
+) -> Message {
+    let mut message = partial(image, LLM, outcome, seconds);
+    let Message::Partial(partial) = &mut message else { unreachable!() };
+    partial.analysis.provenance = Provenance {
+        model: Some("model".to_owned()),
+        attempt: Some(AttemptId::new(number)),
+        batch: Some(batch(1)),
+        calls: 1,
+        tokens_in: Some(cost),
+        tokens_out: Some(cost / 10 * 4),
+        cost_micros: Some(cost),
+        currency: Some("USD".to_owned()),
+        ..Provenance::default()
+    };
+    message
+}
+
 pub(crate) fn deferred(image: &str, analyzer: &str, attempts: u32, next: i64) -> Message {
     Message::Deferred(Deferred {
         digest: Digest::of(image.as_bytes()),
@@ -93,6 +119,7 @@ pub(crate) fn deferred(image: &str, analyzer: &str, attempts: u32, next: i64) ->
         reason: "the server answered 503".to_owned(),
         attempts,
         next_at: at(next),
+        spent: None,
     })
 }
 
@@ -106,6 +133,7 @@ pub(crate) fn announcement(analyzer: &str, worker: &str, seconds: i64) -> Announ
         slots: 2,
         in_progress: 1,
         waiting: None,
+        paused: false,
         leaving: false,
         at: at(seconds),
     }
@@ -170,6 +198,8 @@ pub(crate) fn full_provenance() -> Provenance {
         cost_micros: Some(u64::MAX),
         wasted_cost_micros: 1,
         currency: Some("USD".to_owned()),
+        attempt: Some(AttemptId::from_bytes([1; 16])),
+        batch: Some(batch(1)),
         waited_ms: 1,
         took_ms: 90,
         worker: "host:1".to_owned(),

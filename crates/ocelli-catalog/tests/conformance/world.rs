@@ -2,6 +2,7 @@
 
 use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_testkit::servers::{self, PostgresServer};
+use sqlx::Connection as _;
 
 /// Where a catalog is, for as long as this lives.
 pub(crate) struct World {
@@ -30,6 +31,18 @@ impl World {
     pub(crate) async fn postgres() -> Self {
         let server = servers::postgres().await;
         Self { url: server.url.clone(), _folder: None, _server: Some(server) }
+    }
+
+    /// Changes rows behind the catalog's back.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        }
     }
 
     pub(crate) async fn open(&self) -> Catalog {

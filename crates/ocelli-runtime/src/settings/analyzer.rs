@@ -24,6 +24,8 @@ pub struct AnalyzerSettings {
     pub enabled: Enabled,
     /// The longest time one job may take.
     pub job_deadline: Duration,
+    /// Whether a job is claimed before it is done, so that no two workers do it at once.
+    pub claim: bool,
     /// What is particular to its kind.
     pub reader: Reader,
 }

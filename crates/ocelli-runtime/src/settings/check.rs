@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
+use ocelli_core::Limit;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
@@ -31,6 +32,7 @@ pub(crate) fn check(settings: &Settings, tree: &Tree, problems: &mut Vec<Problem
     for analyzer in &settings.analyzers {
         checker.analyzer(analyzer);
     }
+    checker.budgets(settings);
 }
 
 struct Checker<'a> {
@@ -115,7 +117,7 @@ impl Checker<'_> {
         for (at, number) in counts {
             self.need(number >= 1, at, "expected at least 1");
         }
-        let times: [(&[&str], Duration); 10] = [
+        let times: [(&[&str], Duration); 11] = [
             (&["catalog", "operation_timeout"], settings.catalog.operation_timeout),
             (&["broker", "connect_timeout"], broker.connect_timeout),
             (&["broker", "operation_timeout"], broker.operation_timeout),
@@ -124,11 +126,44 @@ impl Checker<'_> {
             (&["limits", "http_total_timeout"], limits.http_total_timeout),
             (&["worker", "probe_every"], worker.probe_every),
             (&["worker", "announce_every"], worker.announce_every),
+            (&["worker", "claim_lease"], worker.claim_lease),
             (&["collector", "sweep_every"], collector.sweep_every),
             (&["worker", "stall_after"], worker.stall_after),
         ];
         for (at, time) in times {
             self.need(!time.is_zero(), at, "expected more than 0s");
+        }
+    }
+
+    /// A budget in money bounds something only where what it is about has prices, and in one currency.
+    fn budgets(&mut self, settings: &Settings) {
+        for (index, budget) in settings.budgets.iter().enumerate() {
+            let index = index.to_string();
+            let here = ["budget", &index];
+            if let Some(name) = &budget.analyzer
+                && settings.analyzer(name).is_none()
+            {
+                self.need(false, &here, &format!("there is no analyzer '{name}'"));
+            }
+            let Limit::Money { currency, .. } = &budget.limit else { continue };
+            let wanted = settings.analyzers.iter().filter(|one| one.enabled != Enabled::No);
+            let covered = wanted.filter(|one| budget.covers(&one.name));
+            let priced: Vec<_> = covered
+                .filter_map(|one| Some((&one.name, one.llm()?)))
+                .filter(|(_, llm)| !llm.prices.is_empty())
+                .collect();
+            self.need(
+                !priced.is_empty() || budget.analyzer.as_ref().is_some_and(|name| settings.analyzer(name).is_none()),
+                &here,
+                "nothing that it is about has prices, so it would never be used up; set prices, or bound the tokens",
+            );
+            for (name, llm) in priced {
+                let reason = format!(
+                    "the prices of '{name}' are in {}, not in {currency}; make one budget for each currency",
+                    llm.currency
+                );
+                self.need(llm.currency == *currency, &here, &reason);
+            }
         }
     }
 
@@ -148,6 +183,8 @@ impl Checker<'_> {
         let reason = format!("expected more than the job_deadline of analyzers.{}", slowest.name);
         let deadline = slowest.job_deadline;
         self.need(settings.worker.stall_after > deadline, &["worker", "stall_after"], &reason);
+        let ok = settings.worker.answer_lease >= settings.worker.claim_lease;
+        self.need(ok, &["worker", "answer_lease"], "expected at least worker.claim_lease");
     }
 
     /// Two names that differ only in punctuation would share their environment variables.

@@ -6,6 +6,7 @@
 //! with the file and line, variable or flag it stands in. This is the only place that reads environment variables.
 
 mod analyzer;
+mod budget;
 mod check;
 mod known;
 mod layer;

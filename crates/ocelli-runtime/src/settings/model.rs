@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ocelli_core::AnalyzerName;
 use ocelli_core::retry::RetryPolicy;
+use ocelli_core::{AnalyzerName, Budget};
 use serde::Deserialize;
 
 use super::analyzer::AnalyzerSettings;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[analyzers.NAME]`, in the order of display: by `order`, then by name. Disabled ones included.
     pub analyzers: Vec<AnalyzerSettings>,
+    /// `[[budget]]`, in the order of writing.
+    pub budgets: Vec<Budget>,
 }
 
 impl Settings {
@@ -166,6 +168,12 @@ pub struct WorkerSettings {
     /// The longest pause before an analyzer that is away is asked again.
     #[serde(deserialize_with = "duration")]
     pub probe_every: Duration,
+    /// How long a claim on a job counts without being renewed.
+    #[serde(deserialize_with = "duration")]
+    pub claim_lease: Duration,
+    /// How long an answer may be on its way before its job is done again.
+    #[serde(deserialize_with = "duration")]
+    pub answer_lease: Duration,
     /// How often a worker announces that it lives.
     #[serde(deserialize_with = "duration")]
     pub announce_every: Duration,

@@ -4,12 +4,13 @@
 use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
-use ocelli_core::AnalyzerName;
+use ocelli_core::{AnalyzerName, Budget};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::analyzer::{AnalyzerSettings, Enabled, Kind, Reader};
+use super::budget::BudgetTable;
 use super::known::Kinds;
 use super::model::Settings;
 use super::problem::Problem;
@@ -17,6 +18,7 @@ use super::schema::{Field, Schema};
 use super::show;
 use super::tree::{Path, Tree, key, path};
 use super::units::duration;
+use super::vet::BUDGETS;
 
 /// The largest secret file that is read: keys and URLs are short; a wrong path (a disk image) is not read to its end.
 const SECRET_FILE_BYTES: u64 = 64 * 1024;
@@ -29,9 +31,10 @@ struct Shared {
     order: i64,
     #[serde(deserialize_with = "duration")]
     job_deadline: Duration,
+    claim: bool,
 }
 
-const SHARED: [&str; 3] = ["enabled", "order", "job_deadline"];
+const SHARED: [&str; 4] = ["enabled", "order", "job_deadline", "claim"];
 
 /// Reads the tree; problems are added to `problems`. None when a part is missing altogether.
 pub(crate) fn settings(
@@ -60,6 +63,7 @@ pub(crate) fn settings(
         http: reader.section("http")?,
         log: reader.section("log")?,
         analyzers,
+        budgets: reader.budgets(),
     })
 }
 
@@ -148,8 +152,29 @@ impl TreeReader<'_> {
             order: shared.order,
             enabled: shared.enabled,
             job_deadline: shared.job_deadline,
+            claim: shared.claim,
             reader,
         })
+    }
+
+    /// Reads `[[budget]]`. A budget that is not understood is reported, and nothing is started.
+    fn budgets(&mut self) -> Vec<Budget> {
+        let at = path(&[BUDGETS]);
+        let Some(list) = self.tree.get(&at).cloned() else { return Vec::new() };
+        let Value::Array(items) = list else {
+            self.refuse(&at, &list, "expected tables: [[budget]]");
+            return Vec::new();
+        };
+        let mut budgets = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let here = path(&[BUDGETS, &index.to_string()]);
+            let read = BudgetTable::deserialize(&item).map_err(|error| error.to_string());
+            match read.and_then(BudgetTable::budget) {
+                Ok(budget) => budgets.push(budget),
+                Err(reason) => self.refuse(&here, &item, &reason),
+            }
+        }
+        budgets
     }
 
     /// Reports required fields that are missing and puts their example there, so that reading goes on.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::analyzer::Kind;
 use super::known::{Known, Setting};
-use super::schema::{Field, SETTINGS, Schema, kind_text};
+use super::schema::{BUDGET, Field, SETTINGS, Schema, kind_text};
 
 /// The built-in settings as a commented file: a starting point for one's own.
 #[must_use]
@@ -21,6 +21,7 @@ pub fn default_toml() -> String {
             let _ = writeln!(text, "{mark}{line}");
         }
     }
+    let _ = write!(text, "\n# What may be spent; any number of these.\n#[[budget]]\n{BUDGET}");
     text
 }
 
@@ -58,6 +59,16 @@ The readers whose answers make up a record, shown by `order`, then by name. Thre
 `_`: `OCELLI_ANALYZERS__LLAMA3_2_VISION__MODEL`. A new analyzer needs a file.
 ";
 
+const BUDGETS: &str = "
+## `[[budget]]`
+
+What may be spent; any number of tables. A budget that is used up pauses what it is about: what is in hand is finished,
+nothing is lost and no attempt is spent. It goes on by itself with the next month, or when the budget is raised and the
+worker started again. What is spent beyond the budget is bounded by the jobs in hand when it was reached, which are at
+most the slots and two more of each worker. There is no environment variable for budgets.
+
+";
+
 /// The settings reference as Markdown (`docs/settings.md`).
 #[must_use]
 pub fn markdown() -> String {
@@ -72,6 +83,8 @@ pub fn markdown() -> String {
         let _ = writeln!(text, "\n### Fields of kind `{}`\n", kind.name());
         table(&mut text, schema.kind(kind), None);
     }
+    text.push_str(BUDGETS);
+    table(&mut text, &schema.budget, None);
     text
 }
 

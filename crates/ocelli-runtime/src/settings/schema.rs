@@ -15,6 +15,8 @@ pub(crate) const SETTINGS: &str = include_str!("defaults/settings.toml");
 /// Fields of an analyzer, by kind.
 const OCR: &str = include_str!("defaults/ocr.toml");
 const LLM: &str = include_str!("defaults/llm.toml");
+/// Fields of a budget.
+pub(crate) const BUDGET: &str = include_str!("defaults/budget.toml");
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
     sections: sections(SETTINGS)
@@ -23,6 +25,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
         .collect(),
     ocr: sections(OCR).remove(0).fields,
     llm: sections(LLM).remove(0).fields,
+    budget: sections(BUDGET).remove(0).fields,
 });
 
 /// All settings.
@@ -31,6 +34,8 @@ pub(crate) struct Schema {
     pub(crate) sections: Vec<Section>,
     ocr: Vec<Field>,
     llm: Vec<Field>,
+    /// `[[budget]]`, which has no defaults.
+    pub(crate) budget: Vec<Field>,
 }
 
 /// One `[section]`.

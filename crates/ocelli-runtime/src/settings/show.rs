@@ -30,7 +30,8 @@ pub(crate) fn show(tree: &Tree, kinds: &Kinds, order: &[String]) -> Vec<Shown> {
             let fields = schema.kind(*kind).iter().map(|field| field.name.as_str());
             ["kind"].into_iter().chain(fields).map(move |field| path(&["analyzers", name, field]))
         });
-    sections.chain(analyzers).filter_map(|path| shown(tree, &path)).collect()
+    let budgets = std::iter::once(path(&[super::vet::BUDGETS]));
+    sections.chain(analyzers).chain(budgets).filter_map(|path| shown(tree, &path)).collect()
 }
 
 fn shown(tree: &Tree, path: &Path) -> Option<Shown> {

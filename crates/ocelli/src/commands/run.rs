@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::arguments::{RunArgs, SourceArgs};
-use crate::embedded::{Embedded, Open};
+use crate::embedded::{Embedded, HeldBack, Open};
 use crate::progress::Meter;
 use crate::{archive, layout, output};
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCod
     let before = counts(&fleet).await?;
     let finished = work(&process, &mut fleet, &arguments.sources, sources, &mut meter).await;
     meter.clear();
-    let (summary, left) = match finished {
+    let (summary, left, mut held) = match finished {
         Ok(finished) => finished,
         Err(fault) => {
             fleet.stop().await?;
@@ -50,8 +50,17 @@ pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCod
     let interrupted = process.shutdown.is_cancelled();
     fleet.drain().await;
     let after = counts(&fleet).await?;
-    let left = if interrupted { fleet.open_jobs(OPEN_COUNTED, PATIENCE).await? } else { left };
-    let report = Report::new(&process.settings, &summary, &before, &after, left, started.elapsed());
+    let left = if interrupted {
+        held = HeldBack::default();
+        fleet.open_jobs(OPEN_COUNTED, PATIENCE, &held).await?
+    } else {
+        left
+    };
+    let mut report =
+        Report::new(&process.settings, &summary, &before, &after, left, started.elapsed());
+    if left.paused > 0 {
+        report.paused_because = held.reasons;
+    }
     let page = match &arguments.show {
         Some(image) if !interrupted => Some(page(&process.settings, &fleet, image).await),
         _ => None,
@@ -72,6 +81,8 @@ pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCod
     Ok(if interrupted {
         eprintln!("interrupted: what was accepted is kept, run the same command again to go on");
         ExitCode::Interrupted
+    } else if left.paused > 0 {
+        ExitCode::Paused
     } else if report.failed() > 0 || summary.problems > 0 || summary.refused > 0 {
         ExitCode::SomeFailed
     } else {
@@ -114,7 +125,7 @@ async fn work(
     arguments: &SourceArgs,
     sources: Vec<Source>,
     meter: &mut Meter,
-) -> Result<(Summary, Open), Fault> {
+) -> Result<(Summary, Open, HeldBack), Fault> {
     let (progress, watched) = watch::channel(Progress::default());
     let parts = Parts {
         broker: fleet.broker.clone(),
@@ -138,17 +149,25 @@ async fn work(
         tokio::select! {
             biased;
             () = process.shutdown.cancelled() => {
-                return Ok((summary, Open::default()));
+                return Ok((summary, Open::default(), HeldBack::default()));
             }
             _ = ticks.tick() => {}
         }
         show(fleet, meter, &watched);
         fleet.check_requeue().await?;
-        if fleet.is_listed(summary.batch).await? && fleet.open_jobs(1, PATIENCE).await?.now == 0 {
+        if !fleet.is_listed(summary.batch).await? {
+            continue;
+        }
+        let held = fleet.held_back(&process.settings).await?;
+        // What is in hand when a budget is used up is finished.
+        if held.is_any() && fleet.worker_metrics.in_progress() > 0 {
+            continue;
+        }
+        if fleet.open_jobs(1, PATIENCE, &held).await?.now == 0 {
             // The page above looked at one job of each analyzer; those behind it are counted now.
-            let open = fleet.open_jobs(OPEN_COUNTED, PATIENCE).await?;
+            let open = fleet.open_jobs(OPEN_COUNTED, PATIENCE, &held).await?;
             if open.now == 0 {
-                return Ok((summary, open));
+                return Ok((summary, open, held));
             }
         }
     }
@@ -187,6 +206,8 @@ struct Report {
     first_unreadable: Vec<String>,
     analyzers: Vec<Outcomes>,
     waiting_for_another_attempt: u64,
+    paused: u64,
+    paused_because: Vec<String>,
     left_open: u64,
     seconds: f64,
     /// Images with a new outcome of at least one analyzer.
@@ -250,6 +271,8 @@ impl Report {
                 .collect(),
             analyzers,
             waiting_for_another_attempt: left.later,
+            paused: left.paused,
+            paused_because: Vec::new(),
             left_open: left.now,
             seconds,
             read,
@@ -289,12 +312,18 @@ impl Report {
                 self.waiting_for_another_attempt
             );
         }
+        if self.paused > 0 {
+            eprintln!("  {} analyses are held back and kept for another run:", self.paused);
+            for reason in &self.paused_because {
+                eprintln!("    {reason}");
+            }
+        }
         if self.left_open > 0 {
             eprintln!("  {} analyses are still open", self.left_open);
         }
         if self.read > 0 {
             eprintln!("{:.1} s, {:.1} images/s", self.seconds, self.images_per_second);
-        } else if self.left_open == 0 {
+        } else if self.left_open == 0 && self.paused == 0 {
             eprintln!("{:.1} s, nothing was left to do", self.seconds);
         }
         let example = arguments.sources.first().map(Path::new).filter(|path| path.is_file());

@@ -7,10 +7,11 @@ use ocelli_catalog::{AnalyzerStatus, Catalog};
 use ocelli_core::AnalyzerName;
 use ocelli_core::wire::{Announcement, BatchReport};
 use ocelli_runtime::{ExitCode, Settings};
-use ocelli_wiring::Fault;
+use ocelli_wiring::{Fault, books};
 use serde::Serialize;
 
-use crate::arguments::JsonArgs;
+use crate::arguments::StatusArgs;
+use crate::commands::spend::Spending;
 use crate::table::table;
 use crate::{archive, output};
 
@@ -30,6 +31,8 @@ pub(crate) struct Overview {
     problems: u64,
     analyzers: Vec<Row>,
     batches: Vec<BatchReport>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    spending: Option<Spending>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,13 +51,18 @@ struct Row {
     /// Seconds until nothing waits, at the rate of the last minute.
     eta_seconds: Option<u64>,
     workers: usize,
+    /// Whether it may not work: over budget, or paused by people.
+    paused: bool,
     /// Why its workers do not work, or that there are none.
     note: Option<String>,
 }
 
-pub(crate) async fn status(settings: &Settings, arguments: &JsonArgs) -> Result<ExitCode, Fault> {
+pub(crate) async fn status(settings: &Settings, arguments: &StatusArgs) -> Result<ExitCode, Fault> {
     let catalog = archive::open(settings).await?;
-    let overview = Overview::read(settings, &catalog).await?;
+    let mut overview = Overview::read(settings, &catalog).await?;
+    if arguments.spend {
+        overview.spending = Some(Spending::read(settings, &catalog).await?);
+    }
     catalog.close().await;
     if arguments.json {
         output::json(&overview)?;
@@ -77,15 +85,13 @@ impl Overview {
         });
         let others: Vec<_> = counts.keys().filter(|name| !names.contains(name)).cloned().collect();
         names.extend(others);
-        let analyzers = names
-            .into_iter()
-            .map(|name| {
-                let count = counts.remove(&name).unwrap_or_default();
-                let here: Vec<_> =
-                    workers.iter().filter(|worker| worker.analyzer == name).collect();
-                Row::new(name, &count, &here)
-            })
-            .collect();
+        let mut analyzers = Vec::with_capacity(names.len());
+        for name in names {
+            let count = counts.remove(&name).unwrap_or_default();
+            let here: Vec<_> = workers.iter().filter(|worker| worker.analyzer == name).collect();
+            let paused = books::paused(catalog, &settings.budgets, &name).await?;
+            analyzers.push(Row::new(name, &count, &here, paused));
+        }
         Ok(Self {
             images: status.images,
             complete: status.complete,
@@ -94,6 +100,7 @@ impl Overview {
             problems: status.problems,
             analyzers,
             batches: catalog.batches(BATCHES).await?,
+            spending: None,
         })
     }
 
@@ -143,18 +150,30 @@ impl Overview {
                 false,
             ));
         }
+        if let Some(spending) = &self.spending {
+            lines.push(String::new());
+            lines.push(spending.text());
+        }
         lines.join("\n")
     }
 }
 
 impl Row {
-    fn new(analyzer: AnalyzerName, count: &AnalyzerStatus, workers: &[&Announcement]) -> Self {
+    fn new(
+        analyzer: AnalyzerName,
+        count: &AnalyzerStatus,
+        workers: &[&Announcement],
+        paused: Option<String>,
+    ) -> Self {
         let ready: Vec<_> = workers.iter().filter(|worker| worker.waiting.is_none()).collect();
         // Announcements are a few seconds old; the catalog's count of open jobs is the truth.
         let running: u64 = ready.iter().map(|worker| u64::from(worker.in_progress)).sum();
         let running = running.min(count.open.saturating_sub(count.deferred));
         let waiting = count.open - running;
-        let note = if ready.is_empty() && !workers.is_empty() {
+        let is_paused = paused.is_some();
+        let note = if is_paused {
+            paused
+        } else if ready.is_empty() && !workers.is_empty() {
             workers.iter().find_map(|worker| worker.waiting.clone())
         } else if workers.is_empty() && count.open > 0 {
             Some(
@@ -180,6 +199,7 @@ impl Row {
             eta_seconds: (count.open > 0 && per_minute > 0)
                 .then(|| (count.open * 60).div_ceil(per_minute)),
             workers: workers.len(),
+            paused: is_paused,
             note,
         }
     }

@@ -1,0 +1,225 @@
+//! Who works on which job, so that no two pay for it, and what must not be worked on at the moment.
+//!
+//! A worker claims a job before it asks a model. Of any number of claimers one gets it, until its lease ends; the lease is
+//! renewed while the work goes on and counted by the clock of the database alone. Budgets and pauses are looked at in the
+//! same transaction, so that no number of workers gets around them.
+//!
+//! A claim is taken first and the analyses are looked at afterwards: the collector ends a claim in the transaction that
+//! writes the analysis, so whoever gets a claim that was ended sees what it led to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Ended, JobKey, Renewal};
+use ocelli_core::{AttemptId, BatchId, Budget, Digest, Limit};
+
+use crate::catalog::{Catalog, Store, transact};
+use crate::error::{CatalogError, Fault};
+use crate::rows::{Read, time};
+use crate::spending::{Sum, over};
+use crate::unit::Unit;
+
+/// A claim as it stands after all have been taken.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub(crate) done: bool,
+    pub(crate) attempt: Option<AttemptId>,
+    pub(crate) holder: String,
+    pub(crate) until: i64,
+}
+
+impl Standing {
+    pub(crate) fn of(
+        (done, attempt, holder, until): (bool, Option<Vec<u8>>, Option<String>, Option<i64>),
+    ) -> Self {
+        let attempt = attempt.and_then(|bytes| bytes.try_into().ok()).map(AttemptId::from_bytes);
+        Self { done, attempt, holder: holder.unwrap_or_default(), until: until.unwrap_or(0) }
+    }
+}
+
+/// The part of a write transaction that knows claims.
+pub(crate) trait Claiming {
+    async fn renew(&mut self, renewals: &[Renewal]) -> Result<(), Fault>;
+    async fn end(&mut self, ended: &[Ended]) -> Result<(), Fault>;
+    /// Takes those that are free. In the order of their keys, which are all different.
+    async fn take(&mut self, claims: &[&ClaimRequest]) -> Result<(), Fault>;
+    /// How each job stands, seeing everything that is committed by then.
+    async fn standing(&mut self, claims: &[&ClaimRequest]) -> Result<Vec<Standing>, Fault>;
+    /// Takes claims back that turned out to be needless.
+    async fn give_up(&mut self, claims: &[&ClaimRequest]) -> Result<(), Fault>;
+    async fn pauses(&mut self) -> Result<Vec<(String, String)>, Fault>;
+    async fn sum(&mut self, budget: &Budget) -> Result<Sum, Fault>;
+    /// Those of the batches whose name fits.
+    async fn named(
+        &mut self,
+        batches: &[BatchId],
+        pattern: &str,
+    ) -> Result<BTreeSet<BatchId>, Fault>;
+    /// The batch that saw each image first.
+    async fn first_batches(
+        &mut self,
+        digests: &[Digest],
+    ) -> Result<BTreeMap<Digest, BatchId>, Fault>;
+}
+
+impl Catalog {
+    /// Renews, ends and takes claims, all in one transaction. The answers are those to [`Bookings::claims`], in order.
+    ///
+    /// # Errors
+    /// When the database does not take it: then nothing of it happened.
+    pub async fn book(
+        &self,
+        bookings: &Bookings,
+        budgets: &[Budget],
+    ) -> Result<Vec<Claim>, CatalogError> {
+        if *bookings == Bookings::default() {
+            return Ok(Vec::new());
+        }
+        transact!(self, "claim jobs", unit => book(unit, bookings, budgets))
+    }
+}
+
+impl Catalog {
+    /// Ends all claims of a worker process that is known to be dead, so that nobody waits for their leases. What its
+    /// answers cost that were on their way stays counted until their jobs are done.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn forget_claims(&self, holder: &str) -> Result<u64, CatalogError> {
+        const FORGET: &str = "UPDATE claims SET until = 0 WHERE holder = $1 AND until > 0";
+        let action = "end the claims of a dead process";
+        let query_rows = match &self.store {
+            Store::Sqlite(store) => {
+                let query = sqlx::query(FORGET).bind(holder);
+                self.timed(action, query.execute(&store.write)).await?.rows_affected()
+            }
+            Store::Postgres(store) => {
+                let query = sqlx::query(FORGET).bind(holder);
+                self.timed(action, query.execute(&store.pool)).await?.rows_affected()
+            }
+        };
+        Ok(query_rows)
+    }
+}
+
+async fn book<U: Unit + Claiming>(
+    mut unit: U,
+    bookings: &Bookings,
+    budgets: &[Budget],
+) -> Result<Vec<Claim>, Fault> {
+    if !bookings.renewals.is_empty() {
+        unit.renew(&bookings.renewals).await?;
+    }
+    if !bookings.ended.is_empty() {
+        unit.end(&bookings.ended).await?;
+    }
+    let answers = claim(&mut unit, &bookings.claims, budgets).await?;
+    unit.commit().await?;
+    Ok(answers)
+}
+
+async fn claim<U: Claiming>(
+    unit: &mut U,
+    requests: &[ClaimRequest],
+    budgets: &[Budget],
+) -> Result<Vec<Claim>, Fault> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unknown: BTreeSet<Digest> = requests
+        .iter()
+        .filter(|request| request.batch.is_none() && request.lease.is_some())
+        .map(|request| request.job.digest)
+        .collect();
+    let unknown: Vec<Digest> = unknown.into_iter().collect();
+    let found =
+        if unknown.is_empty() { BTreeMap::new() } else { unit.first_batches(&unknown).await? };
+    let batch =
+        |request: &ClaimRequest| request.batch.or_else(|| found.get(&request.job.digest).copied());
+    let mut paused: Vec<Option<(String, bool)>> = vec![None; requests.len()];
+    for (analyzer, reason) in unit.pauses().await? {
+        for (request, paused) in requests.iter().zip(&mut paused) {
+            if request.job.analyzer.as_str() == analyzer {
+                *paused = Some((reason.clone(), true));
+            }
+        }
+    }
+    for budget in budgets {
+        let covered = |request: &ClaimRequest| {
+            request.lease.is_some() && budget.covers(&request.job.analyzer)
+        };
+        if !requests.iter().any(covered) || !unit.sum(budget).await?.reaches(&budget.limit) {
+            continue;
+        }
+        let batches: BTreeSet<BatchId> = requests.iter().filter_map(batch).collect();
+        let named = match &budget.batch {
+            Some(pattern) => {
+                Some(unit.named(&batches.into_iter().collect::<Vec<_>>(), pattern).await?)
+            }
+            None => None,
+        };
+        for (request, paused) in requests.iter().zip(&mut paused) {
+            let meant = named
+                .as_ref()
+                .is_none_or(|named| batch(request).is_some_and(|batch| named.contains(&batch)));
+            if covered(request) && meant && paused.as_ref().is_none_or(|(_, all)| !all) {
+                *paused = Some((over(budget), named.is_none()));
+            }
+        }
+    }
+    // The first of several wishes for one job; in the order of keys, so that claimers never wait for each other in a ring.
+    let mut first: BTreeMap<&JobKey, &ClaimRequest> = BTreeMap::new();
+    for (request, paused) in requests.iter().zip(&paused) {
+        if request.lease.is_some() && paused.is_none() {
+            first.entry(&request.job).or_insert(request);
+        }
+    }
+    let wished: Vec<&ClaimRequest> = first.into_values().collect();
+    if !wished.is_empty() {
+        unit.take(&wished).await?;
+    }
+    let all: Vec<&ClaimRequest> = requests.iter().collect();
+    let standing = unit.standing(&all).await?;
+    let mine = |(request, standing): &(&ClaimRequest, &Standing)| {
+        standing.attempt == Some(request.attempt)
+    };
+    let needless: Vec<&ClaimRequest> = requests
+        .iter()
+        .zip(&standing)
+        .filter(|pair| pair.1.done && mine(pair))
+        .map(|(request, _)| request)
+        .collect();
+    if !needless.is_empty() {
+        unit.give_up(&needless).await?;
+    }
+    let answer = |((request, standing), paused): ((&ClaimRequest, &Standing), _)| {
+        Ok(match paused {
+            _ if standing.done => Claim::Done,
+            Some((reason, all)) => Claim::Paused { reason, all },
+            None if request.lease.is_none() || mine(&(request, standing)) => {
+                Claim::Free { batch: batch(request) }
+            }
+            None => Claim::Held { holder: standing.holder.clone(), until: time(standing.until)? },
+        })
+    };
+    Ok(requests.iter().zip(&standing).zip(paused).map(answer).collect::<Read<_>>()?)
+}
+
+/// Microseconds of a duration.
+pub(crate) fn span(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+/// The currency of a budget in money.
+pub(crate) fn currency(budget: &Budget) -> Option<&str> {
+    match &budget.limit {
+        Limit::Money { currency, .. } => Some(currency),
+        Limit::Tokens(_) => None,
+    }
+}
+
+/// A claim that was renewed later than this from now was not: the clock of the database was set back.
+pub(crate) const CLOCK_SLACK_MICROSECONDS: i64 = 5_000_000;
+
+/// Claims that nobody renewed for a day are of jobs that nobody wants any more.
+pub(crate) const FORGET_CLAIMS_AFTER_MICROSECONDS: i64 = 24 * 3_600 * 1_000_000;

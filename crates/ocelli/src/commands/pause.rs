@@ -1,0 +1,51 @@
+//! `ocelli pause` and `ocelli resume`: an analyzer that works no more, or again.
+
+use jiff::Timestamp;
+use ocelli_core::AnalyzerName;
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::Fault;
+
+use crate::arguments::{PauseArgs, ResumeArgs};
+use crate::{archive, output};
+
+/// What `ocelli status` says when no reason was given.
+const NO_REASON: &str = "paused by 'ocelli pause'";
+
+pub(crate) async fn pause(settings: &Settings, arguments: &PauseArgs) -> Result<ExitCode, Fault> {
+    let name = known(settings, &arguments.analyzer)?;
+    let catalog = archive::open(settings).await?;
+    let given = arguments.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+    let reason = match given {
+        Some(reason) => format!("{NO_REASON}: {reason}"),
+        None => NO_REASON.to_owned(),
+    };
+    let reason = format!("{reason}; 'ocelli resume {name}' lets it go on");
+    catalog.set_pause(name, Some((&reason, Timestamp::now()))).await?;
+    catalog.close().await;
+    output::print(&format!("{name} is paused: it finishes what it has in hand and takes no more"))?;
+    Ok(ExitCode::Ok)
+}
+
+pub(crate) async fn resume(settings: &Settings, arguments: &ResumeArgs) -> Result<ExitCode, Fault> {
+    let name = known(settings, &arguments.analyzer)?;
+    let catalog = archive::open(settings).await?;
+    let was_paused = catalog.set_pause(name, None).await?;
+    catalog.close().await;
+    output::print(&if was_paused {
+        format!("{name} goes on within worker.probe_every, unless a budget holds it back")
+    } else {
+        format!("{name} was not paused")
+    })?;
+    Ok(ExitCode::Ok)
+}
+
+fn known<'a>(settings: &Settings, name: &'a AnalyzerName) -> Result<&'a AnalyzerName, Fault> {
+    if settings.analyzer(name).is_some() {
+        return Ok(name);
+    }
+    let names: Vec<_> = settings.analyzers.iter().map(|one| one.name.as_str()).collect();
+    Err(Fault::new(
+        ExitCode::Usage,
+        format!("there is no analyzer '{name}' in the settings; there are: {}", names.join(", ")),
+    ))
+}
