@@ -18,5 +18,6 @@ mod health;
 mod models;
 mod services;
 mod shipped;
+mod spend;
 mod tidy;
 mod world;

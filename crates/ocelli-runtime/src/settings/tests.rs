@@ -414,3 +414,45 @@ fn every_setting_is_explained() {
     assert!(!reference.contains("|  |"), "a setting without explanation:\n{reference}");
     assert!(reference.contains("| `url`<br>`OCELLI_BROKER__URL` | `\"memory:\"` |"), "{reference}");
 }
+
+#[test]
+fn budgets_are_read_exactly_and_mixed_currencies_are_refused() {
+    let prices =
+        "prices = [{ since = \"2026-01-01\", input_per_million = 1, output_per_million = 2 }]\n";
+    let priced = |name: &str, currency: &str| {
+        format!("[analyzers.\"{name}\"]\ncurrency = \"{currency}\"\n{prices}")
+    };
+    let both = priced("llama3.2-vision", "USD") + &priced("gemma3-27b-vision", "EUR");
+    let budget = |text: &str| format!("{both}[[budget]]\n{text}\n");
+    let good = budget("analyzer = \"llama3.2-vision\"\nper = \"month\"\nmoney = \"12.5 USD\"")
+        + "[[budget]]\nbatch = \"news-*\"\nper = \"total\"\ntokens = 7\n";
+    let loaded = Scene::new().file(&good).load();
+    let texts: Vec<_> = loaded.settings.budgets.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        ["12.5 USD per month for llama3.2-vision", "7 tokens in all for batch 'news-*'"]
+    );
+    assert!(shown(&loaded, "budget").0.contains("12.5 USD"));
+    for (text, reason) in [
+        (
+            "per = \"month\"\nmoney = \"5 USD\"",
+            "the prices of 'gemma3-27b-vision' are in EUR, not in USD",
+        ),
+        (
+            "analyzer = \"tesseract-ocr\"\nper = \"month\"\nmoney = \"5 USD\"",
+            "nothing that it is about has prices",
+        ),
+        ("analyzer = \"other\"\nper = \"month\"\ntokens = 5", "there is no analyzer 'other'"),
+        ("per = \"week\"\ntokens = 5", "unknown variant `week`"),
+        ("per = \"month\"", "expected either money or tokens"),
+        ("per = \"month\"\ntokens = 5\nmoney = \"5 USD\"", "expected either money or tokens"),
+        ("per = \"month\"\nmoney = \"5.0000001 USD\"", "at most six decimals"),
+        ("per = \"month\"\nmoney = 5", "budget[0]"),
+        ("per = \"month\"\ntokens = 5\nbach = \"x\"", "unknown field `bach`"),
+    ] {
+        let refused = Scene::new().file(&budget(text)).refused();
+        assert!(refused.contains(reason) && refused.contains("budget[0]"), "{refused}");
+    }
+    let refused = Scene::new().file("[budget]\nper = \"month\"\n").refused();
+    assert!(refused.contains("expected tables: [[budget]]"), "{refused}");
+}
