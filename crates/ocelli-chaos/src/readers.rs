@@ -58,6 +58,16 @@ impl Readers {
     }
 }
 
+/// How long a reader takes to start and read its first image, beyond the reading: the mean of some.
+pub(crate) async fn start_takes() -> std::io::Result<Duration> {
+    const SOME: u32 = 8;
+    let began = std::time::Instant::now();
+    for _ in 0..SOME {
+        Reader::start()?.ask("read", Duration::ZERO).await?;
+    }
+    Ok(began.elapsed() / SOME)
+}
+
 impl Reader {
     fn start() -> std::io::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)

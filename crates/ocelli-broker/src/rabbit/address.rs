@@ -42,7 +42,8 @@ impl Address {
             "/".clone_into(&mut uri.vhost);
         }
         if uri.query.heartbeat.is_none() {
-            let seconds = options.heartbeat.as_secs().clamp(1, 3600);
+            // The library looks every half heartbeat whether two have passed in silence, so it may take two and a half.
+            let seconds = (options.heartbeat * 4 / 5).as_secs().clamp(1, 3600);
             uri.query.heartbeat = Some(seconds.try_into().unwrap_or(3600));
         }
         let shown = format!(

@@ -26,7 +26,7 @@ pub struct RabbitOptions {
     /// are sent again. Default 30 s: a slow disk must not look like a dead broker, as resending doubles messages.
     pub confirm_timeout: Duration,
     /// A peer silent for twice this is dead. Default 10 s, as RabbitMQ's guide advises 5 to 20 s; sub-second parts are
-    /// dropped, and 0 would switch it off, so 1 s is the least.
+    /// dropped, and 0 would switch it off, so 1 s is the least (and noticed after 2.5 s).
     pub heartbeat: Duration,
     /// Unconfirmed publishes per queue before publishers wait. Default 256: throughput no longer grows beyond.
     pub confirm_window: usize,

@@ -67,8 +67,8 @@ async fn run(lab: &Lab) -> Fallible<Row> {
     let mut broker = OwnRabbitmq::start_with(BROKER, &Place::at(under_broker.path())).await?;
     let store = Store::File(under_catalog.path().to_owned());
     let mut fleet = Fleet::null_in(lab, &broker.url(), store).await?;
-    fleet.mischief = ["--latency", "20"].map(str::to_owned).to_vec();
-    let images = lab.count(2_400, 1_600);
+    fleet.mischief = ["--latency", "100"].map(str::to_owned).to_vec();
+    let images = lab.count(1_600, 1_200);
     let digests = fleet.images(images)?;
     let mut collector = fleet.collector()?;
     let mut workers = fleet.workers(2)?;

@@ -211,8 +211,13 @@ impl Fleet {
 
     /// Produces the folder `in` to its end.
     pub(super) async fn produce(&self) -> Fallible<Value> {
+        self.produce_with(&[]).await
+    }
+
+    /// As [`Fleet::produce`], with more words.
+    pub(super) async fn produce_with(&self, words: &[String]) -> Fallible<Value> {
         let mut command = self.command(&bin("ocelli"));
-        command.args(["produce", "in", "--json"]).args(&self.set).stdin(Stdio::null());
+        command.args(["produce", "in", "--json"]).args(&self.set).args(words).stdin(Stdio::null());
         let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
         serde_json::from_slice(&output.stdout)
             .map_err(|_| format!("produce: {}", String::from_utf8_lossy(&output.stderr)).into())
@@ -319,6 +324,17 @@ impl Fleet {
         let depth = broker.depth(queue).await?;
         broker.close().await;
         Ok(depth.ready)
+    }
+
+    /// Attempts at these images beyond the first of each analysis.
+    pub(super) async fn extra_attempts(&self, digests: &[Digest]) -> Fallible<u64> {
+        let mut extra = 0;
+        for digest in digests {
+            if let Some(record) = self.catalog.record(digest).await? {
+                extra += record.analyses.values().map(|of| u64::from(of.attempts) - 1).sum::<u64>();
+            }
+        }
+        Ok(extra)
     }
 
     /// The most attempts that any analysis of these images took.

@@ -40,20 +40,25 @@ pub(super) async fn broken(lab: &Lab) -> Fallible<Row> {
     let opened = relay.opened();
     let far = images + lab.count(300, 200);
     fleet.images(far)?;
-    let (produced, slow) = tokio::join!(fleet.produce(), fleet.finishes(far, PATIENCE));
+    // From near by: a producer far away spends most of its time on its first declarations.
+    let near = ["--set".to_owned(), format!("broker.url={}", vhost.url)];
+    let (produced, slow) = tokio::join!(fleet.produce_with(&near), fleet.finishes(far, PATIENCE));
     produced?;
     let slow = slow?;
-    // The producer's own two are new.
-    let broke = relay.opened() - opened - LINKS;
+    let broke = relay.opened() - opened;
     relay.delay(Duration::ZERO);
     // Idle and cut very often: nothing may grow.
     let before = sizes(&collector, &workers);
     let many = lab.count(250, 50);
+    let mut most = 0;
     for _ in 0..many {
         relay.cut();
         tokio::time::sleep(Duration::from_millis(100)).await;
+        most = most.max(grown(&before, &sizes(&collector, &workers)));
     }
+    let cut_last = Instant::now();
     let after = settles(&collector, &workers, &before).await;
+    let settled = cut_last.elapsed();
     // Dead without a word: a heartbeat has to notice.
     fleet.consumed_by(WORKERS as u64, PATIENCE).await?;
     let (opened, links) = (relay.opened(), LINKS * (workers.len() + 1));
@@ -77,6 +82,8 @@ pub(super) async fn broken(lab: &Lab) -> Fallible<Row> {
         .figure("cuts at rest", many)
         .figure("threads and files before", words(&before))
         .figure("after", words(&after))
+        .figure("most above that while cut", most)
+        .took("settled", settled)
         .figure("duplicate analyses", calls - different)
         .must("three or more cuts under load", cuts >= 3)
         .must("no link breaks at +200 ms", broke == 0)
@@ -98,6 +105,15 @@ fn growth(before: &Sizes, after: &Sizes) -> usize {
         .iter()
         .zip(after)
         .flat_map(|(before, after)| [before.0.abs_diff(after.0), before.1.abs_diff(after.1)]);
+    each.max().unwrap_or_default()
+}
+
+/// By how much the process that grew most grew.
+fn grown(before: &Sizes, now: &Sizes) -> usize {
+    let each = before
+        .iter()
+        .zip(now)
+        .flat_map(|(before, now)| [now.0.saturating_sub(before.0), now.1.saturating_sub(before.1)]);
     each.max().unwrap_or_default()
 }
 
