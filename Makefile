@@ -48,9 +48,11 @@ up: setup-servers build ## start RabbitMQ, PostgreSQL, workers and collector on 
 down: ## stop what make up started; the data stays
 	@deploy/local/down.sh
 
-# MINUTES= scales the runs (default about ten), ONLY=R1,R4 picks some, SIM=1 runs 100,000 seeds of the simulation.
+# MINUTES= scales the runs (default about ten), ONLY=R1,R4 picks some, SEED= repeats the choices of a run, SIM=1 runs
+# 100,000 seeds of the simulation. The conformance suites are among what runs.
 chaos: setup-servers build ## kill, cut and freeze real processes, brokers and databases under load; count what was lost
-	@$(PROGRAMS)/ocelli-chaos $(if $(SIM),simulate --seeds 100000,run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)))
+	@$(if $(SIM),,cargo test --workspace --no-run --locked --quiet)
+	@$(PROGRAMS)/ocelli-chaos $(if $(SIM),simulate --seeds 100000,run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)))
 
 bench-ocr: setup build ## accuracy and speed of OCR beside the plain tesseract command, in one run
 	@$(PROGRAMS)/examples/bench-ocr

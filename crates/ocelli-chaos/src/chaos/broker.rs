@@ -54,7 +54,7 @@ pub(super) async fn nodes_killed(lab: &Lab) -> Fallible<Row> {
             drop(delivery.ack().await);
         }
     });
-    let lasts = lab.lasting(Duration::from_secs(48), Duration::from_secs(24));
+    let lasts = lab.lasting(Duration::from_secs(48), Duration::from_secs(32));
     let publishing = tokio::spawn(publish(publisher.clone(), queue, lasts, Arc::clone(&seen)));
     let (started, mut chance, mut victims) = (Instant::now(), lab.chance("R4"), Vec::new());
     tokio::time::sleep(BETWEEN_KILLS / 2).await;
