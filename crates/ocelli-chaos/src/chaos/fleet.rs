@@ -68,7 +68,10 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) async fn new(lab: &Lab, broker_url: &str, store: Store) -> Fallible<Self> {
-        let folder = tempfile::Builder::new().prefix("ocelli-chaos-").tempdir()?;
+        // Twenty thousand files in no time, where there is a file system in memory.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let folder = tempfile::Builder::new().prefix("ocelli-chaos-").tempdir_in(place)?;
         let (database, url) = match store {
             Store::Shared => {
                 let database = lab.database().await?;
