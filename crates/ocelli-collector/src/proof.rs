@@ -136,6 +136,7 @@ mod tests {
             slots: 1,
             in_progress: 0,
             waiting: None,
+            paused: false,
             leaving,
             at: at(seconds),
         }

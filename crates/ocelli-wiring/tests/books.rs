@@ -177,13 +177,18 @@ impl World {
         }
     }
 
-    /// Takes what lies in the results queue, as a collector would, until a message is the one looked for.
+    /// Takes what lies in the results queue, as a collector would, until a message is the one looked for. Only what is about
+    /// costs and answers is written down: the rest comes faster than a loaded disk takes it one by one.
     async fn collect(&self, mut found: impl FnMut(&Message) -> bool) -> Message {
         let mut consumer = self.broker.consume(&Queue::Results, 1).await.unwrap();
         loop {
             let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await.unwrap().unwrap();
             let message = Message::decode(&delivery.body).unwrap();
-            self.catalog.apply(std::slice::from_ref(&message)).await.unwrap();
+            if is_partial(&message)
+                || matches!(&message, Message::Deferred(note) if note.spent.is_some())
+            {
+                self.catalog.apply(std::slice::from_ref(&message)).await.unwrap();
+            }
             delivery.ack().await.unwrap();
             if found(&message) {
                 consumer.cancel().await;

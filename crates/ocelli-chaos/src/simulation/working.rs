@@ -274,6 +274,7 @@ impl World {
                         reason: class.to_string(),
                         attempts,
                         next_at: self.clock(task.process).saturating_add(wait).unwrap_or_default(),
+                        spent: None,
                     });
                     task.say.push_back((Queue::Results, encoded(&note)));
                 }

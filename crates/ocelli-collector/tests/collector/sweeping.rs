@@ -100,6 +100,7 @@ async fn a_job_that_waits_for_a_later_attempt_is_left_alone() {
         reason: "503".to_owned(),
         attempts: 1,
         next_at: later,
+        spent: None,
     });
     world.catalog.apply(&[Message::Intake(intake("a")), deferred]).await.unwrap();
     assert_eq!(world.rounds().await, (0, vec![]));
