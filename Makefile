@@ -26,11 +26,15 @@ run: build ## draw sample images into samples/ and read them, in one process and
 	@$(PROGRAMS)/ocelli-samples $(SAMPLES)
 	@$(PROGRAMS)/ocelli run $(SAMPLES) --show $(SAMPLES)/scaling-open-language-models.png
 
+# Tests that read images of other projects are ignored unless OCELLI_SHARED_DATA names their folder; then they run too.
 test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreSQL
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo nextest run --workspace --locked; \
 	else \
 	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked --no-fail-fast; \
+	fi
+	@if [ -n "$$OCELLI_SHARED_DATA" ]; then \
+	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked of_the_shared_data -- --ignored; \
 	fi
 
 check: setup-servers ## formatting, lints, shell scripts, licences (the last one where cargo-deny is installed)

@@ -24,7 +24,7 @@ pub mod prepare;
 pub mod sniff;
 
 pub use decode::error::DecodeError;
-pub use decode::{Page, decode};
+pub use decode::{Page, Place, decode, decode_frames};
 pub use digest::read_file;
 pub use fetch::Fetcher;
 pub use fetch::error::{FetchError, FetcherError};

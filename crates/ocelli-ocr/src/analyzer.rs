@@ -129,6 +129,8 @@ fn revision(
         .part("engine", format!("tesseract {}", engine::version()))
         .part("preprocessing", PREPROCESSING_VERSION)
         .part("languages", &options.languages)
+        .part("page mode", format!("{:?}", options.page_mode))
+        .part("frames", options.frames)
         .part("effort", format!("{:?}", options.effort))
         .part("sufficient", options.sufficient_confidence);
     for (language, hash) in data::hashes(&folder, &languages)? {

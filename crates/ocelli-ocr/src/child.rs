@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use crate::cascade::{self, Budget};
+use crate::cascade::{self, Budget, Writing};
 use crate::engine::{self, Engine};
 use crate::protocol::{
     self, ReadRequest, Ready, Refusal, Reply, Request, SelfTest, Start, Transcript,
@@ -80,24 +80,26 @@ fn read(engine: &mut Engine, request: &ReadRequest) -> Result<Transcript, Refusa
         ends: started + request.soft_deadline,
         whole: request.soft_deadline,
         page_only: request.page_only,
+        page_mode: request.page_mode,
         sufficient_confidence: request.sufficient_confidence,
     };
-    let pages = ocelli_media::decode(&request.image, &(&request.limits).into())
-        .map_err(|error| Refusal { class: error.class(), reason: error.to_string() })?;
-    let mut transcript = Transcript::default();
-    for (index, page) in pages.into_iter().enumerate() {
-        if index > 0 && Instant::now() >= budget.ends {
-            transcript.partial = true;
-            break;
-        }
+    let pages =
+        ocelli_media::decode_frames(&request.image, &(&request.limits).into(), request.frames)
+            .map_err(|error| Refusal { class: error.class(), reason: error.to_string() })?;
+    let mut pages = pages.into_iter().peekable();
+    let mut writing = Writing::default();
+    while let Some(page) = pages.next() {
         let reading = cascade::read(engine, page.pixels, budget).map_err(|error| Refusal {
             class: ocelli_core::FailureClass::Permanent,
             reason: error.to_string(),
         })?;
-        cascade::append(&mut transcript, reading, index);
+        writing.append(reading, page.place);
+        if pages.peek().is_some() && Instant::now() >= budget.ends {
+            writing.cut_off();
+            break;
+        }
     }
-    cascade::finish(&mut transcript);
-    Ok(transcript)
+    Ok(writing.finish())
 }
 
 fn self_test(file: &Path) -> SelfTest {

@@ -19,9 +19,11 @@ pub const LARGEST_SIDE: u32 = 32_767;
 
 /// How Tesseract looks for text in the pixels (its page segmentation modes that ocelli uses).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageMode {
+pub enum Layout {
     /// 3: columns, blocks, lines.
     Page,
+    /// 4: one column of lines of varying size.
+    Column,
     /// 6: one block of lines.
     Block,
     /// 7: one line.
@@ -30,10 +32,11 @@ pub enum PageMode {
     Sparse,
 }
 
-impl PageMode {
+impl Layout {
     const fn raw(self) -> capi::TessPageSegMode {
         match self {
             Self::Page => capi::TessPageSegMode_PSM_AUTO,
+            Self::Column => capi::TessPageSegMode_PSM_SINGLE_COLUMN,
             Self::Block => capi::TessPageSegMode_PSM_SINGLE_BLOCK,
             Self::Line => capi::TessPageSegMode_PSM_SINGLE_LINE,
             Self::Sparse => capi::TessPageSegMode_PSM_SPARSE_TEXT,
@@ -199,7 +202,7 @@ impl Engine {
     pub fn read(
         &mut self,
         pixels: Pixels<'_>,
-        mode: PageMode,
+        mode: Layout,
         resolution: u32,
         until: Until,
     ) -> Result<Recognized, EngineError> {
@@ -222,7 +225,7 @@ impl Engine {
             return Err(wrong());
         }
         // Single lines are drawn black on white.
-        self.try_inverted(mode != PageMode::Line);
+        self.try_inverted(mode != Layout::Line);
         let handle = self.handle.as_ptr();
         // SAFETY: the handle is live; the buffer holds exactly height * line bytes (checked above) and Tesseract copies
         // it during the call; every number fits a C int (checked above).

@@ -43,5 +43,5 @@ pub use cascade::PREPROCESSING_VERSION;
 pub use child::{CHILD_ARGUMENT, child_main, run_if_child};
 pub use diagnose::{Diagnosis, diagnose};
 pub use metrics::OcrMetrics;
-pub use options::{Effort, OcrOptions};
+pub use options::{Effort, OcrOptions, PageMode};
 pub use pool::Pool;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use image::RgbImage;
+use ocelli_media::Place;
 
-use crate::cascade::{self, Budget};
+use crate::cascade::{self, Budget, Writing};
 use crate::engine::{Engine, EngineError};
 use crate::options::{Effort, OcrOptions};
 use crate::protocol::Transcript;
@@ -36,12 +37,12 @@ impl LocalReader {
             ends: Instant::now() + self.options.soft_deadline,
             whole: self.options.soft_deadline,
             page_only: self.options.effort == Effort::Page,
+            page_mode: self.options.page_mode,
             sufficient_confidence: self.options.sufficient_confidence,
         };
-        let mut transcript = Transcript::default();
+        let mut writing = Writing::default();
         let reading = cascade::read(&mut self.engine, picture, budget)?;
-        cascade::append(&mut transcript, reading, 0);
-        cascade::finish(&mut transcript);
-        Ok(transcript)
+        writing.append(reading, Place::Page(0));
+        Ok(writing.finish())
     }
 }

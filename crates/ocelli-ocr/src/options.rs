@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ocelli_core::AnalyzerName;
 use ocelli_media::DecodeLimits;
+use serde::{Deserialize, Serialize};
 
 /// How far the reading of one image goes when the first pass is not enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +16,20 @@ pub enum Effort {
     /// All passes that the image gives a reason for.
     #[default]
     Full,
+}
+
+/// How the first pass looks for text in a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum PageMode {
+    /// Columns, blocks, lines: found by the engine.
+    #[default]
+    Auto,
+    /// One column of text of varying size.
+    Column,
+    /// One block of lines of one size.
+    Block,
+    /// As much text as possible, in no order.
+    Sparse,
 }
 
 /// One OCR analyzer.
@@ -43,6 +58,10 @@ pub struct OcrOptions {
     pub images_per_child: u32,
     /// Bounds on decoding.
     pub limits: DecodeLimits,
+    /// How the first pass looks for text.
+    pub page_mode: PageMode,
+    /// Frames of an animation that are read, spread evenly over it. 1 = the first.
+    pub frames: u32,
     /// Which passes may run.
     pub effort: Effort,
     /// Mean confidence (0 to 100) at which no further pass is needed.
@@ -69,6 +88,8 @@ impl Default for OcrOptions {
             recycle_memory: 400 * 1024 * 1024,
             images_per_child: 1_000,
             limits: DecodeLimits::default(),
+            page_mode: PageMode::Auto,
+            frames: 1,
             effort: Effort::Full,
             sufficient_confidence: 70.0,
             child_program: None,

@@ -132,6 +132,8 @@ impl Pool {
             limits: (&self.options.limits).into(),
             soft_deadline: self.options.soft_deadline,
             page_only: self.options.effort == Effort::Page,
+            page_mode: self.options.page_mode,
+            frames: self.options.frames,
             sufficient_confidence: self.options.sufficient_confidence,
         });
         match self.ask(&request, deadline).await? {

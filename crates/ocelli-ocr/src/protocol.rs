@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::options::PageMode;
 use crate::sandbox::SandboxReport;
 
 /// The longest reply the parent reads. A dense page of 5,000 words takes about 600 kB; 50 pages fit.
@@ -50,6 +51,8 @@ pub(crate) struct ReadRequest {
     pub limits: Limits,
     pub soft_deadline: Duration,
     pub page_only: bool,
+    pub page_mode: PageMode,
+    pub frames: u32,
     pub sufficient_confidence: f32,
 }
 

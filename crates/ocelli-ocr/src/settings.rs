@@ -1,10 +1,10 @@
 //! The options from the settings; the only module here that sees them.
 
 use ocelli_runtime::Settings;
-use ocelli_runtime::settings::AnalyzerSettings;
+use ocelli_runtime::settings::{AnalyzerSettings, PageMode as PageModeSetting};
 use ocelli_wiring::parts::decode_limits;
 
-use crate::OcrOptions;
+use crate::{OcrOptions, PageMode};
 
 impl OcrOptions {
     /// Options of the analyzer `configured`.
@@ -28,6 +28,13 @@ impl OcrOptions {
             memory_limit: ocr.memory.bytes(),
             images_per_child: ocr.images_per_child,
             limits: decode_limits(settings),
+            page_mode: match ocr.page_mode {
+                PageModeSetting::Auto => PageMode::Auto,
+                PageModeSetting::Column => PageMode::Column,
+                PageModeSetting::Block => PageMode::Block,
+                PageModeSetting::Sparse => PageMode::Sparse,
+            },
+            frames: ocr.frames,
             ..Self::default()
         })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
 use ocelli_core::{Digest, FailureClass, Flag, ImageFacts, ImageFormat, Outcome};
-use ocelli_ocr::{Effort, OcrMetrics, OcrOptions, TesseractAnalyzer, diagnose};
+use ocelli_ocr::{Effort, OcrMetrics, OcrOptions, PageMode, TesseractAnalyzer, diagnose};
 use ocelli_worker::{Analyzer as _, Job};
 
 fn program() -> PathBuf {
@@ -120,6 +120,8 @@ async fn the_revision_changes_with_what_can_change_an_answer_and_with_nothing_el
     let plain = of(|_| ()).await;
     assert_eq!(plain, of(|options| options.children = 2).await);
     assert_ne!(plain, of(|options| options.effort = Effort::Page).await);
+    assert_ne!(plain, of(|options| options.page_mode = PageMode::Block).await);
+    assert_ne!(plain, of(|options| options.frames = 2).await);
     assert_ne!(plain, of(|options| options.languages = "osd+eng".to_owned()).await);
 }
 

@@ -4,6 +4,7 @@
 //! Decoders are pure Rust; a panic of theirs is an error here. Absent on purpose: a limit on time. Sizes and counts bound it
 //! to seconds, and whoever needs a hard one runs this in a process that can be killed.
 
+mod animation;
 pub(crate) mod budget;
 pub mod error;
 pub(crate) mod jpeg;
@@ -26,8 +27,17 @@ use error::DecodeError;
 pub struct Page {
     /// Upright (EXIF orientation applied), 8 bits a channel, without transparency; grey images have three equal channels.
     pub pixels: RgbImage,
-    /// Counted from 0.
-    pub index: u32,
+    /// Where in the file.
+    pub place: Place,
+}
+
+/// Where in a file a page stands, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A page of a TIFF, or an image that is a single one.
+    Page(u32),
+    /// A frame of an animation.
+    Frame(u32),
 }
 
 /// Decodes the first frame of an image, or all pages of a TIFF. Blocks for as long as decoding takes.
@@ -37,10 +47,25 @@ pub struct Page {
 /// # Errors
 /// [`DecodeError`]; never a panic.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Vec<Page>, DecodeError> {
+    decode_frames(bytes, limits, 1)
+}
+
+/// [`decode`], and of an animation up to `frames` frames, spread evenly from the first to the last.
+///
+/// A GIF or APNG that is broken after its first frame gives the frames before.
+///
+/// # Errors
+/// [`DecodeError`]; never a panic.
+pub fn decode_frames(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    frames: u32,
+) -> Result<Vec<Page>, DecodeError> {
     let format = recognise(bytes, limits)?;
     guarded(format, || match format {
         ImageFormat::Tiff => tiff::pages(bytes, limits),
-        _ => Ok(vec![Page { pixels: single::read(bytes, format, limits)?, index: 0 }]),
+        _ if frames > 1 => animation::frames(bytes, format, limits, frames),
+        _ => Ok(vec![Page { pixels: single::read(bytes, format, limits)?, place: Place::Page(0) }]),
     })
 }
 

@@ -196,7 +196,7 @@ fn orientation(
         .unwrap_or(Orientation::NoTransforms)
 }
 
-fn for_image(limits: &DecodeLimits) -> image::Limits {
+pub(crate) fn for_image(limits: &DecodeLimits) -> image::Limits {
     let mut for_image = image::Limits::no_limits();
     for_image.max_image_width = Some(limits.side);
     for_image.max_image_height = Some(limits.side);

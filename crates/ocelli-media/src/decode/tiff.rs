@@ -12,7 +12,7 @@ use tiff::{ColorType, TiffError};
 use crate::decode::error::DecodeError;
 use crate::decode::raster::Raster;
 use crate::decode::tiff_colour::{self, Palette};
-use crate::decode::{Page, budget, jpeg, single};
+use crate::decode::{Page, Place, budget, jpeg, single};
 use crate::limits::DecodeLimits;
 
 type Reader<'a> = Decoder<Cursor<&'a [u8]>>;
@@ -43,7 +43,7 @@ pub(crate) fn pages(bytes: &[u8], limits: &DecodeLimits) -> Result<Vec<Page>, De
     let headers = headers(bytes, limits, u32::MAX)?;
     let mut pages = Vec::with_capacity(headers.len());
     for (index, header) in (0..).zip(&headers) {
-        pages.push(Page { pixels: read(bytes, header, limits)?, index });
+        pages.push(Page { pixels: read(bytes, header, limits)?, place: Place::Page(index) });
     }
     Ok(pages)
 }

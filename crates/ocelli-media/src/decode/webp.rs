@@ -17,25 +17,30 @@ fn chunks(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
 }
 
 /// Checks the size that each lossy bitstream claims for itself: the decoder allocates for it before it compares it with
-/// the size in the file's header.
+/// the size in the file's header. Of an animation the first frame; [`check_frames`] has the others.
 pub(crate) fn check_bitstreams(bytes: &[u8], limits: &DecodeLimits) -> Result<(), DecodeError> {
     for (name, content) in chunks(bytes.get(12..).unwrap_or_default()) {
         match name {
             b"VP8 " => check_lossy(content, limits)?,
-            // Frame: 16 bytes of position and size, then chunks.
-            b"ANMF" => {
-                for (name, content) in chunks(content.get(16..).unwrap_or_default()) {
-                    if name == b"VP8 " {
-                        check_lossy(content, limits)?;
-                    }
-                }
-                // Only the first frame is decoded.
-                return Ok(());
-            }
+            b"ANMF" => return check_frame(content, limits),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// The frames of an animation that can be decoded within the limits, from the first on.
+pub(crate) fn check_frames(bytes: &[u8], limits: &DecodeLimits) -> u32 {
+    let frames = chunks(bytes.get(12..).unwrap_or_default()).filter(|(name, _)| *name == b"ANMF");
+    let fine = frames.take_while(|(_, content)| check_frame(content, limits).is_ok());
+    u32::try_from(fine.count()).unwrap_or(u32::MAX)
+}
+
+/// A frame: 16 bytes of position and size, then chunks.
+fn check_frame(frame: &[u8], limits: &DecodeLimits) -> Result<(), DecodeError> {
+    chunks(frame.get(16..).unwrap_or_default())
+        .filter(|(name, _)| *name == b"VP8 ")
+        .try_for_each(|(_, content)| check_lossy(content, limits))
 }
 
 fn check_lossy(bitstream: &[u8], limits: &DecodeLimits) -> Result<(), DecodeError> {

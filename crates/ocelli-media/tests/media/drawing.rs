@@ -134,3 +134,12 @@ pub(crate) fn four_colour_jpeg(components: [u8; 4], transform: u8) -> Vec<u8> {
     bytes.extend([0xff, 0xd9]);
     bytes
 }
+
+/// The checksum of a PNG chunk.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }
+        })
+    })
+}

@@ -2,7 +2,7 @@
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageEncoder, ImageFormat, Luma, LumaA, Rgba, RgbaImage};
-use ocelli_media::{DecodeError, DecodeLimits, decode, inspect};
+use ocelli_media::{DecodeError, DecodeLimits, Place, decode, inspect};
 
 use crate::drawing::{encode, four_colour_jpeg, one_of_each, picture, raw_tiff, tiff_of};
 
@@ -94,7 +94,7 @@ fn all_pages_of_a_tiff_are_decoded_in_order() {
     assert_eq!(sizes, [(8, 8), (16, 4), (5, 7)]);
     let shades: Vec<_> = pages.iter().map(|page| page.pixels.get_pixel(0, 0).0[0]).collect();
     assert_eq!(shades, [0, 10, 20]);
-    assert_eq!(pages[2].index, 2);
+    assert_eq!(pages[2].place, Place::Page(2));
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! Damaged images: whatever bytes are changed, decoding ends with pixels or an error.
+//! Damaged images: whatever bytes are changed, decoding in this process ends with pixels or an error, panics caught.
+//! The same through real children, and fewer: `damaged_images_through_real_children_…` of `ocelli-ocr`.
 
-use ocelli_media::{DecodeLimits, decode, inspect};
+use ocelli_media::{DecodeLimits, decode_frames, inspect};
 
+use crate::animations::{apng, gif, webp};
 use crate::drawing::one_of_each;
 
-/// Of all images together.
-const MUTATIONS: usize = 2_000 * 16;
+/// Per format; 21,000 in all.
+const MUTATIONS: usize = 3_000;
 
 /// Small, so that a mutated size costs little and refusals are reached too.
 fn limits() -> DecodeLimits {
@@ -58,22 +60,32 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-#[test]
-fn thousands_of_damaged_images_end_in_pixels_or_an_error() {
-    let originals = one_of_each();
-    let mut random = Random(0x0ce1_1100);
+/// Damages the images whose names begin with `format`, [`MUTATIONS`] times in all, and decodes every one as the readers do.
+fn damaged(format: &str, seed: u64) {
+    let mut originals = one_of_each();
+    originals.extend([
+        ("gif animation", gif(&[10, 60, 110, 160])),
+        ("png animation", apng(&[10, 60, 110, 160])),
+        ("webp animation", webp(&[10, 60, 110, 160])),
+    ]);
+    originals.retain(|(name, _)| name.starts_with(format));
+    assert!(!originals.is_empty(), "{format}");
+    let mut random = Random(seed);
     let (mut decoded, mut refused) = (0, 0);
     for round in 0..MUTATIONS {
         let (name, original) = &originals[round % originals.len()];
         let mut bytes = original.clone();
         mutate(&mut bytes, &mut random);
         let told = inspect(&bytes, &limits());
-        match decode(&bytes, &limits()) {
+        // Every other time as an animation.
+        let frames = if round / originals.len() % 2 == 0 { 1 } else { 4 };
+        match decode_frames(&bytes, &limits(), frames) {
             Ok(pages) => {
                 decoded += 1;
                 let told = told.unwrap_or_else(|error| panic!("{name} {round}: {error}"));
                 let size = pages[0].pixels.dimensions();
                 assert_eq!(size, (told.width, told.height), "{name} {round}");
+                assert!(pages.len() as u64 <= u64::from(limits().pages), "{name} {round}");
             }
             Err(error) => {
                 refused += 1;
@@ -82,6 +94,41 @@ fn thousands_of_damaged_images_end_in_pixels_or_an_error() {
             }
         }
     }
-    println!("{decoded} decoded, {refused} refused");
-    assert!(decoded > MUTATIONS / 20 && refused > MUTATIONS / 20, "{decoded} and {refused}");
+    println!("{format}: {decoded} decoded, {refused} refused");
+    assert!(decoded > MUTATIONS / 50 && refused > MUTATIONS / 50, "{decoded} and {refused}");
+}
+
+#[test]
+fn damaged_pngs_decode_or_are_refused_3000_times() {
+    damaged("png", 0x0ce1_1100);
+}
+
+#[test]
+fn damaged_jpegs_decode_or_are_refused_3000_times() {
+    damaged("jpeg", 0x0ce1_1101);
+}
+
+#[test]
+fn damaged_webps_decode_or_are_refused_3000_times() {
+    damaged("webp", 0x0ce1_1102);
+}
+
+#[test]
+fn damaged_gifs_decode_or_are_refused_3000_times() {
+    damaged("gif", 0x0ce1_1103);
+}
+
+#[test]
+fn damaged_bmps_decode_or_are_refused_3000_times() {
+    damaged("bmp", 0x0ce1_1104);
+}
+
+#[test]
+fn damaged_pnms_decode_or_are_refused_3000_times() {
+    damaged("pnm", 0x0ce1_1105);
+}
+
+#[test]
+fn damaged_tiffs_decode_or_are_refused_3000_times() {
+    damaged("tiff", 0x0ce1_1106);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ocelli_media::DecodeLimits;
-use ocelli_ocr::engine::{Engine, PageMode, Pixels, Until};
+use ocelli_ocr::engine::{Engine, Layout, Pixels, Until};
 use ocelli_ocr::local::LocalReader;
 use ocelli_ocr::pool::ReadError;
 use ocelli_ocr::{OcrMetrics, OcrOptions, Pool, data};
@@ -38,6 +38,7 @@ pub(crate) struct Run {
 }
 
 /// Children, languages, and a folder for what the command line program writes.
+#[derive(Clone)]
 pub(crate) struct Arena {
     pub(crate) children: usize,
     pub(crate) languages: String,
@@ -236,7 +237,7 @@ fn plain(engine: &mut Engine, picture: &image::RgbImage) -> Result<String> {
         channels: 3,
     };
     let until = Until { deadline: Duration::from_secs(60), words: None };
-    let words = engine.read(pixels, PageMode::Page, 70, until)?.words;
+    let words = engine.read(pixels, Layout::Page, 70, until)?.words;
     let mut text = String::new();
     for word in words {
         text.push(if word.starts_line { '\n' } else { ' ' });

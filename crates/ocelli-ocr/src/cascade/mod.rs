@@ -21,16 +21,17 @@ use std::time::{Duration, Instant};
 use image::RgbImage;
 use ocelli_core::Step;
 
-use crate::engine::{Engine, EngineError, Found, PageMode, Pixels, Recognized, Until};
+use crate::engine::{Engine, EngineError, Found, Layout, Pixels, Recognized, Until};
 use crate::lines::{self, Survey};
+use crate::options::PageMode;
 use crate::raster::Raster;
 use crate::words::{self, Line, mean};
 
 use scale::{factors, page_scale, rescaled, scaled};
-pub(crate) use transcript::{append, finish};
+pub(crate) use transcript::Writing;
 
 /// Part of the revision: raise it whenever a change here can change an answer.
-pub const PREPROCESSING_VERSION: u32 = 2;
+pub const PREPROCESSING_VERSION: u32 = 3;
 
 /// A picture with less contrast is blank.
 const LEAST_CONTRAST: u8 = 24;
@@ -52,6 +53,8 @@ pub(crate) struct Budget {
     pub whole: Duration,
     /// Only the page pass.
     pub page_only: bool,
+    /// How the page pass looks for text.
+    pub page_mode: PageMode,
     /// Mean confidence that ends the cascade.
     pub sufficient_confidence: f32,
 }
@@ -59,6 +62,15 @@ pub(crate) struct Budget {
 impl Budget {
     fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
+    }
+
+    const fn layout(&self) -> Layout {
+        match self.page_mode {
+            PageMode::Auto => Layout::Page,
+            PageMode::Column => Layout::Column,
+            PageMode::Block => Layout::Block,
+            PageMode::Sparse => Layout::Sparse,
+        }
     }
 }
 
@@ -79,7 +91,7 @@ pub(crate) fn warm_up(engine: &mut Engine) -> Result<(), EngineError> {
             picture.data[y * 120 + x] = 0;
         }
     }
-    for mode in [PageMode::Page, PageMode::Sparse, PageMode::Line] {
+    for mode in [Layout::Page, Layout::Sparse, Layout::Line] {
         recognize(engine, &picture, mode, Until { deadline: Duration::from_secs(5), words: None })?;
     }
     Ok(())
@@ -188,13 +200,13 @@ impl Passes<'_> {
         }
         let (scale, reason) = page_scale(&self.picture, survey);
         let scaled = scaled(&self.picture, scale);
-        let found = self.read_scaled(&scaled, PageMode::Page)?;
+        let found = self.read_scaled(&scaled, self.budget.layout())?;
         let confidence = mean(found.iter());
         self.step("page", reason, started, Some(confidence));
         Ok(words::lines(found, "page"))
     }
 
-    fn read_scaled(&mut self, scaled: &Raster, mode: PageMode) -> Result<Vec<Found>, EngineError> {
+    fn read_scaled(&mut self, scaled: &Raster, mode: Layout) -> Result<Vec<Found>, EngineError> {
         let until = Until { deadline: self.budget.left(), words: None };
         let recognized = recognize(self.engine, scaled, mode, until)?;
         self.reading.partial |= !recognized.complete;
@@ -210,7 +222,7 @@ impl Passes<'_> {
         let started = Instant::now();
         let (scale, _) = page_scale(&self.picture, survey);
         let scaled = scaled(&self.grey, scale);
-        let found = self.read_scaled(&scaled, PageMode::Sparse)?;
+        let found = self.read_scaled(&scaled, Layout::Sparse)?;
         let confidence = mean(found.iter());
         for line in words::without_noise(words::lines(found, "sparse")) {
             words::merge(&mut self.reading.lines, line);
@@ -233,7 +245,7 @@ impl Passes<'_> {
 fn recognize(
     engine: &mut Engine,
     raster: &Raster,
-    mode: PageMode,
+    mode: Layout,
     until: Until,
 ) -> Result<Recognized, EngineError> {
     let pixels = Pixels {

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::{CONVINCING, Judged, Passes, factors, page_scale, recognize, rescaled, scaled};
-use crate::engine::{EngineError, Found, PageMode, Until};
+use crate::engine::{EngineError, Found, Layout, Until};
 use crate::lines::{self, Survey};
 use crate::raster::{Raster, turned_back};
 use crate::words::{self, Line, mean};
@@ -173,7 +173,7 @@ impl Passes<'_> {
             let started = Instant::now();
             let until = Until { deadline: self.budget.left(), words: Some(GLANCE_WORDS) };
             let turned = upright.turned(quarters);
-            let words = recognize(self.engine, &turned, PageMode::Page, until)?.words;
+            let words = recognize(self.engine, &turned, Layout::Page, until)?.words;
             let promise = Promise::of(quarters, &words);
             let reason = "a glance: upright was not read well".to_owned();
             self.step(rotation_name(quarters), reason, started, Some(promise.confidence));
@@ -201,7 +201,7 @@ impl Passes<'_> {
         let upright = scaled(&self.picture, scale);
         let turned = upright.turned(quarters);
         let until = Until { deadline: self.budget.left(), words: None };
-        let recognized = recognize(self.engine, &turned, PageMode::Page, until)?;
+        let recognized = recognize(self.engine, &turned, self.budget.layout(), until)?;
         self.reading.partial |= !recognized.complete;
         let confidence = mean(recognized.words.iter());
         let (x, y) = factors(&self.picture, &upright);

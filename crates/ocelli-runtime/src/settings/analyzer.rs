@@ -147,6 +147,24 @@ pub struct OcrSettings {
     pub memory: ByteSize,
     /// Images after which a child is replaced.
     pub images_per_child: u32,
+    /// How the first pass looks for text.
+    pub page_mode: PageMode,
+    /// Frames of an animation that are read.
+    pub frames: u32,
+}
+
+/// How Tesseract's first pass looks for text in a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageMode {
+    /// Columns, blocks and lines are found.
+    Auto,
+    /// One column of text of varying size.
+    Column,
+    /// One block of lines of one size.
+    Block,
+    /// Text anywhere, in no order.
+    Sparse,
 }
 
 /// An analyzer of kind `llm`.

@@ -19,6 +19,8 @@ use super::tree::{Tree, key, path};
 use super::units::ByteSize;
 use crate::telemetry::is_filter;
 
+/// More frames of one image than anybody waits for.
+const MOST_FRAMES: u32 = 50;
 /// Tesseract with one language needs about 100 MB of address space; below this every image would fail.
 const LEAST_OCR_MEMORY: ByteSize = ByteSize(128_000_000);
 
@@ -229,6 +231,7 @@ impl Checker<'_> {
         self.need(ok, &at("hard_deadline"), "expected at most job_deadline");
         let reason = format!("expected at least {LEAST_OCR_MEMORY}");
         self.need(ocr.memory >= LEAST_OCR_MEMORY, &at("memory"), &reason);
+        self.need((1..=MOST_FRAMES).contains(&ocr.frames), &at("frames"), "expected 1 to 50");
         self.need(ocr.images_per_child >= 1, &at("images_per_child"), "expected at least 1");
     }
 

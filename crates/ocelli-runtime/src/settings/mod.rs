@@ -27,7 +27,7 @@ mod tests;
 
 pub use analyzer::{
     AnalyzerSettings, Enabled, EndpointSettings, ImageEncoding, Kind, LlmSettings, OcrSettings,
-    PriceSettings, Protocol, Reader, TokenField,
+    PageMode, PriceSettings, Protocol, Reader, TokenField,
 };
 pub use load::{LoadOptions, Loaded};
 pub use model::{

@@ -373,6 +373,8 @@ fn settings_that_do_not_fit_each_other_are_refused() {
         ("worker.stall_after", "1m", "the job_deadline of analyzers."),
         ("analyzers.tesseract-ocr.soft_deadline", "90s", "less than hard_deadline"),
         ("analyzers.tesseract-ocr.languages", "../../etc", "expected language codes"),
+        ("analyzers.tesseract-ocr.page_mode", "fraktur", "auto"),
+        ("analyzers.tesseract-ocr.frames", "0", "expected 1 to 50"),
         ("analyzers.llama3.2-vision.endpoints", "localhost:11434", "http:// or https://"),
         ("analyzers.llama3.2-vision.temperatures", "3", "each from 0 to 2"),
         ("analyzers.llama3.2-vision.context_tokens", "100", "more than max_tokens"),
