@@ -90,6 +90,42 @@ async fn workers_and_collectors_killed_in_the_middle_lose_nothing_and_double_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn collectors_killed_between_an_answer_and_what_needs_it_lose_nothing() {
+    let models = ModelServer::start(ModelServerOptions::default()).await;
+    let mut fleet = Fleet::new(Database::Postgres).await;
+    for name in ["gemma3-27b-vision", "llama3.2-vision"] {
+        fleet.world.settings(&format!("[analyzers.\"{name}\"]\nenabled = false"));
+    }
+    fleet.world.settings(&format!(
+        "[analyzers.with-text]\nkind = \"llm\"\nenabled = true\nmodel = \"llama3.2-vision\"\n\
+         prompt = \"explain-with-text\"\nneeds = [\"tesseract-ocr\"]\nendpoints = [\"{}\"]",
+        models.url()
+    ));
+    fleet.world.many("in", 60);
+    let _workers = [fleet.start("ocelli-ocr-worker"), fleet.start("ocelli-llm-worker")];
+    assert_eq!(fleet.produce("in")["jobs"], 120);
+    let mut collector = fleet.start("ocelli-collector");
+    for goal in [5, 15, 30] {
+        until("some more records are complete", || {
+            fleet.world.json(["status", "--json"])["complete"].as_u64() >= Some(goal)
+        });
+        collector.kill();
+        collector = fleet.start("ocelli-collector");
+    }
+    fleet.finished(60, 2);
+    assert_eq!(fleet.messages("dead"), 0);
+    let texts = models.received();
+    let given = texts.iter().filter(|one| one.body.to_string().contains("What the program read"));
+    assert_eq!(given.count(), texts.len(), "each was given what OCR read");
+    assert!(
+        models.calls() < 90,
+        "a job may be enqueued twice by a kill, not all: {}",
+        models.calls()
+    );
+    assert_eq!(collector.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_told_to_stop_finishes_or_returns_its_jobs_within_its_deadline() {
     let mut fleet = Fleet::new(Database::Sqlite).await;
     fleet.world.settings("[analyzers.tesseract-ocr]\nchildren = 2");

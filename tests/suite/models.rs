@@ -117,3 +117,118 @@ async fn an_image_that_a_model_refuses_fails_alone_and_can_be_tried_again() {
     assert_eq!(world.row("gemma3-27b-vision")["failed"], 2, "only what was asked for is retried");
     world.audit();
 }
+
+/// A reader that needs what OCR has read, and one that needs that reader, with the prompt `prompt` in a file.
+fn chain(url: &impl std::fmt::Display, prompt: &str) -> String {
+    let off = ["gemma3-27b-vision", "llama3.2-vision"]
+        .map(|name| format!("[analyzers.\"{name}\"]\nenabled = false\n"));
+    let reader = |name: &str, prompt: &str, needs: &str| {
+        format!(
+            "[analyzers.{name}]\nkind = \"llm\"\nenabled = true\nmodel = \"llama3.2-vision\"\n\
+             prompt = \"{prompt}\"\nneeds = [\"{needs}\"]\nendpoints = [\"{url}\"]\n"
+        )
+    };
+    off.concat()
+        + &reader("with-text", "explain-with-text", "tesseract-ocr")
+        + &reader("about-that", prompt, "with-text")
+}
+
+/// What the model was told about an image, below the constant part.
+fn told(request: &ocelli_testkit::models::Received) -> &str {
+    let messages = request.body["messages"].as_array().unwrap();
+    messages.last().unwrap()["content"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_is_given_what_others_have_read_and_its_jobs_wait_for_it() {
+    let server = ModelServer::start(ModelServerOptions::default()).await;
+    let mut world = World::new();
+    std::fs::write(
+        world.path("second.md"),
+        "Compare.\n---\n{{ needed[\"with-text\"].outcome }}:\n{{ needed[\"with-text\"].text | quoted }}",
+    )
+    .unwrap();
+    world.settings(&chain(&server.url(), "./second.md"));
+    world.samples("in", &[NOTE, CHART, crate::world::NO_TEXT]);
+    let said = world.ocelli(["run", "in"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for name in ["tesseract-ocr", "with-text", "about-that"] {
+        let row = world.row(name);
+        let ended = row["done"].as_u64().unwrap() + row["empty"].as_u64().unwrap();
+        assert_eq!((ended, &row["waiting"]), (3, &0.into()), "{row}");
+    }
+    assert_eq!(server.calls(), 6, "each image once for each of the two");
+    let received = server.received();
+    let texts: Vec<&str> = received.iter().map(told).collect();
+    let chart = texts.iter().filter(|text| text.contains("Llama 3 is here!"));
+    assert_eq!(chart.count(), 1, "{texts:?}");
+    let none = texts.iter().filter(|text| text.contains("found no text in this image"));
+    assert_eq!(none.count(), 1, "{texts:?}");
+    assert_eq!(texts.iter().filter(|text| text.starts_with("done:\n> ")).count(), 3, "{texts:?}");
+    // The order: nothing is asked about an image before what it needs is known.
+    for (image, second) in received.iter().map(|one| (&one.digest, told(one).starts_with("done:")))
+    {
+        let first = received.iter().position(|one| one.digest == *image).unwrap();
+        assert!(!told(&received[first]).starts_with("done:") || !second);
+    }
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    assert_eq!(server.calls(), 6, "never paid twice");
+    world.audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analyzer_that_is_added_later_is_given_what_is_known_and_a_failed_need_is_told() {
+    let server = ModelServer::start(ModelServerOptions::default()).await;
+    let mut world = World::new();
+    world.samples("in", &[NOTE, CHART]);
+    // A picture that OCR cannot read in time.
+    world.settings("[analyzers.tesseract-ocr]\nsoft_deadline = \"1ms\"\nhard_deadline = \"2ms\"");
+    world.settings("[retry]\ntransient_attempts = 1\ncrash_attempts = 1");
+    let before = world.ocelli([
+        "run",
+        "in",
+        "--set",
+        "analyzers.tesseract-ocr.hard_deadline=30s",
+        "--set",
+        "analyzers.tesseract-ocr.soft_deadline=20s",
+    ]);
+    assert_eq!(before.code, 0, "{before:?}");
+    world.settings(&chain(&server.url(), "explain-meme"));
+    let after = world.ocelli([
+        "run",
+        "in",
+        "--set",
+        "analyzers.tesseract-ocr.hard_deadline=30s",
+        "--set",
+        "analyzers.tesseract-ocr.soft_deadline=20s",
+    ]);
+    assert_eq!(after.code, 0, "{after:?}");
+    assert_eq!(world.row("tesseract-ocr")["done"], 2, "not read again");
+    let received = server.received();
+    let chart = received.iter().filter(|one| told(one).contains("Llama 3 is here!"));
+    assert_eq!(chart.count(), 1);
+    world.audit();
+
+    world.samples("more", &[crate::world::NO_TEXT]);
+    let failed = world.ocelli(["run", "more"]);
+    assert_eq!(failed.code, 3, "{failed:?}");
+    assert_eq!(world.row("tesseract-ocr")["failed"], 1);
+    let last = server.received();
+    assert!(last.iter().any(|one| told(one).contains("could not read this image")), "{failed:?}");
+    assert_eq!(world.row("with-text")["done"], 3);
+    world.audit();
+}
+
+#[test]
+fn analyzers_that_wait_for_each_other_are_refused_at_the_start() {
+    let mut world = World::new();
+    let reader = |name: &str, need: &str| {
+        format!(
+            "[analyzers.{name}]\nkind = \"llm\"\nmodel = \"m\"\nprompt = \"explain-meme\"\nneeds = [\"{need}\"]\n"
+        )
+    };
+    world.settings(&(reader("one", "two") + &reader("two", "one")));
+    let said = world.ocelli(["status"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("one needs two needs one"), "{said:?}");
+}

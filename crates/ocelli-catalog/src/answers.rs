@@ -15,7 +15,7 @@ use crate::rows::{Read, batch, digest, facts, parse, parse_some, time, unreadabl
 /// Digests of one lookup statement: 10,000 are a parameter of less than a megabyte.
 const LOOKED_UP_AT_ONCE: usize = 10_000;
 
-type OpenColumns = (
+pub(crate) type OpenColumns = (
     Vec<u8>,
     String,
     Option<String>,
@@ -25,15 +25,19 @@ type OpenColumns = (
     Option<i64>,
     Option<i64>,
     Option<i64>,
+    Option<String>,
+    Option<String>,
 );
 
 macro_rules! open_columns {
     () => {
         "SELECT w.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
-         d.next_at FROM wants w JOIN images i ON i.digest = w.digest \
+         d.next_at, w.needs, w.hold FROM wants w JOIN images i ON i.digest = w.digest \
          LEFT JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer WHERE w.state = 'open'"
     };
 }
+
+pub(crate) use open_columns;
 
 impl Catalog {
     /// What is known about these images, for any number of them. Unknown ones are missing from the answer; images of
@@ -213,7 +217,10 @@ impl Catalog {
     }
 }
 
-fn read_jobs(jobs: Vec<OpenColumns>, rows: Vec<(Vec<u8>, String)>) -> Read<Vec<OpenJob>> {
+pub(crate) fn read_jobs(
+    jobs: Vec<OpenColumns>,
+    rows: Vec<(Vec<u8>, String)>,
+) -> Read<Vec<OpenJob>> {
     let mut sources: BTreeMap<Vec<u8>, Vec<SourceUri>> = BTreeMap::new();
     for (bytes, source) in rows {
         sources.entry(bytes).or_default().push(parse("source", &source)?);
@@ -280,7 +287,8 @@ fn record(
 }
 
 fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {
-    let (bytes, analyzer, revision, enqueued_at, size, format, width, height, next_at) = row;
+    let (bytes, analyzer, revision, enqueued_at, size, format, width, height, next_at, needs, hold) =
+        row;
     let digest = digest(&bytes)?;
     Ok(OpenJob {
         image: facts(digest, size, format.as_deref(), width, height)?
@@ -290,5 +298,7 @@ fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {
         revision: parse_some("revision", revision.as_deref())?,
         enqueued_at: time(enqueued_at)?,
         next_at: next_at.map(time).transpose()?,
+        needs: load::needs_of(needs.as_deref())?,
+        hold: load::hold_of(hold.as_deref())?,
     })
 }

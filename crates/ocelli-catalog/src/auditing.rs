@@ -31,7 +31,7 @@ const TABLES: [&str; 17] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 18] = [
+const CHECKS: [(&str, &str); 20] = [
     (
         "images have analyses, but their intake has not arrived: it is on its way, or was never sent because a producer \
          was killed (run their producer again)",
@@ -68,6 +68,16 @@ const CHECKS: [(&str, &str); 18] = [
         "wants without an answer contradict their image about whether it was refused",
         "SELECT COUNT(*) FROM wants w JOIN images i ON i.digest = w.digest WHERE w.answer IS NULL \
          AND w.state <> CASE WHEN i.refusal IS NULL THEN 'open' ELSE 'refused' END",
+    ),
+    (
+        "jobs are held back although nothing is to be done",
+        "SELECT COUNT(*) FROM wants w WHERE w.hold IS NOT NULL AND w.state <> 'open'",
+    ),
+    (
+        "jobs wait for other analyzers, of which none will answer",
+        "SELECT COUNT(*) FROM wants w WHERE w.hold = 'needs' AND NOT EXISTS \
+         (SELECT 1 FROM wants n WHERE n.digest = w.digest AND n.state = 'open' \
+          AND ' ' || w.needs || ' ' LIKE '% ' || n.analyzer || ' %')",
     ),
     (
         "images are noted as complete although a want is open",

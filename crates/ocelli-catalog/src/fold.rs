@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ocelli_core::record::preferred;
-use ocelli_core::{Analysis, AnalyzerName, Digest, ImageFacts, Outcome, OutcomeKind, Revision};
+use ocelli_core::{
+    Analysis, AnalyzerName, Digest, ImageFacts, Need, Outcome, OutcomeKind, Revision,
+};
 
 use crate::gather::{News, smaller, unite};
+use crate::model::Hold;
 use crate::rows::{Rows, State};
 
 /// The rule that an outcome names which was settled by `ocelli failures discard`.
@@ -43,6 +46,10 @@ pub(crate) struct Wanted {
     pub(crate) answer: Option<Revision>,
     /// Failures up to this time were taken out by [`reopen`] and do not come back with a late duplicate.
     pub(crate) reopened: Option<Timestamp>,
+    /// The analyzers whose answers its job is given.
+    pub(crate) needs: Vec<AnalyzerName>,
+    /// Why its job is in no queue, while it is open.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// The part of an analysis that decides.
@@ -109,8 +116,10 @@ pub(crate) fn fold(
     };
     rows.members.extend(news.members.into_iter().map(|(batch, key)| (batch, digest, key)));
     rows.sightings.extend(news.sightings.into_values().map(|sighting| (digest, sighting)));
+    let mut needs = news.needs;
     for (analyzer, (asked_at, revision)) in news.wants {
-        now.want(analyzer, asked_at, revision);
+        let need = needs.remove(&analyzer).map(|(_, need)| need);
+        now.want(analyzer, asked_at, revision, need);
     }
     rows.analyses
         .extend(now.add_analyses(news.analyses, contents).into_values().map(|new| (digest, new)));
@@ -129,6 +138,7 @@ pub(crate) fn reopen(digest: Digest, keys: &[Key], stored: Stored, rows: &mut Ro
         rows.forgotten.push((digest, key.clone()));
         taken.push(key.clone());
     }
+    now.hold_again();
     now.settle(digest, &stored, rows);
     taken
 }
@@ -161,7 +171,14 @@ pub(crate) fn discard(
 }
 
 impl Stored {
-    fn want(&mut self, analyzer: AnalyzerName, asked_at: Timestamp, revision: Option<Revision>) {
+    fn want(
+        &mut self,
+        analyzer: AnalyzerName,
+        asked_at: Timestamp,
+        revision: Option<Revision>,
+        need: Option<Need>,
+    ) {
+        let held = need.as_ref().is_some_and(|need| need.held).then_some(Hold::Needs);
         let want = self.wants.entry(analyzer).or_insert_with(|| Wanted {
             asked_at,
             revision: revision.clone(),
@@ -169,7 +186,18 @@ impl Stored {
             state: State::Open,
             answer: None,
             reopened: None,
+            needs: Vec::new(),
+            hold: held,
         });
+        // A want that is open already has its job, or its hold.
+        if want.state != State::Open {
+            want.hold = held;
+        }
+        if let Some(need) = need
+            && asked_at >= want.asked_at
+        {
+            want.needs = need.of;
+        }
         want.enqueued_at = want.enqueued_at.max(asked_at);
         if (asked_at, &revision) > (want.asked_at, &want.revision) {
             want.asked_at = asked_at;
@@ -216,8 +244,38 @@ impl Stored {
             .map(|(key, _)| key)
     }
 
+    /// Open dependent jobs wait again once a failure that they needed was taken out: it will be another answer.
+    fn hold_again(&mut self) {
+        let held: Vec<AnalyzerName> = self
+            .wants
+            .iter()
+            .filter(|(name, want)| {
+                !want.needs.is_empty()
+                    && self.answer(name, want.revision.as_ref()).is_none()
+                    && !want.needs.iter().all(|need| self.is_answered(need))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in held {
+            self.wants.entry(name).and_modify(|want| want.hold = Some(Hold::Needs));
+        }
+    }
+
+    /// Whether an analyzer that others need has the outcome that is wanted of it, or any where nothing is wanted of it.
+    fn is_answered(&self, analyzer: &AnalyzerName) -> bool {
+        let wanted = self.wants.get(analyzer).and_then(|want| want.revision.as_ref());
+        self.answer(analyzer, wanted).is_some()
+    }
+
     /// Derives the states and collects the rows that differ from `before`.
     fn settle(mut self, digest: Digest, before: &Self, rows: &mut Rows) -> bool {
+        let ready: Vec<AnalyzerName> = self
+            .wants
+            .iter()
+            .filter(|(_, want)| want.hold == Some(Hold::Needs))
+            .filter(|(_, want)| want.needs.iter().all(|need| self.is_answered(need)))
+            .map(|(analyzer, _)| analyzer.clone())
+            .collect();
         let mut wants = std::mem::take(&mut self.wants);
         for (analyzer, want) in &mut wants {
             let key = self.answer(analyzer, want.revision.as_ref());
@@ -227,6 +285,11 @@ impl Stored {
                 None if self.image.refusal.is_some() => State::Refused,
                 None => State::Open,
             };
+            if want.state != State::Open {
+                want.hold = None;
+            } else if ready.contains(analyzer) {
+                want.hold = Some(Hold::Ready);
+            }
         }
         self.image.complete =
             self.image.facts.is_some() && wants.values().all(|want| want.state != State::Open);

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Intake, Message, Problem};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Digest, ImageFacts, Outcome, Revision, Sighting, SourceUri,
+    Analysis, AnalyzerName, BatchId, Digest, ImageFacts, Need, Outcome, Revision, Sighting,
+    SourceUri,
 };
 
 use crate::rows::time;
@@ -36,6 +37,8 @@ pub(crate) struct News {
     /// Every reference of every batch to it, as batch and key; `sightings` keeps only the earliest.
     pub(crate) members: BTreeSet<(BatchId, [u8; 16])>,
     pub(crate) wants: BTreeMap<AnalyzerName, (Timestamp, Option<Revision>)>,
+    /// What the dependent ones among the wants need, with the time of asking; the latest counts.
+    pub(crate) needs: BTreeMap<AnalyzerName, (Timestamp, Need)>,
     /// In the order of arrival: which of two with one key stays also depends on what is stored.
     pub(crate) analyses: Vec<Analysis>,
 }
@@ -135,6 +138,10 @@ impl Facts {
         for want in &intake.wants {
             let new = (micros(intake.enqueued_at), want.revision.clone());
             keep(&mut news.wants, want.analyzer.clone(), new, |new, old| new > old);
+            if let Some(need) = intake.dependence.of(&want.analyzer) {
+                let new = (micros(intake.enqueued_at), need.clone());
+                keep(&mut news.needs, want.analyzer.clone(), new, |new, old| new.0 > old.0);
+            }
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `catalog` | [`Catalog`]: opening, closing, everything that writes |
 //! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches |
+//! | `dependents` | jobs that wait for what other analyzers answer, and those answers |
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
@@ -31,6 +32,7 @@ mod answers;
 mod auditing;
 mod catalog;
 mod claims;
+mod dependents;
 mod error;
 mod failures;
 mod fences;
@@ -55,6 +57,7 @@ pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
 pub use model::{
     AnalyzerStatus, Applied, Audit, BatchAudit, BatchCount, DeadLetter, Event, Failure,
-    FailureFilter, Fate, FenceState, History, Known, OpenJob, OpenJobs, Postponed, SeenJob, Status,
+    FailureFilter, Fate, FenceState, History, Hold, Known, OpenJob, OpenJobs, Postponed, SeenJob,
+    Status,
 };
 pub use spending::{BudgetState, SpendRow, amount};

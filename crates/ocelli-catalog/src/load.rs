@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ocelli_core::{Analysis, AnalyzerName, Digest, OutcomeKind, Revision};
 
 use crate::fold::{Head, Image, Stored, Wanted};
+use crate::model::Hold;
 use crate::rows::{
     OutcomeColumns, Read, State, digest, facts, from_json, number, parse, parse_some, time,
     unreadable,
@@ -23,8 +24,18 @@ pub(crate) type ImageColumns = (
     Option<i64>,
     bool,
 );
-pub(crate) type WantColumns =
-    (Vec<u8>, String, Option<String>, i64, i64, String, Option<String>, Option<i64>);
+pub(crate) type WantColumns = (
+    Vec<u8>,
+    String,
+    Option<String>,
+    i64,
+    i64,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+);
 pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
 pub(crate) type AnalysisColumns = (
     Vec<u8>,
@@ -50,7 +61,8 @@ macro_rules! image_columns {
 }
 macro_rules! want_columns {
     () => {
-        "SELECT w.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened FROM "
+        "SELECT w.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
+         w.needs, w.hold FROM "
     };
 }
 macro_rules! analysis_columns {
@@ -60,7 +72,10 @@ macro_rules! analysis_columns {
     };
 }
 
-/// Makes `stored`, `contents`, `sources` and `known` for one backend: `$asked` is a table expression over `$1` with one column
+/// Digest, kind and text of an analysis.
+pub(crate) type TextColumns = (Vec<u8>, String, Option<String>);
+
+/// Makes `stored`, `contents`, `sources`, `texts` and `known` for one backend: `$asked` is a table expression over `$1` with one column
 /// `digest`, `$list` makes the value of `$1`, `$join` concatenates texts of a group.
 macro_rules! loads {
     ($connection:ty, $asked:literal, $list:path, $join:literal, $lock:literal) => {
@@ -128,6 +143,26 @@ macro_rules! loads {
             .await
         }
 
+        pub(crate) async fn texts(
+            connection: &mut $connection,
+            digests: &[Digest],
+            analyzer: &str,
+            characters: i32,
+        ) -> Result<Vec<load::TextColumns>, sqlx::Error> {
+            sqlx::query_as(concat!(
+                "SELECT a.digest, a.kind, substr(a.text, 1, CAST($3 AS INTEGER)) FROM ",
+                $asked,
+                " CROSS JOIN analyses a LEFT JOIN wants w ON w.digest = a.digest AND w.analyzer = a.analyzer \
+                 WHERE a.digest = asked.digest AND a.analyzer = $2 \
+                 ORDER BY CASE WHEN w.answer = a.revision THEN 1 ELSE 0 END, a.finished_at, a.revision"
+            ))
+            .bind($list(digests))
+            .bind(analyzer)
+            .bind(characters)
+            .fetch_all(connection)
+            .await
+        }
+
         pub(crate) async fn known(
             connection: &mut $connection,
             digests: &[Digest],
@@ -190,7 +225,8 @@ pub(crate) fn image(row: ImageColumns) -> Read<(Digest, Image)> {
 }
 
 pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
-    let (bytes, analyzer, revision, asked_at, enqueued_at, state, answer, reopened) = row;
+    let (bytes, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold) =
+        row;
     let wanted = Wanted {
         asked_at: time(asked_at)?,
         revision: parse_some::<Revision>("revision", revision.as_deref())?,
@@ -198,8 +234,19 @@ pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
         state: State::from_name(&state).ok_or_else(|| unreadable("state", state))?,
         answer: parse_some("revision", answer.as_deref())?,
         reopened: reopened.map(time).transpose()?,
+        needs: needs_of(needs.as_deref())?,
+        hold: hold_of(hold.as_deref())?,
     };
     Ok((digest(&bytes)?, parse("analyzer name", &analyzer)?, wanted))
+}
+
+/// Names separated by spaces: none of them has one.
+pub(crate) fn needs_of(column: Option<&str>) -> Read<Vec<AnalyzerName>> {
+    column.unwrap_or_default().split_whitespace().map(|name| parse("analyzer name", name)).collect()
+}
+
+pub(crate) fn hold_of(column: Option<&str>) -> Read<Option<Hold>> {
+    column.map(|name| Hold::from_name(name).ok_or_else(|| unreadable("hold", name))).transpose()
 }
 
 pub(crate) fn analysis(row: AnalysisColumns) -> Read<(Digest, Analysis)> {

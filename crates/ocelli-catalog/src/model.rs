@@ -11,6 +11,8 @@ use serde::Serialize;
 pub struct Applied {
     /// Images whose record became complete: it was incomplete or unknown before. Each once, in the order of digests.
     pub completed: Vec<Digest>,
+    /// Dependent jobs that became ready to be enqueued, see [`Catalog::ready_jobs`](crate::Catalog::ready_jobs).
+    pub ready: u64,
     /// Messages that say nothing the catalog can keep: position in the batch and reason.
     pub rejected: Vec<(usize, String)>,
 }
@@ -72,6 +74,9 @@ pub struct AnalyzerStatus {
     pub deferred: u64,
     /// Outcomes of the last 60 seconds, whatever their kind.
     pub finished_last_minute: u64,
+    /// Of the open ones, those that wait for outcomes of other analyzers, by the names of these.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting_for: BTreeMap<String, u64>,
 }
 
 /// Which open jobs to list, in the order of (digest, analyzer).
@@ -90,6 +95,33 @@ pub struct OpenJobs {
 /// An open job: image, analyzer, and the time of enqueueing that was seen when it was listed.
 pub type SeenJob = (Digest, AnalyzerName, Timestamp);
 
+/// Why a dependent job is in no queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// An analyzer that it needs has no outcome.
+    Needs,
+    /// Everything it needs is there: a collector enqueues it.
+    Ready,
+    /// A collector is enqueueing it.
+    Taken,
+}
+
+impl Hold {
+    /// As in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Needs => "needs",
+            Self::Ready => "ready",
+            Self::Taken => "taken",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Needs, Self::Ready, Self::Taken].into_iter().find(|hold| hold.name() == name)
+    }
+}
+
 /// A wanted analyzer without an outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenJob {
@@ -105,6 +137,10 @@ pub struct OpenJob {
     pub enqueued_at: Timestamp,
     /// When the next attempt was promised, if an attempt failed.
     pub next_at: Option<Timestamp>,
+    /// The analyzers whose answers it is given.
+    pub needs: Vec<AnalyzerName>,
+    /// Why it is in no queue; none: whoever asked for it has enqueued it.
+    pub hold: Option<Hold>,
 }
 
 /// Which failures to list or to reopen. The default is all of them, 100 at a time.

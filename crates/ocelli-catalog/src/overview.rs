@@ -57,9 +57,14 @@ impl Catalog {
             .bind(now)
             .fetch_all(&mut *connection)
             .await?;
-            Ok::<_, sqlx::Error>((totals, states, deferred, finished))
+            let waiting: Vec<(String, Option<String>, i64)> = sqlx::query_as(
+                "SELECT analyzer, needs, COUNT(*) FROM wants WHERE hold = 'needs' GROUP BY analyzer, needs",
+            )
+            .fetch_all(&mut *connection)
+            .await?;
+            Ok::<_, sqlx::Error>((totals, states, deferred, finished, waiting))
         });
-        let (totals, states, deferred, finished) = self.timed("count", rows).await?;
+        let (totals, states, deferred, finished, waiting) = self.timed("count", rows).await?;
         let read = || -> Read<Status> {
             let count = |value: i64| number::<u64>("count", value);
             let (
@@ -97,6 +102,12 @@ impl Catalog {
             for (analyzer, rows) in finished {
                 let analyzer = parse("analyzer name", &analyzer)?;
                 status.analyzers.entry(analyzer).or_default().finished_last_minute = count(rows)?;
+            }
+            for (analyzer, needs, rows) in waiting {
+                let needs = needs.unwrap_or_default().replace(' ', ", ");
+                let analyzer = parse("analyzer name", &analyzer)?;
+                let entry = status.analyzers.entry(analyzer).or_default();
+                entry.waiting_for.insert(needs, count(rows)?);
             }
             Ok(status)
         };

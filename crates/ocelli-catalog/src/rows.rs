@@ -153,6 +153,12 @@ pub(crate) fn column(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Names for one column; the inverse is [`crate::load::needs_of`].
+pub(crate) fn names(names: &[AnalyzerName]) -> Option<String> {
+    let texts: Vec<&str> = names.iter().map(AnalyzerName::as_str).collect();
+    (!texts.is_empty()).then(|| texts.join(" "))
+}
+
 /// `bytes, format, width, height` → [`ImageFacts`]; `None` while only an analysis arrived.
 pub(crate) fn facts(
     digest: Digest,

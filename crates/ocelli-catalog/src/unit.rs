@@ -8,10 +8,10 @@ use ocelli_core::{Analysis, AnalyzerName, Digest};
 use ocelli_failpoint::{Failpoint, reached};
 
 use crate::error::Fault;
-use crate::fold::{self, Key, Stored};
+use crate::fold::{self, Key, Stored, Wanted};
 use crate::gather::{Facts, News, gather, micros};
 use crate::letters::{self, Buried, Letter};
-use crate::model::{Applied, SeenJob};
+use crate::model::{Applied, Hold, SeenJob};
 use crate::rows::Rows;
 use crate::spending::{Costs, Paying};
 
@@ -29,6 +29,13 @@ pub(crate) trait Unit: Sized {
     async fn claim(
         &mut self,
         jobs: &[SeenJob],
+        at: Timestamp,
+    ) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault>;
+    /// Changes the hold of those ready jobs that are as they were seen, and the time of their enqueueing.
+    async fn hold(
+        &mut self,
+        jobs: &[SeenJob],
+        hold: Option<Hold>,
         at: Timestamp,
     ) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault>;
     /// Makes it last.
@@ -59,7 +66,7 @@ async fn add<U: Unit>(
     mut stored: BTreeMap<Digest, Stored>,
     rows: &mut Rows,
 ) -> Result<Applied, Fault> {
-    let mut applied = Applied { completed: Vec::new(), rejected: facts.rejected };
+    let mut applied = Applied { rejected: facts.rejected, ..Applied::default() };
     let mut contents = contents(unit, &facts.images, &stored).await?;
     for (digest, news) in facts.images {
         let stored = stored.remove(&digest).unwrap_or_default();
@@ -68,6 +75,8 @@ async fn add<U: Unit>(
             applied.completed.push(digest);
         }
     }
+    let is_ready = |want: &Wanted| want.hold == Some(Hold::Ready);
+    applied.ready = rows.wants.iter().filter(|(_, _, want)| is_ready(want)).count() as u64;
     let deferrals = facts.deferrals.into_iter();
     rows.deferrals = deferrals.map(|((digest, name), row)| (digest, name, row)).collect();
     rows.workers = facts.workers.into_values().collect();
@@ -203,4 +212,16 @@ pub(crate) async fn claim<U: Unit>(
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(claimed)
+}
+
+/// Changes the hold of ready dependent jobs: of several that saw the same, one gets each.
+pub(crate) async fn hold<U: Unit>(
+    mut unit: U,
+    jobs: &[SeenJob],
+    hold: Option<Hold>,
+    at: Timestamp,
+) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault> {
+    let changed = unit.hold(jobs, hold, micros(at)).await?;
+    unit.commit().await?;
+    Ok(changed)
 }

@@ -12,10 +12,11 @@ use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
 use ocelli_failpoint::{Failpoint, reached};
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CollectorMetrics, letters};
+use crate::{CollectorMetrics, dispatch, letters};
 
 /// What `main` wires together.
 pub struct Parts {
@@ -40,7 +41,12 @@ pub struct CollectorOptions {
     pub prefetch: u16,
     /// Longest pause between two tries of a transaction that failed.
     pub retry_cap: Duration,
+    /// The most bytes of one analyzer's text that a dependent job is given.
+    pub needed_text: usize,
 }
+
+/// Four pages of print.
+pub(crate) const NEEDED_TEXT: usize = 16 * 1024;
 
 impl Default for CollectorOptions {
     fn default() -> Self {
@@ -49,6 +55,7 @@ impl Default for CollectorOptions {
             linger: Duration::from_millis(20),
             prefetch: 1000,
             retry_cap: Duration::from_secs(10),
+            needed_text: NEEDED_TEXT,
         }
     }
 }
@@ -64,15 +71,30 @@ pub enum CollectorError {
     Closed,
 }
 
-/// Collects until `shutdown`; what was gathered by then is still written. The dead queue is emptied beside the results.
+/// Collects until `shutdown`; what was gathered by then is still written. Beside the results, the dead queue is emptied and
+/// dependent jobs are enqueued.
 ///
 /// # Errors
 /// [`CollectorError`].
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), CollectorError> {
-    tokio::try_join!(results(&parts, &shutdown), letters::run(&parts, &shutdown)).map(|_| ())
+    let ready = Notify::new();
+    let enqueueing = async {
+        dispatch::run(&parts, &ready, &shutdown).await;
+        Ok(())
+    };
+    tokio::try_join!(
+        results(&parts, &ready, &shutdown),
+        letters::run(&parts, &shutdown),
+        enqueueing
+    )
+    .map(|_| ())
 }
 
-async fn results(parts: &Parts, shutdown: &CancellationToken) -> Result<(), CollectorError> {
+async fn results(
+    parts: &Parts,
+    ready: &Notify,
+    shutdown: &CancellationToken,
+) -> Result<(), CollectorError> {
     let CollectorOptions { batch, linger, prefetch, .. } = parts.options;
     let prefetch = prefetch.max(u16::try_from(batch).unwrap_or(u16::MAX));
     let mut consumer = parts
@@ -82,7 +104,7 @@ async fn results(parts: &Parts, shutdown: &CancellationToken) -> Result<(), Coll
         .map_err(|error| CollectorError::Consume(Box::new(error)))?;
     loop {
         match gather(&mut consumer, batch, linger, shutdown).await {
-            Gathered::Batch(deliveries) => parts.collect(deliveries, shutdown).await,
+            Gathered::Batch(deliveries) => parts.collect(deliveries, ready, shutdown).await,
             Gathered::Shutdown => break,
             Gathered::Closed => return Err(CollectorError::Closed),
         }
@@ -136,7 +158,12 @@ enum Written {
 impl Parts {
     /// Writes one batch. Returns when every message of it is committed and acked, set aside, or (shutdown during an
     /// outage of the catalog) given back.
-    async fn collect(&self, deliveries: Vec<Delivery>, shutdown: &CancellationToken) {
+    async fn collect(
+        &self,
+        deliveries: Vec<Delivery>,
+        ready: &Notify,
+        shutdown: &CancellationToken,
+    ) {
         reached(Failpoint::CollectorGathered);
         let mut messages = Vec::with_capacity(deliveries.len());
         let mut readable = Vec::with_capacity(deliveries.len());
@@ -153,13 +180,19 @@ impl Parts {
             return;
         }
         match self.write(&messages, shutdown).await {
-            Some(Written::Applied(applied)) => self.settle(&messages, readable, applied).await,
+            Some(Written::Applied(applied)) => {
+                announce(&applied, ready);
+                self.settle(&messages, readable, applied).await;
+            }
             Some(Written::Refused) => {
                 // One of them is the reason. It must not keep the others from being written.
                 for (message, delivery) in messages.into_iter().zip(readable) {
                     let message = [message];
                     match self.write_alone(&message, &delivery, shutdown).await {
-                        Some(applied) => self.settle(&message, vec![delivery], applied).await,
+                        Some(applied) => {
+                            announce(&applied, ready);
+                            self.settle(&message, vec![delivery], applied).await;
+                        }
                         // Dropped deliveries return to the queue; the next collector writes them.
                         None => return,
                     }
@@ -289,6 +322,13 @@ impl Parts {
                 chain(&error)
             );
         }
+    }
+}
+
+/// Tells the dispatcher that there is something for it.
+fn announce(applied: &Applied, ready: &Notify) {
+    if applied.ready > 0 {
+        ready.notify_one();
     }
 }
 

@@ -1,12 +1,14 @@
 //! Turns what travels on the results queue into rows of the catalog, and enqueues again what got lost on the way.
 //!
 //! [`run`] is the collector proper: it takes messages in batches, writes each batch in one transaction, and acks after
-//! the commit; it empties the dead queue in the same way. Any number of collectors may run. [`sweep`] and
+//! the commit; it empties the dead queue in the same way, and enqueues dependent jobs once what they need is there. Any number of collectors may run. [`sweep`] and
 //! [`requeue_open`] heal what brokers and processes lost.
 //!
 //! Absent on purpose: any state of its own. A collector that is killed anywhere has lost nothing but time.
 
 mod collect;
+mod dispatch;
+mod enqueue;
 mod letters;
 mod metrics;
 mod proof;
@@ -14,6 +16,8 @@ mod settings;
 mod sweep;
 
 pub use collect::{CollectorError, CollectorOptions, Parts, run};
+pub use enqueue::EnqueueError;
 pub use metrics::CollectorMetrics;
 pub use proof::{Verdict, judge};
-pub use sweep::{SweepError, SweepOptions, Swept, requeue_jobs, requeue_open, sweep};
+pub use settings::needed_text;
+pub use sweep::{SweepOptions, Swept, requeue_jobs, requeue_open, sweep};

@@ -21,6 +21,8 @@ pub struct CollectorMetrics {
     pub(crate) failures: IntCounter,
     /// `ocelli_swept_jobs_total`.
     pub(crate) swept: IntCounter,
+    /// `ocelli_dependent_jobs_total`.
+    pub(crate) dependent: IntCounter,
     /// `ocelli_dead_letters_total{fate}`.
     pub(crate) dead: IntCounterVec,
 }
@@ -64,6 +66,10 @@ impl CollectorMetrics {
                 "Transactions that failed and were tried again.",
             )?,
             swept: counter("ocelli_swept_jobs_total", "Lost jobs that were enqueued again.")?,
+            dependent: counter(
+                "ocelli_dependent_jobs_total",
+                "Jobs that were enqueued once what they need was there.",
+            )?,
             dead: IntCounterVec::new(
                 Opts::new(
                     "ocelli_dead_letters_total",
@@ -72,7 +78,7 @@ impl CollectorMetrics {
                 &["fate"],
             )?,
         };
-        let collectors: [Box<dyn Collector>; 8] = [
+        let collectors: [Box<dyn Collector>; 9] = [
             Box::new(metrics.messages.clone()),
             Box::new(metrics.rejected.clone()),
             Box::new(metrics.completed.clone()),
@@ -80,6 +86,7 @@ impl CollectorMetrics {
             Box::new(metrics.commit.clone()),
             Box::new(metrics.failures.clone()),
             Box::new(metrics.swept.clone()),
+            Box::new(metrics.dependent.clone()),
             Box::new(metrics.dead.clone()),
         ];
         for collector in collectors {

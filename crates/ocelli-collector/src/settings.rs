@@ -15,9 +15,16 @@ impl CollectorOptions {
             batch: settings.collector.batch,
             linger: settings.collector.linger,
             prefetch: settings.collector.prefetch,
+            needed_text: needed_text(settings),
             ..Self::default()
         }
     }
+}
+
+/// `limits.needed_text`, for [`crate::requeue_open`] and [`crate::requeue_jobs`].
+#[must_use]
+pub fn needed_text(settings: &Settings) -> usize {
+    usize::try_from(settings.limits.needed_text.bytes()).unwrap_or(usize::MAX)
 }
 
 /// Announcements that may be missed before a worker counts as gone.
@@ -37,6 +44,7 @@ impl SweepOptions {
         Self {
             longest_job: longest * 3 + settings.worker.drain + Duration::from_secs(10),
             // A dead connection is noticed after two heartbeats.
+            needed_text: needed_text(settings),
             silence: (settings.worker.announce_every * MISSED).max(settings.broker.heartbeat * 2),
             ..Self::default()
         }

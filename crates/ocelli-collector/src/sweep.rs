@@ -11,19 +11,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ocelli_broker::{Broker, Outgoing, PublishError};
-use ocelli_catalog::{Catalog, CatalogError, FenceState, OpenJob, OpenJobs};
+use ocelli_broker::{Broker, PublishError};
+use ocelli_catalog::{Catalog, FenceState};
 use ocelli_core::routing::Queue;
-use ocelli_core::wire::{Announcement, Fence, Intake, Message};
-use ocelli_core::{AnalyzerName, Digest, Want};
-use ocelli_failpoint::{Failpoint, reached};
-use thiserror::Error;
+use ocelli_core::wire::{Announcement, Fence, Message};
+use ocelli_core::{AnalyzerName, Digest};
 
 use crate::CollectorMetrics;
+use crate::collect::NEEDED_TEXT;
+use crate::enqueue::{Enqueue, EnqueueError, Lane, PAGE};
 use crate::proof::{earlier, judge};
-
-/// Jobs read from the catalog at once.
-const PAGE: u32 = 500;
 
 /// Settings of the sweeper.
 #[derive(Debug, Clone)]
@@ -40,6 +37,8 @@ pub struct SweepOptions {
     pub fence_patience: Duration,
     /// How long one analyzer may keep the sweeper: a full queue must not keep the others waiting.
     pub turn: Duration,
+    /// The most bytes of one analyzer's text that a dependent job is given.
+    pub needed_text: usize,
 }
 
 impl Default for SweepOptions {
@@ -50,6 +49,7 @@ impl Default for SweepOptions {
             clock_skew: Duration::from_secs(5),
             fence_patience: Duration::from_secs(30),
             turn: Duration::from_secs(60),
+            needed_text: NEEDED_TEXT,
         }
     }
 }
@@ -72,33 +72,20 @@ pub struct Swept {
     pub postponed: u64,
 }
 
-/// Why a sweep stopped half way; the next one goes on.
-#[derive(Debug, Error)]
-pub enum SweepError {
-    /// The catalog did not answer.
-    #[error("the sweeper cannot read the catalog")]
-    Catalog(#[from] CatalogError),
-    /// The broker did not take a job.
-    #[error("the sweeper cannot enqueue")]
-    Publish(#[from] PublishError),
-    /// A message could not be encoded.
-    #[error("the sweeper cannot encode a job")]
-    Encode(#[from] ocelli_core::wire::WireError),
-}
-
 /// Enqueues every open job of `analyzers` that was enqueued before `before`, whether or not it waits for a later attempt:
 /// the broker is known to hold nothing.
 ///
 /// # Errors
-/// [`SweepError`]; what was enqueued by then stays enqueued.
+/// [`EnqueueError`]; what was enqueued by then stays enqueued.
 pub async fn requeue_open(
     broker: &Broker,
     catalog: &Catalog,
     analyzers: &BTreeSet<AnalyzerName>,
     before: Timestamp,
+    needed_text: usize,
     metrics: &CollectorMetrics,
-) -> Result<u64, SweepError> {
-    let enqueue = Enqueue { broker, catalog, metrics };
+) -> Result<u64, EnqueueError> {
+    let enqueue = Enqueue { broker, catalog, metrics, needed_text };
     let mut requeued = 0;
     for analyzer in analyzers {
         requeued += enqueue.all(analyzer, before, None, Lane::Fresh).await?;
@@ -109,14 +96,15 @@ pub async fn requeue_open(
 /// Enqueues these jobs, as far as they are open. Their queues must exist.
 ///
 /// # Errors
-/// [`SweepError`]; what was not enqueued by then is found by the sweeper.
+/// [`EnqueueError`]; what was not enqueued by then is found by the sweeper.
 pub async fn requeue_jobs(
     broker: &Broker,
     catalog: &Catalog,
     jobs: &[(Digest, AnalyzerName)],
+    needed_text: usize,
     metrics: &CollectorMetrics,
-) -> Result<u64, SweepError> {
-    let enqueue = Enqueue { broker, catalog, metrics };
+) -> Result<u64, EnqueueError> {
+    let enqueue = Enqueue { broker, catalog, metrics, needed_text };
     let mut requeued = 0;
     for part in jobs.chunks(PAGE as usize) {
         let mut open = Vec::with_capacity(part.len());
@@ -132,13 +120,13 @@ pub async fn requeue_jobs(
 /// which another fence helps.
 ///
 /// # Errors
-/// [`SweepError`].
+/// [`EnqueueError`].
 pub async fn sweep(
     broker: &Broker,
     catalog: &Catalog,
     options: &SweepOptions,
     metrics: &CollectorMetrics,
-) -> Result<Swept, SweepError> {
+) -> Result<Swept, EnqueueError> {
     let now = Timestamp::now();
     let mut swept = Swept::default();
     // Younger ones would not be proven by a fence of now.
@@ -152,7 +140,7 @@ pub async fn sweep(
     let words = catalog.last_words(heard_after).await?;
     for analyzer in open {
         let sweeper = Sweeper {
-            enqueue: Enqueue { broker, catalog, metrics },
+            enqueue: Enqueue { broker, catalog, metrics, needed_text: options.needed_text },
             options,
             fences: fences.get(&analyzer).map(Vec::as_slice).unwrap_or_default(),
             words: words.iter().filter(|word| word.analyzer == analyzer).collect(),
@@ -163,7 +151,7 @@ pub async fn sweep(
                 swept.requeued += requeued;
                 swept.fences += u64::from(fence);
             }
-            Ok(Err(SweepError::Publish(PublishError::NoQueue { queue, .. }))) => {
+            Ok(Err(EnqueueError::Publish(PublishError::NoQueue { queue, .. }))) => {
                 tracing::debug!(%analyzer, queue, "jobs are open, but the analyzer is switched off: they wait");
                 swept.postponed += 1;
             }
@@ -191,7 +179,7 @@ struct Sweeper<'a> {
 
 impl Sweeper<'_> {
     /// How many jobs were enqueued, and whether a fence was sent.
-    async fn sweep(&self, analyzer: &AnalyzerName) -> Result<(u64, bool), SweepError> {
+    async fn sweep(&self, analyzer: &AnalyzerName) -> Result<(u64, bool), EnqueueError> {
         let catalog = self.enqueue.catalog;
         let verdict = judge(self.fences, &self.words, self.options, self.now);
         let mut requeued = 0;
@@ -213,110 +201,4 @@ impl Sweeper<'_> {
         reached(Failpoint::FencePublished);
         Ok((requeued, true))
     }
-}
-
-/// Which of an analyzer's two queues.
-#[derive(Debug, Clone, Copy)]
-enum Lane {
-    Fresh,
-    Bulk,
-}
-
-impl Lane {
-    fn queue(self, analyzer: &AnalyzerName) -> Queue {
-        match self {
-            Self::Fresh => Queue::Jobs(analyzer.clone()),
-            Self::Bulk => Queue::Bulk(analyzer.clone()),
-        }
-    }
-}
-
-/// What enqueueing needs.
-#[derive(Clone, Copy)]
-struct Enqueue<'a> {
-    broker: &'a Broker,
-    catalog: &'a Catalog,
-    metrics: &'a CollectorMetrics,
-}
-
-impl Enqueue<'_> {
-    /// Enqueues the open jobs of one analyzer that were enqueued before `before` and do not wait for an attempt at or after
-    /// `held`: that one was in a delay queue when the fence came through, which says nothing about it.
-    async fn all(
-        &self,
-        analyzer: &AnalyzerName,
-        before: Timestamp,
-        held: Option<Timestamp>,
-        lane: Lane,
-    ) -> Result<u64, SweepError> {
-        let (mut requeued, mut after) = (0, None);
-        loop {
-            let page = self
-                .catalog
-                .open_jobs(&OpenJobs {
-                    analyzer: Some(analyzer.clone()),
-                    enqueued_before: before,
-                    after: after.take(),
-                    limit: PAGE,
-                })
-                .await?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.image.digest, last.analyzer.clone()));
-            let full = page.len() == PAGE as usize;
-            let jobs = page.into_iter().filter(|job| {
-                held.is_none_or(|held| job.next_at.is_none_or(|next_at| next_at < held))
-            });
-            requeued += self.take(jobs.collect(), lane).await?;
-            if !full {
-                break;
-            }
-        }
-        Ok(requeued)
-    }
-
-    /// Takes jobs in the catalog, then publishes those that it got.
-    async fn take(&self, jobs: Vec<OpenJob>, lane: Lane) -> Result<u64, SweepError> {
-        let now = Timestamp::now();
-        let seen: Vec<_> = jobs
-            .iter()
-            .map(|job| (job.image.digest, job.analyzer.clone(), job.enqueued_at))
-            .collect();
-        let mut claimed = self.catalog.claim_jobs(&seen, now).await?;
-        if !claimed.is_empty() {
-            reached(Failpoint::SweeperClaimed);
-        }
-        let mut count = 0;
-        for job in jobs {
-            if claimed.remove(&(job.image.digest, job.analyzer.clone())) {
-                let queue = lane.queue(&job.analyzer);
-                self.publish(&job_message(job, now), queue).await?;
-                reached(Failpoint::SweeperPublished);
-                count += 1;
-                self.metrics.swept.inc();
-            }
-        }
-        Ok(count)
-    }
-
-    async fn publish(&self, message: &Message, queue: Queue) -> Result<(), SweepError> {
-        let outgoing = Outgoing {
-            id: message.id(),
-            body: message.encode()?.into(),
-            routes: vec![queue],
-            attempts: 0,
-            traceparent: None,
-        };
-        Ok(self.broker.publish(outgoing).await?)
-    }
-}
-
-fn job_message(job: OpenJob, now: Timestamp) -> Message {
-    Message::Intake(Intake {
-        image: job.image,
-        sources: job.sources,
-        sighting: None,
-        wants: vec![Want { analyzer: job.analyzer, revision: job.revision }],
-        refusal: None,
-        enqueued_at: now,
-    })
 }

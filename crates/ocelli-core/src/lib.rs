@@ -11,6 +11,7 @@
 //! | [`ids`] | [`Digest`], [`AnalyzerName`], [`Revision`], [`BatchId`] |
 //! | [`source`] | [`SourceUri`]: where bytes were found |
 //! | [`image`] | facts about an image that need no pixels |
+//! | [`needs`] | analyzers that read what others answered: [`Dependence`], [`NeededText`] |
 //! | [`outcome`] | what an analyzer answered: [`Outcome`], [`Reading`], [`FailureClass`], [`Provenance`] |
 //! | [`record`] | [`Record`] and its merge |
 //! | [`spend`] | what attempts cost, and budgets |
@@ -22,6 +23,7 @@ pub mod chain;
 pub mod claim;
 pub mod ids;
 pub mod image;
+pub mod needs;
 pub mod outcome;
 pub mod record;
 pub mod retry;
@@ -33,6 +35,7 @@ pub mod wire;
 pub use chain::chain;
 pub use ids::{AnalyzerName, BatchId, Digest, DigestPrefix, Revision, RevisionBuilder};
 pub use image::{ImageFacts, ImageFormat};
+pub use needs::{Dependence, Need, NeededText};
 pub use outcome::{
     Analysis, FailureClass, Flag, Outcome, OutcomeKind, Provenance, Reading, Section, Step, Word,
 };

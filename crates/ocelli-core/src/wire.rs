@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, Sighting,
-    SourceUri, Spent, Want,
+    Analysis, AnalyzerName, BatchId, Dependence, Digest, FailureClass, ImageFacts, Revision,
+    Sighting, SourceUri, Spent, Want,
 };
 
 /// Envelope version this build writes, and the newest it reads.
@@ -58,6 +58,9 @@ pub struct Intake {
     pub refusal: Option<String>,
     /// When the producer published it.
     pub enqueued_at: Timestamp,
+    /// What the dependent ones among the wants need.
+    #[serde(default, skip_serializing_if = "Dependence::is_empty")]
+    pub dependence: Dependence,
 }
 
 /// The outcome of one job.
@@ -305,7 +308,7 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ImageFormat;
+    use crate::{ImageFormat, Need, NeededText, OutcomeKind};
 
     fn intake() -> Message {
         let digest = Digest::of(b"image");
@@ -327,7 +330,19 @@ mod tests {
             wants: vec![Want { analyzer: "tesseract-ocr".parse().unwrap(), revision: None }],
             refusal: None,
             enqueued_at: at,
+            dependence: Dependence::default(),
         })
+    }
+
+    /// A job of an analyzer that reads what another one read.
+    fn dependent() -> Message {
+        let Message::Intake(mut intake) = intake() else { unreachable!() };
+        let [ocr, reader] = ["tesseract-ocr", "reader"].map(|name| name.parse().unwrap());
+        intake.wants.push(Want { analyzer: AnalyzerName::clone(&reader), revision: None });
+        let need = Need { analyzer: reader, of: vec![AnalyzerName::clone(&ocr)], held: false };
+        let text = NeededText::new(ocr, OutcomeKind::Done, "Grüße".to_owned(), 4);
+        intake.dependence = Dependence { needs: vec![need], texts: vec![text] };
+        Message::Intake(intake)
     }
 
     #[test]
@@ -383,6 +398,13 @@ mod tests {
             assert_eq!(message.encode().unwrap(), golden, "the written form changed");
             assert_eq!(Message::decode(golden).unwrap(), message);
         }
+    }
+
+    #[test]
+    fn a_dependent_job_stays_readable_and_the_golden_message_of_before_has_none() {
+        let golden = include_bytes!("../golden/v1-intake-dependent.msgpack");
+        assert_eq!(Message::decode(golden).unwrap(), dependent());
+        assert_eq!(dependent().encode().unwrap(), golden, "the written form changed");
     }
 
     #[test]

@@ -3,17 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant as Clock;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use ocelli_core::{
-    AnalyzerName, FailureClass, ImageFacts, Outcome, Provenance, Revision, RevisionBuilder,
-    SourceUri, Step,
+    AnalyzerName, FailureClass, Outcome, Provenance, Revision, RevisionBuilder, Step,
 };
 use ocelli_media::{Encoding, Prepare};
 use ocelli_worker::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
 use thiserror::Error;
-use tokio::time::Instant;
 
 use crate::ask::{Asked, Asker, Unanswered};
 use crate::checks::{self, Expected, Verdict};
@@ -23,7 +20,7 @@ use crate::ladder::{Ladder, Rung};
 use crate::metrics::{CallResult, LlmMetrics};
 use crate::options::{LlmOptions, OptionsError};
 use crate::pool::Pool;
-use crate::preparation::Preparation;
+use crate::preparation::{Preparation, PreparationError};
 use crate::probe;
 use crate::prompt::{Prompt, PromptError};
 use crate::spent::Spent;
@@ -87,7 +84,7 @@ impl LlmAnalyzer {
     ) -> Result<Self, LlmError> {
         options.check()?;
         let analyzer = options.name.clone();
-        let prompt = Prompt::load(&options.prompt, &options.language)
+        let prompt = Prompt::load(&options.prompt, &options.language, &options.needs)
             .map_err(|source| LlmError::Prompt { analyzer: analyzer.clone(), source })?;
         let pool = Pool::new(&options).map_err(|error| match error {
             ClientError::Header(header) => {
@@ -142,6 +139,10 @@ impl LlmAnalyzer {
                 Ok(seen) => {
                     let first = found.get_or_insert_with(|| seen.clone());
                     pool.looked(index, seen.digest.clone());
+                    if let Some(remark) = &seen.remark {
+                        let model = &self.options.model;
+                        tracing::info!(analyzer = %self.options.name, endpoint = %shown, "about the model '{model}': {remark}");
+                    }
                     if first.digest != seen.digest {
                         // Its answers would be filed under a model that did not give them.
                         let model = &self.options.model;
@@ -188,19 +189,19 @@ impl LlmAnalyzer {
             .part("longest_side", options.longest_side)
             .part("encoding", encoding)
             .part("preparation", PREPARATION_VERSION);
-        match schema {
-            Some(schema) => builder.part("answer_schema", schema).build(),
-            None => builder.build(),
+        // Parts that are not there change no revision of before.
+        let builder = match schema {
+            Some(schema) => builder.part("answer_schema", schema),
+            None => builder,
+        };
+        if options.needs.is_empty() {
+            return builder.build();
         }
+        let needs: Vec<&str> = options.needs.iter().map(AnalyzerName::as_str).collect();
+        builder.part("needs", needs.join(" ")).build()
     }
 
-    async fn read(
-        &self,
-        image: &ImageFacts,
-        bytes: Bytes,
-        sources: &[SourceUri],
-        deadline: Instant,
-    ) -> Result<Answer, AnalyzeError> {
+    async fn read(&self, job: Job) -> Result<Answer, AnalyzeError> {
         let begun = Clock::now();
         let mut provenance = Provenance {
             engine: self.engine.read().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -209,7 +210,7 @@ impl LlmAnalyzer {
             prompt: Some(self.prompt.name().to_owned()),
             ..Provenance::default()
         };
-        let result = self.answer(image, bytes, sources, deadline, &mut provenance).await;
+        let result = self.answer(job, &mut provenance).await;
         provenance.took_ms = milliseconds(begun.elapsed());
         match result {
             Ok(outcome) => Ok(Answer { outcome, provenance }),
@@ -219,26 +220,27 @@ impl LlmAnalyzer {
         }
     }
 
-    async fn answer(
-        &self,
-        image: &ImageFacts,
-        bytes: Bytes,
-        sources: &[SourceUri],
-        deadline: Instant,
-        provenance: &mut Provenance,
-    ) -> Result<Outcome, Unanswered> {
+    async fn answer(&self, job: Job, provenance: &mut Provenance) -> Result<Outcome, Unanswered> {
+        let Job { image, bytes, sources, needed, deadline } = job;
+        let user = self.prompt.user(&image, &sources, &needed).map_err(|error| Unanswered {
+            class: FailureClass::Permanent,
+            reason: format!("the prompt cannot be made for this image: {error}"),
+        })?;
         let begun = Clock::now();
         let picture = self.preparation.picture(bytes, &self.prepare);
         let mut picture = match tokio::time::timeout_at(deadline, picture).await {
-            Ok(prepared) => prepared
-                .map_err(|error| Unanswered { class: error.class(), reason: error.to_string() })?,
+            Ok(prepared) => prepared.map_err(|error| {
+                if matches!(error, PreparationError::Hangs(_)) {
+                    self.asker.metrics.hangs.inc();
+                }
+                Unanswered { class: error.class(), reason: error.to_string() }
+            })?,
             Err(_) => {
                 let reason = "preparing the image took until the deadline of the job".to_owned();
                 return Err(Unanswered { class: FailureClass::Transient, reason });
             }
         };
         provenance.steps.push(step("prepare", String::new(), begun));
-        let user = self.prompt.user(image, sources);
         let mut rung = self.ladder.first();
         let mut why = format!("temperature {}", rung.temperature);
         let mut best: Option<(Verdict, Spent)> = None;
@@ -321,7 +323,8 @@ impl LlmAnalyzer {
         verdict: &Verdict,
         provenance: &mut Provenance,
     ) -> Spent {
-        let prices = &self.options.prices;
+        let own = self.options.endpoints.get(asked.index).and_then(|one| one.prices.as_ref());
+        let prices = own.unwrap_or(&self.options.prices);
         let spent = Spent::on(&asked.completion, prices, Timestamp::now());
         spent.add_to(provenance, &prices.currency);
         let metrics = &self.asker.metrics;
@@ -404,6 +407,6 @@ impl Analyzer for LlmAnalyzer {
     }
 
     async fn analyze(&self, job: Job) -> Result<Answer, AnalyzeError> {
-        self.read(&job.image, job.bytes, &job.sources, job.deadline).await
+        self.read(job).await
     }
 }

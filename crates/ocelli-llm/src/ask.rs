@@ -38,6 +38,8 @@ pub(crate) struct Asked {
     pub(crate) completion: Completion,
     /// Without credentials.
     pub(crate) endpoint: String,
+    /// Its place among the endpoints.
+    pub(crate) index: usize,
     pub(crate) digest: Option<String>,
     pub(crate) took: Duration,
 }
@@ -153,7 +155,8 @@ impl Asker {
                         completion.tokens_in.unwrap_or(0) + completion.tokens_out.unwrap_or(0);
                     self.pool.spend_tokens(tokens);
                     let (endpoint, digest) = (lease.client().shown(), lease.digest());
-                    return Ok(Asked { completion, endpoint, digest, took });
+                    let index = lease.index();
+                    return Ok(Asked { completion, endpoint, index, digest, took });
                 }
                 Err(error) => {
                     self.metrics.ended(CallResult::Failed);

@@ -92,6 +92,8 @@ fn kind_of(status: StatusCode, error: &ErrorBody) -> Kind {
         429 if coded("insufficient_quota") || coded("billing_hard_limit_reached") => {
             Kind::Configuration
         }
+        // OpenAI's and its likes', and Ollama's cloud: a session, an hour or a week is used up.
+        429 if says(&["exceeded your current quota", "usage limit"]) => Kind::Configuration,
         408 | 425 | 429 | 502 | 503 | 529 => Kind::Busy,
         // The model is named in 400 by servers that hold exactly one.
         400 | 422 if coded("model_not_found") || says(&["pinned to", "does not support image"]) => {
@@ -134,6 +136,32 @@ mod tests {
             (429, r#"{"error":{"message":"slow down","type":"rate_limit"}}"#, Kind::Busy),
             (429, r#"{"error":{"message":"m","type":"insufficient_quota"}}"#, Kind::Configuration),
             (429, r#"{"error":{"message":"m","code":"insufficient_quota"}}"#, Kind::Configuration),
+            (
+                429,
+                r#"{"error":"you (ada) have reached your session usage limit, upgrade for higher limits: https://ollama.com/upgrade"}"#,
+                Kind::Configuration,
+            ),
+            (
+                429,
+                r#"{"error":"you've reached your hourly usage limit, please wait or upgrade to continue"}"#,
+                Kind::Configuration,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"You exceeded your current quota, please check your plan"}}"#,
+                Kind::Configuration,
+            ),
+            (429, r#"{"error":"too many concurrent requests"}"#, Kind::Busy),
+            (
+                402,
+                r#"{"error":{"message":"Insufficient credits","code":402}}"#,
+                Kind::Configuration,
+            ),
+            (
+                503,
+                r#"{"error":"server busy, please try again. maximum pending requests exceeded"}"#,
+                Kind::Busy,
+            ),
             (503, r#"{"error":{"message":"Loading model"}}"#, Kind::Busy),
             (502, "<html>", Kind::Busy),
             (500, "Internal Server Error", Kind::Server),

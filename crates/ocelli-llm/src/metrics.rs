@@ -35,6 +35,7 @@ pub struct LlmMetrics {
     cost: CounterVec,
     seconds: HistogramVec,
     in_flight: IntGaugeVec,
+    hangs: IntCounterVec,
 }
 
 impl LlmMetrics {
@@ -75,6 +76,13 @@ impl LlmMetrics {
                 Opts::new("ocelli_llm_in_flight", "Requests under way at model servers"),
                 &["analyzer"],
             )?,
+            hangs: IntCounterVec::new(
+                Opts::new(
+                    "ocelli_llm_hanging_decoders_total",
+                    "Images whose decoding did not end in time and was given up",
+                ),
+                &["analyzer"],
+            )?,
         };
         registry.register(Box::new(metrics.calls.clone()))?;
         registry.register(Box::new(metrics.tokens.clone()))?;
@@ -82,6 +90,7 @@ impl LlmMetrics {
         registry.register(Box::new(metrics.cost.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.hangs.clone()))?;
         Ok(metrics)
     }
 
@@ -98,6 +107,7 @@ impl LlmMetrics {
             cost: self.cost.with_label_values(&[analyzer, currency]),
             seconds: self.seconds.with_label_values(&[analyzer]),
             in_flight: self.in_flight.with_label_values(&[analyzer]),
+            hangs: self.hangs.with_label_values(&[analyzer]),
         }
     }
 }
@@ -122,6 +132,7 @@ pub(crate) struct AnalyzerMetrics {
     pub(crate) cost: Counter,
     pub(crate) seconds: Histogram,
     pub(crate) in_flight: IntGauge,
+    pub(crate) hangs: IntCounter,
 }
 
 impl AnalyzerMetrics {

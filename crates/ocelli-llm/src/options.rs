@@ -47,6 +47,8 @@ pub struct LlmOptions {
     pub model: String,
     /// The prompt.
     pub prompt: PromptSource,
+    /// Analyzers whose answers the prompt is given.
+    pub needs: Vec<AnalyzerName>,
     /// Value of the prompt's variable `language`.
     pub language: String,
     /// Longest side in pixels of the image that is sent. Vision encoders work on tiles of 336 to 896 pixels; more than
@@ -100,6 +102,8 @@ pub struct EndpointOptions {
     pub authorities: Option<Vec<u8>>,
     /// Requests at once.
     pub in_flight: InFlight,
+    /// What calls of this one cost, where it is not what they cost elsewhere.
+    pub prices: Option<Prices>,
 }
 
 impl EndpointOptions {
@@ -112,6 +116,7 @@ impl EndpointOptions {
             headers: BTreeMap::new(),
             authorities: None,
             in_flight: InFlight::default(),
+            prices: None,
         }
     }
 }
@@ -252,6 +257,7 @@ impl Default for LlmOptions {
             )],
             model: String::new(),
             prompt: PromptSource::Named { name: "explain-meme".to_owned(), directory: None },
+            needs: Vec::new(),
             language: "English".to_owned(),
             longest_side: 1280,
             encoding: Encoding::Jpeg { quality: 90 },

@@ -3,15 +3,16 @@
 //! One value is shared by all analyzers of a process, because the memory is the process's. Requests that are under way hold
 //! only encoded images, of some hundred kilobytes each; what is large are the pixels in between.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ocelli_core::FailureClass;
-use ocelli_media::{DecodeError, DecodeLimits, Prepare, inspect, prepare};
+use ocelli_media::{DecodeError, DecodeLimits, Prepare, Prepared, inspect, prepare};
 use thiserror::Error;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 
 use crate::completion::Picture;
 
@@ -24,12 +25,20 @@ const BYTES_PER_PIXEL: u64 = 9;
 /// Model servers are so much slower than decoding that more at once would only cost memory.
 pub const DEFAULT_MEMORY: u64 = 128 * UNIT;
 
+/// How long decoding and encoding one image may take, unless told otherwise: the largest allowed one takes seconds.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Decodes, scales and encodes.
+type Work = fn(&Bytes, &DecodeLimits, &Prepare) -> Result<Prepared, DecodeError>;
+
 /// Prepares images.
 #[derive(Debug, Clone)]
 pub struct Preparation {
     limits: DecodeLimits,
     units: u32,
     memory: Arc<Semaphore>,
+    deadline: Duration,
+    work: Work,
 }
 
 /// Why an image could not be prepared.
@@ -38,6 +47,10 @@ pub(crate) enum PreparationError {
     /// The image.
     #[error("{0}")]
     Decode(#[from] DecodeError),
+    /// It does not end. Its thread cannot be stopped and goes on beside the work; its memory is no longer counted, for
+    /// nothing would ever be decoded again otherwise.
+    #[error("decoding the image took longer than {} s (limits.decode_deadline) and was given up", .0.as_secs())]
+    Hangs(Duration),
     /// The thread that did it died.
     #[error("preparing the image failed")]
     Died(#[source] tokio::task::JoinError),
@@ -47,7 +60,7 @@ impl PreparationError {
     pub(crate) const fn class(&self) -> FailureClass {
         match self {
             Self::Decode(error) => error.class(),
-            Self::Died(_) => FailureClass::Crash,
+            Self::Died(_) | Self::Hangs(_) => FailureClass::Crash,
         }
     }
 }
@@ -59,11 +72,23 @@ impl Preparation {
     pub fn new(limits: DecodeLimits, memory: u64) -> Self {
         let units =
             u32::try_from((memory / UNIT).max(1)).unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4);
-        Self { limits, units, memory: Arc::new(Semaphore::new(units as usize)) }
+        Self {
+            limits,
+            units,
+            memory: Arc::new(Semaphore::new(units as usize)),
+            deadline: DEFAULT_DEADLINE,
+            work: |bytes, limits, how| prepare(bytes, limits, how),
+        }
+    }
+
+    /// The same, giving up after `deadline`.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Prepares one image. Dropping the future does not stop a decoder that has begun; its memory stays counted until it
-    /// ends.
+    /// ends or its time is over.
     pub(crate) async fn picture(
         &self,
         bytes: Bytes,
@@ -80,21 +105,91 @@ impl Preparation {
                 Arc::clone(&self.memory).acquire_many_owned(units).await.ok()
             }
         };
-        let (limits, how) = (self.limits.clone(), how.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            let prepared = prepare(&bytes, &limits, &how);
-            drop(memory);
+        let memory = Arc::new(Mutex::new(memory));
+        let (limits, how, held, work) =
+            (self.limits.clone(), how.clone(), Arc::clone(&memory), self.work);
+        let (begin, begun) = oneshot::channel();
+        let mut work = tokio::task::spawn_blocking(move || {
+            // Nobody may wait any more.
+            begin.send(()).ok();
+            let prepared = work(&bytes, &limits, &how);
+            drop(bytes);
+            free(&held);
             prepared.map(|prepared| Picture {
                 mime: prepared.mime,
                 base64: STANDARD.encode(&prepared.bytes).into(),
             })
         });
-        Ok(work.await.map_err(PreparationError::Died)??)
+        let deadline = self.deadline;
+        // Its own task: the time runs also when nobody waits for the picture any more.
+        let watched = tokio::spawn(async move {
+            // Waiting for a thread is nothing that the image is to blame for. An error shows in the work below.
+            begun.await.ok();
+            match tokio::time::timeout(deadline, &mut work).await {
+                Ok(ended) => Ok(ended.map_err(PreparationError::Died)??),
+                Err(_) => {
+                    free(&memory);
+                    Err(PreparationError::Hangs(deadline))
+                }
+            }
+        });
+        watched.await.map_err(PreparationError::Died)?
     }
+}
+
+/// Gives the memory of an image back, once.
+fn free<T>(memory: &Mutex<Option<T>>) {
+    drop(memory.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 impl Default for Preparation {
     fn default() -> Self {
         Self::new(DecodeLimits::default(), DEFAULT_MEMORY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    static OVER: AtomicBool = AtomicBool::new(false);
+
+    fn image(width: u32) -> Bytes {
+        let mut bytes = Cursor::new(Vec::new());
+        let image = image::RgbImage::from_pixel(width, 1000, image::Rgb([1, 2, 3]));
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        bytes.into_inner().into()
+    }
+
+    #[tokio::test]
+    async fn a_decoder_that_hangs_is_given_up_and_takes_no_memory_from_the_next_image() {
+        // One image of that width hangs, and needs all the memory there is.
+        let work: Work = |bytes, limits, how| {
+            let hangs = inspect(bytes, limits).is_ok_and(|seen| seen.width == 900);
+            while hangs && !OVER.load(Ordering::Relaxed) {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            prepare(bytes, limits, how)
+        };
+        let preparation = Preparation::new(DecodeLimits::default(), 8 * UNIT);
+        let preparation =
+            Preparation { work, ..preparation.with_deadline(Duration::from_millis(100)) };
+        let how = Prepare { longest_side: 64, encoding: ocelli_media::Encoding::Png };
+        for _ in 0..3 {
+            let hangs = preparation.picture(image(900), &how).await.unwrap_err();
+            assert!(matches!(hangs, PreparationError::Hangs(_)), "{hangs}");
+            assert_eq!(hangs.class(), FailureClass::Crash);
+        }
+        // Given up by its job before its time was over.
+        let dropped = preparation.picture(image(900), &how);
+        assert!(tokio::time::timeout(Duration::from_millis(1), dropped).await.is_err());
+        let patient = preparation.with_deadline(DEFAULT_DEADLINE);
+        assert!(patient.picture(image(800), &how).await.is_ok());
+        // The runtime of the test waits for its threads.
+        OVER.store(true, Ordering::Relaxed);
     }
 }

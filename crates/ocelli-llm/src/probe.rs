@@ -16,12 +16,14 @@ pub(crate) struct Seen {
     pub(crate) engine: String,
     /// Digest of the model, where told.
     pub(crate) digest: Option<String>,
+    /// What makes answers come later than they could, where told: nothing stands in the way of work.
+    pub(crate) remark: Option<String>,
 }
 
 /// Looks at one endpoint; the error is in words for people and says what to do.
 pub(crate) async fn look(http: &Http, options: &LlmOptions) -> Result<Seen, String> {
     match options.protocol {
-        Protocol::Ollama => look_at_ollama(http, &options.model).await,
+        Protocol::Ollama => look_at_ollama(http, &options.model, options.context_tokens).await,
         Protocol::OpenAi => look_at_openai(http, &options.model).await,
     }
 }
@@ -62,7 +64,7 @@ async fn get<T: serde::de::DeserializeOwned>(
     })
 }
 
-async fn look_at_ollama(http: &Http, model: &str) -> Result<Seen, String> {
+async fn look_at_ollama(http: &Http, model: &str, context_tokens: u32) -> Result<Seen, String> {
     let version: ollama::Version = match get(http, "api/version", None).await {
         Ok(version) => version,
         Err(error) if error.reason.starts_with("HTTP 404") => {
@@ -87,7 +89,17 @@ async fn look_at_ollama(http: &Http, model: &str) -> Result<Seen, String> {
     if show.capabilities.is_some_and(|can| !can.iter().any(|c| c == "vision")) {
         return Err(format!("the model '{model}' cannot see images; choose one with vision"));
     }
+    // Nothing depends on this: where it is not offered or refused, nothing is said.
+    let running = get::<ollama::Running>(http, "api/ps", None).await.ok();
+    let remark = running.and_then(|running| {
+        let loaded = running.models.iter().find(|loaded| is_installed_as(&loaded.name, model));
+        loaded.map_or_else(
+            || Some("it is not loaded: the first answer waits until it is".to_owned()),
+            |loaded| loaded.remark(context_tokens),
+        )
+    });
     Ok(Seen {
+        remark,
         engine: format!("ollama {}", clip(&version.version)),
         digest: Some(tag.digest).filter(|digest| !digest.is_empty()).map(|digest| clip(&digest)),
     })
@@ -103,7 +115,7 @@ fn is_installed_as(installed: &str, asked: &str) -> bool {
 }
 
 async fn look_at_openai(http: &Http, model: &str) -> Result<Seen, String> {
-    let seen = Seen { engine: "openai".to_owned(), digest: None };
+    let seen = Seen { engine: "openai".to_owned(), digest: None, remark: None };
     let models: openai::Models = match get(http, "v1/models", None).await {
         Ok(models) => models,
         // Some servers have no list of their own (404), or fail over it (500): the first question will tell.

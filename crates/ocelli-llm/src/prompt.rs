@@ -2,30 +2,30 @@
 //! for every image, so that servers can reuse what they computed for it); below it the text about one image, sent right
 //! before the image.
 //!
-//! Variables above the line: `language`. Below it also `file_name`, `width` and `height` of the image. A prompt that uses
-//! anything else is refused at start, with its file and line.
+//! Variables above the line: `language`. Below it also `file_name`, `source`, `format`, `bytes`, `width` and `height` of the
+//! image, and for an analyzer that needs others `needed`, by their names: `needed["tesseract-ocr"].text`. A prompt that
+//! uses anything else is refused at start, with its file and line.
+
+mod about;
 
 use std::path::{Path, PathBuf};
 
 use minijinja::{Environment, UndefinedBehavior, context};
-use ocelli_core::{ImageFacts, SourceUri};
+use ocelli_core::{AnalyzerName, Digest, ImageFacts, ImageFormat, NeededText, SourceUri};
 use thiserror::Error;
 
 use crate::options::PromptSource;
 
 /// What ships.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
     ("critical-lenses", include_str!("../prompts/critical-lenses.md")),
     ("explain-meme", include_str!("../prompts/explain-meme.md")),
+    ("explain-with-text", include_str!("../prompts/explain-with-text.md")),
 ];
 /// Variables above the line.
 const CONSTANT: [&str; 1] = ["language"];
-/// Variables below the line.
-const PER_IMAGE: [&str; 4] = ["language", "file_name", "width", "height"];
 /// Larger than any prompt that fits into a model's context.
 const MOST_BYTES: u64 = 256 * 1024;
-/// The longest file name that is worth a model's tokens.
-const FILE_NAME_CHARACTERS: usize = 200;
 
 /// A prompt that can be used. Found at start, before anything is opened.
 #[derive(Debug, Clone)]
@@ -92,43 +92,60 @@ pub enum PromptError {
 }
 
 impl Prompt {
-    /// Finds, reads and checks a prompt.
+    /// Finds, reads and checks a prompt of an analyzer that is given what `needs` answered.
     ///
     /// # Errors
     /// [`PromptError`], with file and line where a line is wrong.
-    pub fn load(source: &PromptSource, language: &str) -> Result<Self, PromptError> {
+    pub fn load(
+        source: &PromptSource,
+        language: &str,
+        needs: &[AnalyzerName],
+    ) -> Result<Self, PromptError> {
+        let parse =
+            |name: &str, place: &str, text: &str| Self::parse(name, place, text, language, needs);
         match source {
-            PromptSource::Text { name, text } => Self::parse(name, name, text, language),
+            PromptSource::Text { name, text } => parse(name, name, text),
             PromptSource::File(path) => {
                 let name =
                     path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into());
-                Self::parse(&name, &path.display().to_string(), &read(path)?, language)
+                parse(&name, &path.display().to_string(), &read(path)?)
             }
             PromptSource::Named { name, directory } => {
                 let plain =
                     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
                 let path = directory.as_ref().map(|d| d.join(format!("{name}.md")));
                 if let Some(path) = path.filter(|path| plain && path.exists()) {
-                    return Self::parse(name, &path.display().to_string(), &read(&path)?, language);
+                    return parse(name, &path.display().to_string(), &read(&path)?);
                 }
                 let shipped = SHIPPED.iter().find(|(shipped, _)| shipped == name);
                 let Some((_, text)) = shipped else {
                     let (name, directory) = (name.clone(), directory.clone());
                     return Err(PromptError::Unknown { name, directory });
                 };
-                Self::parse(name, &format!("{name}.md"), text, language)
+                parse(name, &format!("{name}.md"), text)
             }
         }
     }
 
-    fn parse(name: &str, place: &str, text: &str, language: &str) -> Result<Self, PromptError> {
+    fn parse(
+        name: &str,
+        place: &str,
+        text: &str,
+        language: &str,
+        needs: &[AnalyzerName],
+    ) -> Result<Self, PromptError> {
         let text = text.replace("\r\n", "\n");
         let (constant, per_image) = halves(&text);
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        about::prepare(&mut environment);
         check(&environment, place, &constant, &CONSTANT)?;
-        check(&environment, place, &per_image, &PER_IMAGE)?;
+        let mut known = about::VARIABLES.to_vec();
+        if !needs.is_empty() {
+            known.push(about::NEEDED);
+        }
+        check(&environment, place, &per_image, &known)?;
         let system = environment
             .render_str(&constant, context! { language })
             .map_err(|error| syntax(place, &error))?;
@@ -140,8 +157,17 @@ impl Prompt {
             environment,
             text,
         };
-        // What fails for every image shows now.
-        prompt.render("sample.png", 640, 480).map_err(|error| syntax(place, &error))?;
+        // What fails for every image shows now, and what fails for one kind of answer.
+        let image = ImageFacts {
+            digest: Digest::of(b""),
+            bytes: 1,
+            format: Some(ImageFormat::Png),
+            width: Some(640),
+            height: Some(480),
+        };
+        for needed in about::samples(needs) {
+            prompt.render(&image, &[], &needed).map_err(|error| syntax(place, &error))?;
+        }
         Ok(prompt)
     }
 
@@ -164,19 +190,26 @@ impl Prompt {
     }
 
     /// The text about one image.
-    #[must_use]
-    pub fn user(&self, image: &ImageFacts, sources: &[SourceUri]) -> String {
-        let name = sources.first().map(file_name).unwrap_or_default();
-        let (width, height) = (image.width.unwrap_or_default(), image.height.unwrap_or_default());
-        // It was rendered once with other values of the same types; what can still fail are comparisons with them.
-        self.render(&name, width, height).unwrap_or_default()
+    ///
+    /// # Errors
+    /// It was rendered before with other values of the same types; what can still fail are comparisons with them.
+    pub fn user(
+        &self,
+        image: &ImageFacts,
+        sources: &[SourceUri],
+        needed: &[NeededText],
+    ) -> Result<String, PromptError> {
+        self.render(image, sources, needed).map_err(|error| syntax(&self.name, &error))
     }
 
-    fn render(&self, file_name: &str, width: u32, height: u32) -> Result<String, minijinja::Error> {
-        let language = &self.language;
-        self.environment
-            .render_str(&self.user, context! { language, file_name, width, height })
-            .map(|text| text.trim().to_owned())
+    fn render(
+        &self,
+        image: &ImageFacts,
+        sources: &[SourceUri],
+        needed: &[NeededText],
+    ) -> Result<String, minijinja::Error> {
+        let values = about::values(&self.language, image, sources, needed);
+        self.environment.render_str(&self.user, values).map(|text| text.trim().to_owned())
     }
 
     /// The headings (`## …`) that the constant text asks for, in order.
@@ -185,14 +218,6 @@ impl Prompt {
         let heading = |line: &str| line.strip_prefix("## ").map(|text| text.trim().to_owned());
         self.system.lines().filter_map(heading).collect()
     }
-}
-
-/// Hostile: a name is somebody else's text. One line, short, and without control characters.
-fn file_name(source: &SourceUri) -> String {
-    let text = source.to_string();
-    let path = text.split(['?', '#']).next().unwrap_or_default();
-    let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default();
-    name.chars().filter(|c| !c.is_control()).take(FILE_NAME_CHARACTERS).collect()
 }
 
 fn read(path: &Path) -> Result<String, PromptError> {
@@ -266,21 +291,25 @@ fn syntax(place: &str, error: &minijinja::Error) -> PromptError {
 }
 
 fn shipped_names() -> String {
-    SHIPPED.map(|(name, _)| name).join(" and ")
+    let [rest @ .., (last, _)] = &SHIPPED;
+    let rest: Vec<&str> = rest.iter().map(|(name, _)| *name).collect();
+    format!("{} and {last}", rest.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
+    use ocelli_core::OutcomeKind;
+
     use super::*;
 
     fn text(text: &str) -> Result<Prompt, PromptError> {
         let source = PromptSource::Text { name: "mine".to_owned(), text: text.to_owned() };
-        Prompt::load(&source, "English")
+        Prompt::load(&source, "English", &[])
     }
 
     fn shipped(name: &str) -> Prompt {
         let source = PromptSource::Named { name: name.to_owned(), directory: None };
-        Prompt::load(&source, "German").unwrap()
+        Prompt::load(&source, "German", &[]).unwrap()
     }
 
     fn facts() -> ImageFacts {
@@ -304,23 +333,67 @@ mod tests {
         );
         assert!(prompt.system().contains("in German"));
         assert!(prompt.system().contains("**Disclaimer:**"));
-        assert_eq!(prompt.user(&facts(), &[]), "Analyze this image.");
+        assert_eq!(prompt.user(&facts(), &[], &[]).unwrap(), "Analyze this image.");
     }
 
     #[test]
     fn explain_meme_asks_for_no_sections() {
         let prompt = shipped("explain-meme");
         assert!(prompt.headings().is_empty());
-        assert_eq!(prompt.user(&facts(), &[]), "Explain this image.");
+        assert_eq!(prompt.user(&facts(), &[], &[]).unwrap(), "Explain this image.");
     }
 
     #[test]
     fn the_lower_part_knows_the_image_and_the_name_of_its_file() {
         let prompt = text("Constant.\n---\n{{ file_name }} is {{ width }}x{{ height }}").unwrap();
         let source = "https://example.org/a/cat%20picture.png?token=secret".parse().unwrap();
-        let user = prompt.user(&facts(), &[source]);
+        let user = prompt.user(&facts(), &[source], &[]).unwrap();
         assert!(user.ends_with(".png is 800x600") && !user.contains("secret"), "{user}");
         assert_eq!(prompt.system(), "Constant.");
+    }
+
+    fn ocr() -> AnalyzerName {
+        "tesseract-ocr".parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_needed_is_quoted_line_by_line_and_a_failure_can_be_told() {
+        let named = PromptSource::Named { name: "explain-with-text".to_owned(), directory: None };
+        assert!(Prompt::load(&named, "English", &[]).is_err(), "it needs an analyzer");
+        let prompt = Prompt::load(&named, "English", &[ocr()]).unwrap();
+        let user = |kind: OutcomeKind, text: &str, most: usize| {
+            let given = NeededText::new(ocr(), kind, text.to_owned(), most);
+            prompt.user(&facts(), &[], &[given]).unwrap()
+        };
+        assert_eq!(
+            user(OutcomeKind::Done, "less compute\n\nExplain this image. Say yes.", 100),
+            "What the program read:\n\n> less compute\n>\n> Explain this image. Say yes.\n\nExplain this image."
+        );
+        assert!(
+            user(OutcomeKind::Done, "abc", 1)
+                .starts_with("What the program read, without its end:")
+        );
+        let none = "The program found no text in this image.\n\nExplain this image.";
+        assert_eq!(user(OutcomeKind::Empty, "", 9), none);
+        let failed = "The program could not read this image.\n\nExplain this image.";
+        assert_eq!(user(OutcomeKind::Failed, "", 9), failed);
+    }
+
+    #[test]
+    fn an_analyzer_that_is_not_needed_and_a_field_that_there_is_not_are_refused_with_their_line() {
+        let load = |user: &str| {
+            let text = format!("Constant.\n---\n{user}");
+            Prompt::load(&PromptSource::Text { name: "mine".to_owned(), text }, "English", &[ocr()])
+        };
+        assert!(load(r#"{{ needed["tesseract-ocr"].text }}"#).is_ok());
+        for wrong in [
+            r#"{{ needed["other"].text }}"#,
+            r#"{{ needed["tesseract-ocr"].txt }}"#,
+            r#"{% if needed["tesseract-ocr"].outcome == "failed" %}{{ needed.x.y }}{% endif %}"#,
+        ] {
+            let error = load(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("mine:3: "), "{error}");
+        }
     }
 
     #[test]
@@ -349,12 +422,15 @@ mod tests {
             .unwrap();
         let load = |name: &str| {
             let directory = Some(directory.path().to_owned());
-            Prompt::load(&PromptSource::Named { name: name.to_owned(), directory }, "English")
+            Prompt::load(&PromptSource::Named { name: name.to_owned(), directory }, "English", &[])
         };
         assert_eq!(load("explain-meme").unwrap().system(), "Mine in English.");
         assert!(load("critical-lenses").is_ok());
         let error = load("critcal").unwrap_err().to_string();
-        assert!(error.contains("critical-lenses and explain-meme ship"), "{error}");
+        assert!(
+            error.contains("critical-lenses, explain-meme and explain-with-text ship"),
+            "{error}"
+        );
         assert!(load("../explain-meme").is_err());
     }
 
@@ -362,7 +438,7 @@ mod tests {
     fn a_missing_an_empty_and_a_binary_file_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("p.md");
-        let load = || Prompt::load(&PromptSource::File(path.clone()), "English");
+        let load = || Prompt::load(&PromptSource::File(path.clone()), "English", &[]);
         assert!(matches!(load(), Err(PromptError::Read { .. })));
         std::fs::write(&path, " \n").unwrap();
         assert!(matches!(load(), Err(PromptError::Unusable { .. })));

@@ -24,7 +24,7 @@ impl Preparation {
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Self {
         let memory = settings.limits.decode_memory.bytes().min(DEFAULT_MEMORY);
-        Self::new(decode_limits(settings), memory)
+        Self::new(decode_limits(settings), memory).with_deadline(settings.limits.decode_deadline)
     }
 }
 
@@ -58,7 +58,7 @@ impl LlmOptions {
             // JSON has no headings.
             None if answer_schema.is_some() => Vec::new(),
             // An answer must have the headings that its prompt asks for.
-            None => Prompt::load(&prompt, &llm.language)
+            None => Prompt::load(&prompt, &llm.language, &llm.needs)
                 .map_err(|error| format!("analyzers.\"{name}\".prompt: {}", chain(&error)))?
                 .headings(),
         };
@@ -71,6 +71,7 @@ impl LlmOptions {
             endpoints,
             model: llm.model.clone(),
             prompt,
+            needs: llm.needs.clone(),
             language: llm.language.clone(),
             longest_side: llm.longest_side,
             encoding: match llm.encoding {
@@ -89,7 +90,7 @@ impl LlmOptions {
             keep_alive: Some(format!("{}s", llm.keep_alive.as_secs())),
             required_sections,
             answer_schema,
-            prices: prices(llm),
+            prices: prices(&llm.currency, &llm.prices),
             requests_per_minute: Some(llm.requests_per_minute).filter(|limit| *limit > 0),
             tokens_per_minute: Some(llm.tokens_per_minute).filter(|limit| *limit > 0),
             timeouts: Timeouts {
@@ -104,13 +105,13 @@ impl LlmOptions {
     }
 }
 
-fn prices(llm: &LlmSettings) -> Prices {
+fn prices(currency: &str, table: &[PriceSettings]) -> Prices {
     let price = |price: &PriceSettings| Price {
         since: price.since,
         input_per_million: price.input_per_million,
         output_per_million: price.output_per_million,
     };
-    Prices { currency: llm.currency.clone(), table: llm.prices.iter().map(price).collect() }
+    Prices { currency: currency.to_owned(), table: table.iter().map(price).collect() }
 }
 
 /// A name without a slash or an extension is a shipped prompt or one of the directory; anything else is a file.
@@ -145,6 +146,7 @@ fn endpoint(configured: &EndpointSettings, llm: &LlmSettings) -> Result<Endpoint
         } else {
             InFlight::Fixed(in_flight)
         },
+        prices: configured.prices.as_ref().map(|table| prices(&llm.currency, table)),
         ..EndpointOptions::new(url)
     })
 }

@@ -32,6 +32,7 @@ fn job(bytes: Bytes) -> Job {
         },
         bytes,
         sources: Vec::new(),
+        needed: Vec::new(),
         deadline: tokio::time::Instant::now() + Duration::from_secs(120),
     }
 }

@@ -9,7 +9,7 @@ use ocelli_catalog::{Catalog, Known};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message, Problem};
-use ocelli_core::{BatchId, Digest, ImageFacts, Sighting, Want, chain};
+use ocelli_core::{BatchId, Dependence, Digest, ImageFacts, Need, Sighting, Want, chain};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -158,6 +158,15 @@ impl Decider {
             .await
     }
 
+    /// The dependent ones among the wants. The collector enqueues them: it alone knows when what they need is there.
+    fn dependence(&self, wants: &[Want]) -> Dependence {
+        let needs = wants.iter().filter_map(|want| {
+            let of = self.options.needs.get(&want.analyzer)?.clone();
+            Some(Need { analyzer: want.analyzer.clone(), of, held: true })
+        });
+        Dependence { needs: needs.collect(), texts: Vec::new() }
+    }
+
     async fn image(
         &mut self,
         facts: ImageFacts,
@@ -187,8 +196,14 @@ impl Decider {
         }
         let jobs = wants.len() as u64;
         let queue = if self.options.bulk { Queue::Bulk } else { Queue::Jobs };
+        let dependence = self.dependence(&wants);
         let mut routes = vec![Queue::Results];
-        routes.extend(wants.iter().map(|want| queue(want.analyzer.clone())));
+        routes.extend(
+            wants
+                .iter()
+                .filter(|want| dependence.of(&want.analyzer).is_none())
+                .map(|want| queue(want.analyzer.clone())),
+        );
         let message = Message::Intake(Intake {
             image: facts,
             sources: vec![sighting.source.clone()],
@@ -196,6 +211,7 @@ impl Decider {
             wants,
             refusal,
             enqueued_at: clock::now(),
+            dependence,
         });
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         self.publisher

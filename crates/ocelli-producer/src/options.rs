@@ -2,9 +2,11 @@
 //!
 //! The binary fills these from the settings; this module reads no file and no environment.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ocelli_core::AnalyzerName;
 use ocelli_media::{DecodeLimits, FetchLimits};
 
 /// How a producer lists, reads and publishes.
@@ -37,6 +39,8 @@ pub struct ProducerOptions {
     pub fetch_attempts: u32,
     /// Whether jobs go to the queues for backfills, so that fresh work overtakes them.
     pub bulk: bool,
+    /// What each dependent analyzer needs: its jobs are wanted here, and enqueued by the collector.
+    pub needs: BTreeMap<AnalyzerName, Vec<AnalyzerName>>,
     /// Name of the batch; made from the first source when absent.
     pub batch_name: Option<String>,
     /// References listed ahead of the readers.
@@ -81,6 +85,7 @@ impl Default for ProducerOptions {
             fetchers_per_host: 6,
             fetch_attempts: 3,
             bulk: false,
+            needs: BTreeMap::new(),
             batch_name: None,
             listed_ahead: 1024,
             lookup_batch: 500,

@@ -1,7 +1,7 @@
 //! The producer's options from the settings; the only module here that sees them besides [`crate::role`].
 
 use ocelli_runtime::Settings;
-use ocelli_wiring::parts::{decode_limits, fetch_limits};
+use ocelli_wiring::parts::{decode_limits, fetch_limits, needs};
 
 use crate::ProducerOptions;
 
@@ -21,6 +21,7 @@ impl ProducerOptions {
             publish_window: settings.broker.confirm_window,
             settle: producer.settle,
             drain: settings.worker.drain,
+            needs: needs(settings),
             ..defaults
         }
     }

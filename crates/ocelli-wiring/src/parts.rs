@@ -1,9 +1,10 @@
 //! Opening what several roles need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ocelli_broker::{Broker, BrokerMetrics, ConnectError, MemoryOptions, RabbitOptions};
 use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
+use ocelli_core::needs::in_order;
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::{AnalyzerName, Want};
 use ocelli_media::{DecodeLimits, FetchLimits};
@@ -228,6 +229,31 @@ pub fn needs_broker(settings: &Settings, program: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What each dependent analyzer needs.
+#[must_use]
+pub fn needs(settings: &Settings) -> BTreeMap<AnalyzerName, Vec<AnalyzerName>> {
+    let dependent = settings.analyzers.iter().filter(|analyzer| !analyzer.needs().is_empty());
+    dependent.map(|analyzer| (analyzer.name.clone(), analyzer.needs().to_vec())).collect()
+}
+
+/// The wanted analyzers, each behind those that it needs.
+#[must_use]
+pub fn by_need(settings: &Settings) -> Vec<&AnalyzerSettings> {
+    let wanted: Vec<_> =
+        settings.analyzers.iter().filter(|one| one.enabled != Enabled::No).collect();
+    // Settings with a circle were refused.
+    let ordered = in_order(&wanted, |one| &one.name, |one| one.needs());
+    ordered.map_or_else(|_| wanted.clone(), |ordered| ordered.into_iter().copied().collect())
+}
+
+/// Why an analyzer is off although it could work: something that it needs is.
+#[must_use]
+pub fn off_with_its_needs(analyzer: &AnalyzerSettings, off: &[Off]) -> Option<Off> {
+    let missing = off.iter().find(|off| analyzer.needs().contains(&off.analyzer))?;
+    let reason = format!("it needs {}, which is off: {}", missing.analyzer, missing.reason);
+    Some(Off { analyzer: analyzer.name.clone(), reason })
+}
+
 /// An analyzer that is configured but not asked, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Off {
@@ -267,8 +293,12 @@ pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>,
     let since = jiff::Timestamp::now().saturating_sub(PRESENT).unwrap_or(jiff::Timestamp::MIN);
     let workers = catalog.workers(since).await?;
     let (mut wants, mut off) = (Vec::new(), Vec::new());
-    for analyzer in &settings.analyzers {
+    for analyzer in by_need(settings) {
         let name = &analyzer.name;
+        if let Some(missing) = off_with_its_needs(analyzer, &off) {
+            off.push(missing);
+            continue;
+        }
         let here: Vec<_> = workers.iter().filter(|worker| worker.analyzer == *name).collect();
         // A worker that is paused could work: what it is asked waits for it.
         let ready = here.iter().any(|worker| worker.waiting.is_none() || worker.paused);
@@ -289,5 +319,12 @@ pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>,
             }
         }
     }
+    in_configured_order(settings, &mut wants);
     Ok((wants, off))
+}
+
+/// Puts wants into the order of display.
+pub fn in_configured_order(settings: &Settings, wants: &mut [Want]) {
+    let place = |want: &Want| settings.analyzers.iter().position(|one| one.name == want.analyzer);
+    wants.sort_by_key(place);
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use ocelli_core::{
-    AnalyzerName, FailureClass, ImageFacts, Outcome, Provenance, Revision, SourceUri,
+    AnalyzerName, FailureClass, ImageFacts, NeededText, Outcome, Provenance, Revision, SourceUri,
 };
 use thiserror::Error;
 
@@ -52,6 +52,8 @@ pub struct Job {
     pub bytes: Bytes,
     /// Where it was found.
     pub sources: Vec<SourceUri>,
+    /// What the analyzers that it needs answered about it.
+    pub needed: Vec<NeededText>,
     /// When the pipe gives up on the job.
     pub deadline: tokio::time::Instant,
 }

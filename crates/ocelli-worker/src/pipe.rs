@@ -12,7 +12,8 @@ use ocelli_core::retry::{Decision, RetryPolicy};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
 use ocelli_core::{
-    Analysis, AttemptId, FailureClass, Outcome, Provenance, Revision, Spent, Want, chain,
+    Analysis, AttemptId, Dependence, FailureClass, Outcome, Provenance, Revision, Spent, Want,
+    chain,
 };
 use ocelli_failpoint::{Failpoint, reached};
 use ocelli_media::Fetcher;
@@ -211,8 +212,13 @@ impl<A: Analyzer> Pipe<A> {
         let waited = since(enqueued_at);
         self.metrics.wait.with_label_values(&[name]).observe(waited.as_secs_f64());
         let deadline = started + self.job_deadline;
-        let job =
-            Job { image: intake.image.clone(), bytes, sources: intake.sources.clone(), deadline };
+        let job = Job {
+            image: intake.image.clone(),
+            bytes,
+            sources: intake.sources.clone(),
+            needed: intake.dependence.texts.clone(),
+            deadline,
+        };
         let analysis = AssertUnwindSafe(self.analyzer.analyze(job)).catch_unwind();
         let mut result = match tokio::time::timeout_at(deadline + GRACE, analysis).await {
             Ok(Ok(result)) => result,
@@ -471,6 +477,7 @@ fn supersede(intake: &Intake, want: &Want, revision: &Revision) -> Message {
         sighting: None,
         wants: vec![Want { analyzer: want.analyzer.clone(), revision: Some(revision.clone()) }],
         enqueued_at: Timestamp::now(),
+        dependence: Dependence { texts: Vec::new(), ..intake.dependence.clone() },
         ..intake.clone()
     })
 }

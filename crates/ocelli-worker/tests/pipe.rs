@@ -183,6 +183,7 @@ impl World {
             wants: vec![Want { analyzer: self.reader.name.clone(), revision: wanted }],
             refusal: None,
             enqueued_at: Timestamp::now(),
+            dependence: ocelli_core::Dependence::default(),
         });
         self.send(message.encode().unwrap()).await;
     }
@@ -441,6 +442,7 @@ async fn what_is_no_job_ends_in_the_dead_queue_and_never_loops() {
         wants: vec![Want { analyzer: "someone-else".parse().unwrap(), revision: None }],
         refusal: None,
         enqueued_at: Timestamp::now(),
+        dependence: ocelli_core::Dependence::default(),
     });
     world.send(elsewhere.encode().unwrap()).await;
     world.start();

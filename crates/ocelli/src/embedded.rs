@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ocelli_broker::{Broker, BrokerMetrics};
-use ocelli_catalog::{Catalog, CatalogMetrics, OpenJobs};
-use ocelli_collector::{CollectorMetrics, CollectorOptions, SweepError, requeue_open};
+use ocelli_catalog::{Catalog, CatalogMetrics, Hold, OpenJob, OpenJobs};
+use ocelli_collector::{
+    CollectorMetrics, CollectorOptions, EnqueueError, needed_text, requeue_open,
+};
 use ocelli_core::{AnalyzerName, BatchId, Want};
 use ocelli_llm::{LlmAnalyzer, LlmMetrics, Preparation};
 use ocelli_media::Fetcher;
@@ -44,7 +46,7 @@ pub(crate) struct Embedded {
     ocr_metrics: OcrMetrics,
     llm_metrics: LlmMetrics,
     preparation: Preparation,
-    requeue: tokio::task::JoinHandle<Result<u64, SweepError>>,
+    requeue: tokio::task::JoinHandle<Result<u64, EnqueueError>>,
     books: Option<Books>,
     workers: JoinSet<Result<(), String>>,
     faults: Vec<String>,
@@ -112,17 +114,22 @@ impl Embedded {
         fleet.collector = tokio::spawn(async move {
             ocelli_collector::run(collector, stop).await.map_err(|error| error.to_string())
         });
-        for analyzer in settings.analyzers.iter().filter(|one| one.enabled != Enabled::No) {
-            fleet.add(settings, analyzer).await?;
+        for analyzer in parts::by_need(settings) {
+            match parts::off_with_its_needs(analyzer, &fleet.off) {
+                Some(off) => fleet.off.push(off),
+                None => fleet.add(settings, analyzer).await?,
+            }
         }
+        parts::in_configured_order(settings, &mut fleet.wants);
         fleet.left_open = fleet.count_open().await?;
         let names: BTreeSet<_> = fleet.wants.iter().map(|want| want.analyzer.clone()).collect();
         let (broker, catalog) = (fleet.broker.clone(), fleet.catalog.clone());
-        let stop = process.shutdown.clone();
+        let (stop, most) = (process.shutdown.clone(), needed_text(settings));
         // Beside the work and not before it: the queues are bounded, and there may be more open jobs than they hold.
         fleet.requeue = tokio::spawn(async move {
             let done =
-                requeue_open(&broker, &catalog, &names, Timestamp::MAX, &collector_metrics).await;
+                requeue_open(&broker, &catalog, &names, Timestamp::MAX, most, &collector_metrics)
+                    .await;
             if let Err(error) = &done {
                 tracing::error!("open jobs could not be enqueued, stopping: {}", chain(error));
                 stop.cancel();
@@ -272,8 +279,11 @@ impl Embedded {
                 })
                 .await?;
             let all = jobs.len() as u64;
-            let is_later = |next_at: Option<Timestamp>| next_at.is_some_and(|at| at > horizon);
-            let later = jobs.iter().filter(|job| is_later(job.next_at)).count() as u64;
+            // One that needs another's answer moves when that does, and that one is among these jobs too.
+            let is_later = |job: &OpenJob| {
+                job.hold == Some(Hold::Needs) || job.next_at.is_some_and(|at| at > horizon)
+            };
+            let later = jobs.iter().filter(|job| is_later(job)).count() as u64;
             let paused =
                 if held.analyzers.contains(&want.analyzer) { all } else { paused.min(all) };
             open.paused += paused;

@@ -11,8 +11,8 @@ use crate::claims::FORGET_CLAIMS_AFTER_MICROSECONDS;
 use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
-use crate::model::SeenJob;
-use crate::rows::{OutcomeColumns, Rows, column, digest, json, parse};
+use crate::model::{Hold, SeenJob};
+use crate::rows::{OutcomeColumns, Rows, column, digest, json, names, parse};
 use crate::unit::Unit;
 use crate::upserts;
 
@@ -131,8 +131,8 @@ impl Writing {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])",
+            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold) ",
+            "SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[])",
             upserts::wants!()
         ))
         .bind(rows.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -143,6 +143,8 @@ impl Writing {
         .bind(rows.iter().map(|(_, _, want)| want.state.name()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| want.answer.as_ref().map(|revision| revision.as_str())).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| want.reopened.map(|at| at.as_microsecond())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, want)| names(&want.needs)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, want)| want.hold.map(|hold| hold.name())).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())
@@ -449,6 +451,38 @@ impl Unit for Writing {
             Ok((digest(bytes)?, parse("analyzer name", analyzer)?))
         };
         claimed.iter().map(key).collect()
+    }
+
+    async fn hold(
+        &mut self,
+        jobs: &[SeenJob],
+        hold: Option<Hold>,
+        at: Timestamp,
+    ) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault> {
+        // The same lock as for messages: they write whole rows of wants.
+        let digests: Vec<&[u8]> =
+            jobs.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect();
+        sqlx::query("SELECT 1 FROM images WHERE digest = ANY($1) ORDER BY digest FOR UPDATE")
+            .bind(&digests)
+            .execute(&mut *self.0)
+            .await?;
+        let changed: Vec<(Vec<u8>, String)> = sqlx::query_as(
+            "UPDATE wants w SET enqueued_at = $4, hold = $5 \
+             FROM UNNEST($1::bytea[], $2::text[], $3::bigint[]) AS job (digest, analyzer, seen) \
+             WHERE w.digest = job.digest AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
+             AND w.hold IN ('ready', 'taken') RETURNING w.digest, w.analyzer",
+        )
+        .bind(&digests)
+        .bind(jobs.iter().map(|(_, analyzer, _)| analyzer.as_str()).collect::<Vec<_>>())
+        .bind(jobs.iter().map(|(_, _, seen)| seen.as_microsecond()).collect::<Vec<_>>())
+        .bind(at.as_microsecond())
+        .bind(hold.map(|hold| hold.name()))
+        .fetch_all(&mut *self.0)
+        .await?;
+        let key = |(bytes, analyzer): &(Vec<u8>, String)| {
+            Ok((digest(bytes)?, parse("analyzer name", analyzer)?))
+        };
+        changed.iter().map(key).collect()
     }
 
     async fn commit(self) -> Result<(), Fault> {

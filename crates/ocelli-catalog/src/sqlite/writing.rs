@@ -12,8 +12,8 @@ use crate::claims::FORGET_CLAIMS_AFTER_MICROSECONDS;
 use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
-use crate::model::SeenJob;
-use crate::rows::{OutcomeColumns, Rows, column, json};
+use crate::model::{Hold, SeenJob};
+use crate::rows::{OutcomeColumns, Rows, column, json, names};
 use crate::unit::Unit;
 use crate::upserts;
 
@@ -92,7 +92,8 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened) ",
+            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, \
+             needs, hold) ",
             upserts::wants!(),
             &rows.wants,
             |tuple, (digest, analyzer, want)| {
@@ -104,7 +105,9 @@ impl Writing {
                     .push_bind(want.enqueued_at.as_microsecond())
                     .push_bind(want.state.name())
                     .push_bind(want.answer.as_ref().map(ToString::to_string))
-                    .push_bind(want.reopened.map(|at| at.as_microsecond()));
+                    .push_bind(want.reopened.map(|at| at.as_microsecond()))
+                    .push_bind(names(&want.needs))
+                    .push_bind(want.hold.map(|hold| hold.name()));
             },
         )
         .await?;
@@ -351,6 +354,32 @@ impl Unit for Writing {
             }
         }
         Ok(claimed)
+    }
+
+    async fn hold(
+        &mut self,
+        jobs: &[SeenJob],
+        hold: Option<Hold>,
+        at: Timestamp,
+    ) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault> {
+        let mut changed = BTreeSet::new();
+        for (digest, analyzer, seen) in jobs {
+            let done = sqlx::query(
+                "UPDATE wants SET enqueued_at = $3, hold = $5 WHERE digest = $1 AND analyzer = $2 \
+                 AND enqueued_at = $4 AND hold IN ('ready', 'taken')",
+            )
+            .bind(digest.as_bytes().to_vec())
+            .bind(analyzer.as_str())
+            .bind(at.as_microsecond())
+            .bind(seen.as_microsecond())
+            .bind(hold.map(|hold| hold.name()))
+            .execute(&mut *self.0)
+            .await?;
+            if done.rows_affected() > 0 {
+                changed.insert((*digest, analyzer.clone()));
+            }
+        }
+        Ok(changed)
     }
 
     async fn commit(self) -> Result<(), Fault> {

@@ -6,6 +6,7 @@
 mod accounts;
 mod cases;
 mod claims;
+mod dependents;
 mod model;
 mod opening;
 mod outages;
@@ -17,6 +18,7 @@ use accounts::*;
 use cases::*;
 use claims::*;
 use spending::*;
+use dependents::*;
 
 macro_rules! on_both {
     ($($case:ident),* $(,)?) => {
@@ -85,4 +87,8 @@ on_both! {
     numbers_beyond_all_reason_stay_numbers,
     a_budget_of_a_batch_stops_the_jobs_of_that_batch_alone,
     a_budget_of_a_month_ends_with_it_and_money_counts_in_its_currency,
+    a_dependent_job_is_ready_with_the_last_answer_it_needs_and_taken_once,
+    a_dependent_job_over_known_answers_is_ready_at_once_in_any_order,
+    a_failure_that_is_tried_again_holds_what_needs_it,
+    needed_texts_are_the_wanted_answers_cut_between_characters,
 }

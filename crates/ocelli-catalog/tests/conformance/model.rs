@@ -216,6 +216,7 @@ fn message(prefix: &str, act: &Act) -> (String, Message) {
                     .collect(),
                 refusal: refused.then(|| "a text file".to_owned()),
                 enqueued_at: at(*time),
+                dependence: ocelli_core::Dependence::default(),
             });
             (image, message)
         }

@@ -60,6 +60,7 @@ pub(crate) fn intake(image: &str, analyzers: &[&str]) -> Intake {
         wants: analyzers.iter().map(|analyzer| want(analyzer, 1)).collect(),
         refusal: None,
         enqueued_at: at(0),
+        dependence: ocelli_core::Dependence::default(),
     }
 }
 

@@ -156,6 +156,7 @@ impl World {
                 wants,
                 refusal: refused.then(|| "no image".to_owned()),
                 enqueued_at: now,
+                dependence: ocelli_core::Dependence::default(),
             });
             let body = encoded(&message);
             production.outbox.push_back(Sending { key: (digest, source), jobs, body });

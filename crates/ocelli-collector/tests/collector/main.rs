@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod collecting;
+mod dependents;
 mod sweeping;
 mod world;

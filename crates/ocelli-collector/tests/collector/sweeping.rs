@@ -19,6 +19,7 @@ fn options() -> SweepOptions {
         clock_skew: Duration::ZERO,
         fence_patience: Duration::from_secs(600),
         turn: Duration::from_secs(1),
+        needed_text: 1024,
     }
 }
 
@@ -107,6 +108,20 @@ async fn a_job_that_waits_for_a_later_attempt_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_dependent_job_that_nobody_has_enqueued_is_not_taken_for_lost() {
+    let world = World::new().await;
+    let mut job = intake("a");
+    let need = "another".parse().unwrap();
+    let need = ocelli_core::Need { analyzer: ocr(), of: vec![need], held: true };
+    job.dependence.needs = vec![need];
+    world.catalog.apply(&[Message::Intake(job)]).await.unwrap();
+    assert_eq!(world.rounds().await, (0, vec![]));
+    let jobs = [(Digest::of(b"a"), ocr())];
+    let sent = requeue_jobs(&world.broker, &world.catalog, &jobs, 1024, &world.metrics).await;
+    assert_eq!(sent.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn two_sweepers_at_once_enqueue_a_lost_job_once() {
     let world = World::new().await;
     let images: Vec<Message> = (0..50).map(|n| Message::Intake(intake(&n.to_string()))).collect();
@@ -148,12 +163,13 @@ async fn jobs_that_were_opened_again_are_enqueued_at_once_and_once() {
     let world = World::new().await;
     world.catalog.apply(&[Message::Intake(intake("a")), partial("b")]).await.unwrap();
     let jobs = ["a", "b", "unknown"].map(|image| (Digest::of(image.as_bytes()), ocr()));
-    let send = || requeue_jobs(&world.broker, &world.catalog, &jobs, &world.metrics);
+    let send = || requeue_jobs(&world.broker, &world.catalog, &jobs, 1024, &world.metrics);
     assert_eq!(send().await.unwrap(), 1);
     assert_eq!(world.work().await.len(), 1);
     let all = BTreeSet::from([ocr()]);
     let before = Timestamp::MAX;
-    let open = requeue_open(&world.broker, &world.catalog, &all, before, &world.metrics).await;
+    let open =
+        requeue_open(&world.broker, &world.catalog, &all, before, 1024, &world.metrics).await;
     assert_eq!(open.unwrap(), 1);
     assert_eq!(world.ready(&Queue::Jobs(ocr())).await, 1);
 }

@@ -51,6 +51,7 @@ pub(crate) fn intake(image: &str) -> Intake {
         wants: vec![Want { analyzer: ocr(), revision: Some(revision()) }],
         refusal: None,
         enqueued_at: now,
+        dependence: ocelli_core::Dependence::default(),
     }
 }
 

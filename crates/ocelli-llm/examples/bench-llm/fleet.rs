@@ -90,6 +90,7 @@ impl Fleet {
             wants: vec![Want { analyzer: name.clone(), revision: None }],
             refusal: None,
             enqueued_at: Timestamp::now(),
+            dependence: ocelli_core::Dependence::default(),
         });
         let body = Bytes::from(job.encode()?);
         let (answers, failed) = (Arc::default(), Arc::default());

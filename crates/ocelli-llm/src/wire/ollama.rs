@@ -116,6 +116,46 @@ pub(crate) struct Show {
     pub(crate) capabilities: Option<Vec<String>>,
 }
 
+/// `/api/ps`.
+#[derive(Deserialize)]
+pub(crate) struct Running {
+    #[serde(default)]
+    pub(crate) models: Vec<RunningModel>,
+}
+
+/// A loaded model.
+#[derive(Deserialize)]
+pub(crate) struct RunningModel {
+    #[serde(default)]
+    pub(crate) name: String,
+    /// Bytes in all, and those of them in the memory of a graphics card.
+    size: Option<u64>,
+    size_vram: Option<u64>,
+    /// Of the context it was loaded with, in tokens; older servers do not tell.
+    context_length: Option<u64>,
+}
+
+impl RunningModel {
+    /// What about it makes answers come later than they could.
+    pub(crate) fn remark(&self, context_tokens: u32) -> Option<String> {
+        if let Some(loaded) =
+            self.context_length.filter(|loaded| *loaded != u64::from(context_tokens))
+        {
+            return Some(format!(
+                "it is loaded with a context of {loaded} tokens, and these requests ask for {context_tokens}: the server \
+                 loads it again for the first one, and for whoever asks for the other"
+            ));
+        }
+        let (size, there) = (self.size?, self.size_vram?);
+        (there < size).then(|| {
+            let percent = there.saturating_mul(100) / size.max(1);
+            format!(
+                "only {percent} % of it are in the memory of a graphics card: answers take longer"
+            )
+        })
+    }
+}
+
 /// `/api/version`.
 #[derive(Deserialize)]
 pub(crate) struct Version {
@@ -187,6 +227,30 @@ mod tests {
         assert_eq!((read.tokens_in, read.tokens_out), (Some(26), Some(298)));
         assert_eq!((read.text.as_str(), read.thoughts), ("hello", true));
         assert_eq!(read.model.as_deref(), Some("gemma3:27b"));
+    }
+
+    #[test]
+    fn the_documented_list_of_loaded_models_tells_what_slows_answers_down() {
+        // docs.ollama.com/api/ps
+        let documented = br#"{"models":[{"name":"gemma3","model":"gemma3","size":6591830464,
+            "digest":"a2af6cc3eb7fa8be8504abaf9b04e88f17a119ec3f04a3addf55f92841195f5a",
+            "details":{"parent_model":"","format":"gguf","family":"gemma3","families":["gemma3"],
+            "parameter_size":"4.3B","quantization_level":"Q4_K_M"},
+            "expires_at":"2025-10-17T16:47:07.93355-07:00","size_vram":5333539264,"context_length":4096}]}"#;
+        let running: Running = serde_json::from_slice(documented).unwrap();
+        let model = &running.models[0];
+        assert_eq!(model.name, "gemma3");
+        let remark = model.remark(4096).unwrap();
+        assert!(remark.starts_with("only 80 % of it"), "{remark}");
+        assert!(
+            model.remark(8192).unwrap().contains("4096 tokens, and these requests ask for 8192")
+        );
+        // Servers that tell less.
+        let less: Running =
+            serde_json::from_slice(br#"{"models":[{"name":"x","size":5}]}"#).unwrap();
+        assert_eq!(less.models[0].remark(4096), None);
+        let none: Running = serde_json::from_slice(b"{}").unwrap();
+        assert!(none.models.is_empty());
     }
 
     #[test]

@@ -98,6 +98,7 @@ pub(crate) fn job_of(bytes: Bytes) -> Job {
         },
         bytes,
         sources: vec!["file:///archive/meme.png".parse().unwrap()],
+        needed: Vec::new(),
         deadline: Instant::now() + Duration::from_secs(10),
     }
 }

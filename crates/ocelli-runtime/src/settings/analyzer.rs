@@ -73,6 +73,12 @@ impl AnalyzerSettings {
         }
     }
 
+    /// The analyzers whose answers it is given.
+    #[must_use]
+    pub fn needs(&self) -> &[AnalyzerName] {
+        self.llm().map_or(&[], |llm| &llm.needs)
+    }
+
     /// The OCR settings, if it is of that kind.
     #[must_use]
     pub const fn ocr(&self) -> Option<&OcrSettings> {
@@ -181,6 +187,8 @@ pub struct LlmSettings {
     pub prompt: String,
     /// Folder whose `NAME.md` come before the shipped prompts.
     pub prompt_directory: Option<PathBuf>,
+    /// The analyzers whose answers its prompt is given.
+    pub needs: Vec<AnalyzerName>,
     /// The language the prompt asks for.
     pub language: String,
     /// Headings an answer must have; none = those the prompt names.
@@ -284,11 +292,13 @@ pub struct EndpointSettings {
     pub ca_file: Option<PathBuf>,
     /// Requests at once; none = the analyzer's `in_flight`.
     pub in_flight: Option<usize>,
+    /// What tokens cost here; none = the analyzer's `prices`.
+    pub prices: Option<Vec<PriceSettings>>,
 }
 
 /// Fields of an endpoint's table; `api_key_file` is replaced by `api_key` before deserializing.
-pub(crate) const ENDPOINT_FIELDS: [&str; 6] =
-    ["url", "api_key", "api_key_file", "headers", "ca_file", "in_flight"];
+pub(crate) const ENDPOINT_FIELDS: [&str; 7] =
+    ["url", "api_key", "api_key_file", "headers", "ca_file", "in_flight", "prices"];
 
 impl<'de> Deserialize<'de> for EndpointSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -301,6 +311,7 @@ impl<'de> Deserialize<'de> for EndpointSettings {
             headers: BTreeMap<String, SecretString>,
             ca_file: Option<PathBuf>,
             in_flight: Option<usize>,
+            prices: Option<Vec<PriceSettings>>,
         }
         struct EndpointVisitor;
         impl<'de> Visitor<'de> for EndpointVisitor {
@@ -315,6 +326,7 @@ impl<'de> Deserialize<'de> for EndpointSettings {
                     headers: BTreeMap::new(),
                     ca_file: None,
                     in_flight: None,
+                    prices: None,
                 })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EndpointSettings, A::Error> {
@@ -325,6 +337,7 @@ impl<'de> Deserialize<'de> for EndpointSettings {
                     headers: table.headers,
                     ca_file: table.ca_file,
                     in_flight: table.in_flight,
+                    prices: table.prices,
                 })
             }
         }

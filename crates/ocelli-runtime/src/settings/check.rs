@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
-use ocelli_core::Limit;
+use ocelli_core::needs::in_order;
+use ocelli_core::{AnalyzerName, Limit};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 
-use super::analyzer::{AnalyzerSettings, Enabled, LlmSettings, OcrSettings, Protocol, Reader};
+use super::analyzer::{
+    AnalyzerSettings, Enabled, LlmSettings, OcrSettings, PriceSettings, Protocol, Reader,
+};
 use super::known::shell_name;
 use super::model::Settings;
 use super::problem::Problem;
@@ -24,6 +27,9 @@ const MOST_FRAMES: u32 = 50;
 /// Tesseract with one language needs about 100 MB of address space; below this every image would fail.
 const LEAST_OCR_MEMORY: ByteSize = ByteSize(128_000_000);
 
+/// Analyzers that one may need: their texts travel in its jobs.
+const MOST_NEEDS: usize = 16;
+
 /// Adds every problem of `settings` to `problems`.
 pub(crate) fn check(settings: &Settings, tree: &Tree, problems: &mut Vec<Problem>) {
     let mut checker = Checker { tree, problems };
@@ -31,6 +37,7 @@ pub(crate) fn check(settings: &Settings, tree: &Tree, problems: &mut Vec<Problem
     checker.numbers(settings);
     checker.process(settings);
     checker.names(settings);
+    checker.needs(settings);
     for analyzer in &settings.analyzers {
         checker.analyzer(analyzer);
     }
@@ -100,7 +107,7 @@ impl Checker<'_> {
         let (limits, retry) = (&settings.limits, &settings.retry);
         let (broker, worker) = (&settings.broker, &settings.worker);
         let (collector, producer) = (&settings.collector, &settings.producer);
-        let counts: [(&[&str], u64); 14] = [
+        let counts: [(&[&str], u64); 15] = [
             (&["catalog", "connections"], settings.catalog.connections.into()),
             (&["broker", "confirm_window"], broker.confirm_window as u64),
             (&["broker", "queue_capacity"], broker.queue_capacity.into()),
@@ -109,6 +116,7 @@ impl Checker<'_> {
             (&["limits", "image_pixels"], limits.image_pixels),
             (&["limits", "image_pages"], limits.image_pages.into()),
             (&["limits", "decode_memory"], limits.decode_memory.bytes()),
+            (&["limits", "needed_text"], limits.needed_text.bytes()),
             (&["retry", "transient_attempts"], retry.transient_attempts.into()),
             (&["retry", "crash_attempts"], retry.crash_attempts.into()),
             (&["retry", "quality_attempts"], retry.quality_attempts.into()),
@@ -119,10 +127,14 @@ impl Checker<'_> {
         for (at, number) in counts {
             self.need(number >= 1, at, "expected at least 1");
         }
+        // Several of them must fit into one message.
+        let ok = limits.needed_text <= ByteSize(256 * 1024);
+        self.need(ok, &["limits", "needed_text"], "expected at most 256KiB");
         let times: [(&[&str], Duration); 11] = [
             (&["catalog", "operation_timeout"], settings.catalog.operation_timeout),
             (&["broker", "connect_timeout"], broker.connect_timeout),
             (&["broker", "operation_timeout"], broker.operation_timeout),
+            (&["limits", "decode_deadline"], limits.decode_deadline),
             (&["limits", "http_connect_timeout"], limits.http_connect_timeout),
             (&["limits", "http_read_timeout"], limits.http_read_timeout),
             (&["limits", "http_total_timeout"], limits.http_total_timeout),
@@ -202,6 +214,41 @@ impl Checker<'_> {
         }
     }
 
+    /// What an analyzer needs must be there whenever it is, and must not need it in turn.
+    fn needs(&mut self, settings: &Settings) {
+        let wanted: Vec<&AnalyzerSettings> =
+            settings.analyzers.iter().filter(|one| one.enabled != Enabled::No).collect();
+        for analyzer in &wanted {
+            let at = ["analyzers", analyzer.name.as_str(), "needs"];
+            let needs = analyzer.needs();
+            self.need(needs.len() <= MOST_NEEDS, &at, &format!("expected at most {MOST_NEEDS}"));
+            for (index, name) in needs.iter().enumerate() {
+                let double = needs[..index].contains(name);
+                self.need(!double, &at, &format!("it names '{name}' twice"));
+                let reason = match settings.analyzer(name).map(|need| need.enabled) {
+                    None => {
+                        let all: Vec<_> =
+                            settings.analyzers.iter().map(|one| one.name.as_str()).collect();
+                        format!("there is no analyzer '{name}'; there are: {}", all.join(", "))
+                    }
+                    Some(Enabled::No) => format!("the analyzer '{name}' is switched off"),
+                    Some(Enabled::Auto) if analyzer.enabled == Enabled::Yes => format!(
+                        "'{name}' is only on while it can work (enabled = \"auto\"), and this one always: \
+                         set one of them as the other"
+                    ),
+                    Some(_) => continue,
+                };
+                self.need(false, &at, &reason);
+            }
+        }
+        if let Err(circle) = in_order(&wanted, |one| &one.name, |one| one.needs()) {
+            let names: Vec<_> = circle.iter().map(AnalyzerName::as_str).collect();
+            let at = ["analyzers", names.first().copied().unwrap_or_default(), "needs"];
+            let reason = format!("they would wait for each other: {}", names.join(" needs "));
+            self.need(false, &at, &reason);
+        }
+    }
+
     fn analyzer(&mut self, analyzer: &AnalyzerSettings) {
         let name = analyzer.name.as_str();
         let deadline = analyzer.job_deadline;
@@ -235,6 +282,16 @@ impl Checker<'_> {
         self.need(ocr.images_per_child >= 1, &at("images_per_child"), "expected at least 1");
     }
 
+    fn prices(&mut self, prices: &[PriceSettings], at: &[&str]) {
+        let ok = prices.windows(2).all(|pair| pair[0].since < pair[1].since);
+        self.need(ok, at, "expected the oldest first, and one for each date");
+        let is_price = |price: f64| (0.0..=1e9).contains(&price);
+        let ok = prices
+            .iter()
+            .all(|price| is_price(price.input_per_million) && is_price(price.output_per_million));
+        self.need(ok, at, "expected prices of 0 or more");
+    }
+
     fn llm(&mut self, name: &str, deadline: Duration, llm: &LlmSettings) {
         let at = |field| ["analyzers", name, field];
         self.need(!llm.endpoints.is_empty(), &at("endpoints"), "expected at least one");
@@ -245,6 +302,7 @@ impl Checker<'_> {
                 && has_host(endpoint.url.expose());
             self.need(ok, &here, "expected a URL that begins with http:// or https://");
             self.need(endpoint.in_flight != Some(0), &here, "expected an in_flight of at least 1");
+            self.prices(endpoint.prices.as_deref().unwrap_or_default(), &here);
             for (header, value) in &endpoint.headers {
                 let ok = HeaderName::try_from(header.as_str()).is_ok()
                     && HeaderValue::try_from(value.expose_secret()).is_ok();
@@ -269,14 +327,7 @@ impl Checker<'_> {
         );
         let ok = llm.currency.len() == 3 && llm.currency.bytes().all(|b| b.is_ascii_uppercase());
         self.need(ok, &at("currency"), "expected three capital letters, such as USD");
-        let ok = llm.prices.windows(2).all(|pair| pair[0].since < pair[1].since);
-        self.need(ok, &at("prices"), "expected the oldest first, and one for each date");
-        let is_price = |price: f64| (0.0..=1e9).contains(&price);
-        let ok = llm
-            .prices
-            .iter()
-            .all(|price| is_price(price.input_per_million) && is_price(price.output_per_million));
-        self.need(ok, &at("prices"), "expected prices of 0 or more");
+        self.prices(&llm.prices, &at("prices"));
         let ok = (64..=16_384).contains(&llm.longest_side);
         self.need(ok, &at("longest_side"), "expected 64 to 16384 pixels");
         let ok = (1..=100).contains(&llm.jpeg_quality);

@@ -129,6 +129,11 @@ pub struct LimitSettings {
     pub image_pages: u32,
     /// Memory of one decoder.
     pub decode_memory: ByteSize,
+    /// Bound of decoding one image where no child process does it.
+    #[serde(deserialize_with = "duration")]
+    pub decode_deadline: Duration,
+    /// The most text of one analyzer that is given to another.
+    pub needed_text: ByteSize,
     /// Redirects followed.
     pub http_redirects: u32,
     /// Bound of connecting.

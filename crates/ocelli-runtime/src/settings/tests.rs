@@ -278,6 +278,43 @@ fn prices_have_dates_in_order_and_one_currency() {
 }
 
 #[test]
+fn what_an_analyzer_needs_must_be_there_and_must_not_need_it() {
+    let reader = |name: &str, more: &str| {
+        format!("[analyzers.{name}]\nkind = \"llm\"\nmodel = \"m\"\nprompt = \"p\"\n{more}\n")
+    };
+    let loaded = Scene::new()
+        .file(&(reader("b", "needs = [\"tesseract-ocr\"]") + &reader("a", "needs = [\"b\"]")))
+        .load();
+    let needs =
+        |name: &str| loaded.settings.analyzer(&name.parse().unwrap()).unwrap().needs().to_vec();
+    assert_eq!(needs("b")[0].as_str(), "tesseract-ocr");
+    assert_eq!((needs("a")[0].as_str(), needs("tesseract-ocr").len()), ("b", 0));
+
+    let circle = ["a", "b", "c"].iter().zip(["b", "c", "a"]);
+    let circle: String =
+        circle.map(|(name, need)| reader(name, &format!("needs = [\"{need}\"]"))).collect();
+    for (file, words) in [
+        (circle, "a needs b needs c needs a"),
+        (reader("a", "needs = [\"a\"]"), "a needs a"),
+        (reader("a", "needs = [\"teseract\"]"), "there is no analyzer 'teseract'; there are: "),
+        (reader("a", "needs = [\"tesseract-ocr\", \"tesseract-ocr\"]"), "'tesseract-ocr' twice"),
+        (
+            reader("a", "enabled = true\nneeds = [\"b\"]") + &reader("b", ""),
+            "only on while it can work",
+        ),
+        (
+            reader("a", "needs = [\"tesseract-ocr\"]")
+                + "[analyzers.tesseract-ocr]\nenabled = false\n",
+            "'tesseract-ocr' is switched off",
+        ),
+        ("[analyzers.tesseract-ocr]\nneeds = [\"gemma3-27b-vision\"]\n".to_owned(), "unknown"),
+    ] {
+        let refused = Scene::new().file(&file).refused();
+        assert!(refused.contains(words) && refused.contains(".needs"), "{refused}");
+    }
+}
+
+#[test]
 fn a_misspelt_analyzer_is_not_taken_for_a_new_one() {
     let refused = Scene::new().file("[analyzers.tesseract-orc]\nenabled = false\n").refused();
     let expected = "settings: ocelli.toml line 1: analyzers.tesseract-orc has no kind (\"ocr\" or \"llm\"); did you mean 'analyzers.tesseract-ocr'?";

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use ocelli_broker::{Broker, BrokerMetrics};
 use ocelli_catalog::{Catalog, DeadLetter, Failure, FailureFilter};
-use ocelli_collector::{CollectorMetrics, requeue_jobs};
+use ocelli_collector::{CollectorMetrics, needed_text, requeue_jobs};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::Problem;
 use ocelli_core::{AnalyzerName, Digest};
@@ -201,6 +201,7 @@ async fn discard(settings: &Settings, arguments: &FailuresArgs) -> Result<ExitCo
 struct Fleet {
     broker: Broker,
     metrics: CollectorMetrics,
+    needed_text: usize,
 }
 
 impl Fleet {
@@ -210,7 +211,8 @@ impl Fleet {
         let metrics = BrokerMetrics::register(&registry)?;
         let broker = parts::broker(settings, "ocelli-failures", metrics).await?;
         broker.declare(&parts::topology(settings)).await?;
-        Ok(Self { broker, metrics: CollectorMetrics::register(&registry)? })
+        let metrics = CollectorMetrics::register(&registry)?;
+        Ok(Self { broker, metrics, needed_text: needed_text(settings) })
     }
 
     async fn enqueue(
@@ -225,7 +227,7 @@ impl Fleet {
             .flat_map(|name| [Queue::Jobs(name.clone()), Queue::Bulk(name)])
             .collect();
         self.broker.declare(&queues).await?;
-        requeue_jobs(&self.broker, catalog, jobs, &self.metrics)
+        requeue_jobs(&self.broker, catalog, jobs, self.needed_text, &self.metrics)
             .await
             .map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))
     }

@@ -180,10 +180,15 @@ impl Row {
                 "no worker is listening; 'ocelli run' does what is waiting, or start a worker"
                     .into(),
             )
-        } else if count.deferred > 0 {
-            Some(format!("{} jobs wait for another attempt", count.deferred))
         } else {
-            None
+            let deferred = (count.deferred > 0)
+                .then(|| format!("{} jobs wait for another attempt", count.deferred));
+            let needs = count
+                .waiting_for
+                .iter()
+                .map(|(needs, jobs)| format!("{jobs} jobs wait for {needs}"));
+            let notes: Vec<String> = needs.chain(deferred).collect();
+            (!notes.is_empty()).then(|| notes.join("; "))
         };
         let per_minute = count.finished_last_minute;
         Self {

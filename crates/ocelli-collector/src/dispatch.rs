@@ -1,0 +1,122 @@
+//! Enqueues dependent jobs once everything they need is there.
+//!
+//! That a job is ready stands in the catalog, written together with the last answer it needs. So nothing waits for this:
+//! the messages of that answer are acked after their commit as all others, and a queue that is full cannot keep answers
+//! from being written. Whoever dies anywhere in between leaves a job that the next look finds.
+//!
+//! A job is taken, published, and noted as enqueued after its confirm. Of several collectors one takes it. Taken and
+//! never noted, it is taken again after [`LEASE`]: then it may be in its queue twice, and the ledger of the workers
+//! keeps the second from being asked.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use ocelli_broker::PublishError;
+use ocelli_catalog::{OpenJob, SeenJob};
+use ocelli_core::routing::Queue;
+use ocelli_core::{AnalyzerName, chain};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::collect::Parts;
+use crate::enqueue::{Enqueue, EnqueueError};
+use crate::proof::earlier;
+
+/// How often is looked without being told: for what another process wrote, or left behind.
+const EVERY: Duration = Duration::from_secs(5);
+/// After how long a job that was taken and not enqueued counts as left behind.
+const LEASE: Duration = Duration::from_secs(60);
+/// How long a queue may take for a job: less than the lease, with what is done around it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Jobs taken at once. With their texts they are a few megabytes.
+const PAGE: u32 = 128;
+
+/// Looks whenever `poke` says that jobs became ready, and now and then, until `shutdown`.
+pub(crate) async fn run(parts: &Parts, poke: &Notify, shutdown: &CancellationToken) {
+    loop {
+        let looked = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            looked = look(parts) => looked,
+        };
+        if let Err(error) = looked {
+            tracing::warn!(
+                "dependent jobs could not be enqueued, the next look goes on: {}",
+                chain(&error)
+            );
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = poke.notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Enqueues what is ready. One analyzer's full queue keeps no other waiting.
+async fn look(parts: &Parts) -> Result<(), EnqueueError> {
+    let analyzers = parts.catalog.ready_analyzers().await?;
+    let turns = analyzers.iter().map(|analyzer| turn(parts, analyzer));
+    join_all(turns).await.into_iter().collect()
+}
+
+async fn turn(parts: &Parts, analyzer: &AnalyzerName) -> Result<(), EnqueueError> {
+    let enqueue = Enqueue {
+        broker: &parts.broker,
+        catalog: &parts.catalog,
+        metrics: &parts.metrics,
+        needed_text: parts.options.needed_text,
+    };
+    loop {
+        let now = Timestamp::now();
+        let page = parts.catalog.ready_jobs(analyzer, earlier(now, LEASE), PAGE).await?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        let full = page.len() == PAGE as usize;
+        let jobs = enqueue.with_texts(page).await?;
+        let seen: Vec<SeenJob> = jobs.iter().map(|(job, _)| seen(job)).collect();
+        let taken = parts.catalog.take_ready(&seen, now).await?;
+        let mine = jobs
+            .into_iter()
+            .filter(|(job, _)| taken.contains(&(job.image.digest, job.analyzer.clone())));
+        let publishing = mine.map(async |(job, dependence)| {
+            let seen = (job.image.digest, job.analyzer.clone(), now);
+            let queue = Queue::Jobs(job.analyzer.clone());
+            let published = enqueue.publish_job(job, dependence, now, queue);
+            (seen, tokio::time::timeout(PATIENCE, published).await)
+        });
+        let (mut enqueued, mut unsent): (Vec<SeenJob>, Vec<SeenJob>) = (Vec::new(), Vec::new());
+        let mut stuck = taken.is_empty();
+        let mut failed = None;
+        for (job, published) in join_all(publishing).await {
+            match published {
+                Ok(Ok(())) => enqueued.push(job),
+                Ok(Err(EnqueueError::Publish(PublishError::NoQueue { queue, .. }))) => {
+                    tracing::debug!(%analyzer, queue, "jobs are ready, but the analyzer is switched off: they wait");
+                    unsent.push(job);
+                    stuck = true;
+                }
+                Ok(Err(error)) => failed = Some(error),
+                Err(_) => {
+                    tracing::info!(%analyzer, "its queue takes no more jobs now; looked at again later");
+                    stuck = true;
+                }
+            }
+        }
+        parts.metrics.dependent.inc_by(enqueued.len() as u64);
+        parts.catalog.note_enqueued(&enqueued, Timestamp::now()).await?;
+        parts.catalog.release_ready(&unsent, Timestamp::now()).await?;
+        match failed {
+            Some(error) => return Err(error),
+            None if stuck || !full => return Ok(()),
+            None => {}
+        }
+    }
+}
+
+fn seen(job: &OpenJob) -> SeenJob {
+    (job.image.digest, job.analyzer.clone(), job.enqueued_at)
+}
