@@ -16,9 +16,9 @@ use crate::fleet::{Fleet, options};
 /// Requests at once.
 const AT_ONCE: usize = 64;
 /// So long that none has ended when the last one begins, although preparing the images takes its time.
-const LATENCY: Duration = Duration::from_secs(120);
+const LATENCY: Duration = Duration::from_secs(290);
 /// How long that may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(110);
+const PATIENCE: Duration = Duration::from_secs(280);
 const MOST_MIB: u64 = 200;
 
 /// Starts the process, waits until all requests are under way, and looks at what it needed until then.

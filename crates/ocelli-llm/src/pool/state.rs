@@ -91,7 +91,7 @@ impl Endpoint {
     pub(super) fn succeeded(&mut self, now: Instant, took: Duration, waiting: usize) {
         self.breaker.succeeded();
         self.busy_in_a_row = 0;
-        self.limit.completed(now, self.open + waiting);
+        self.limit.completed(now, took, self.open + waiting);
         self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
     }
 
