@@ -16,6 +16,7 @@ mod failpoints;
 mod failures;
 mod health;
 mod models;
+mod real_model;
 mod services;
 mod shipped;
 mod spend;

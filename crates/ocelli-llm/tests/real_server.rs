@@ -1,9 +1,8 @@
 //! The analyzer and the worker against a real model server with a tiny model of random weights. What it writes is noise;
 //! its wire format, its ways to end and its errors are real.
 //!
-//! `deploy/local/real-model.sh` installs and starts the server and runs a command beside it:
-//! `deploy/local/real-model.sh cargo nextest run -p ocelli-llm --test real_server`. Without it these tests do nothing and
-//! say so.
+//! `make test-llm-real` installs and starts the server and runs these tests beside it; all others leave them out. The
+//! whole pipeline against the same server is in `tests/suite/real_model.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -33,13 +32,11 @@ use url::Url;
 const SERVER: &str = "OCELLI_TEST_REAL_LLM";
 const MODEL: &str = "tiny-random";
 
-/// The server's address, or a printed line.
-fn server() -> Option<Url> {
+/// The server's address.
+fn server() -> Url {
     let url = std::env::var(SERVER).ok().filter(|url| !url.is_empty());
-    if url.is_none() {
-        eprintln!("skipped: {SERVER} is not set; run it with deploy/local/real-model.sh COMMAND");
-    }
-    url.map(|url| url.parse().expect("an address"))
+    let url = url.unwrap_or_else(|| panic!("{SERVER} is not set: run `make test-llm-real`"));
+    url.parse().expect("an address")
 }
 
 fn options(server: &Url) -> LlmOptions {
@@ -81,6 +78,7 @@ fn job(bytes: Bytes) -> Job {
         image: facts(&bytes),
         bytes,
         sources: vec!["file:///archive/meme.png".parse().unwrap()],
+        needed: Vec::new(),
         deadline: Instant::now() + Duration::from_secs(100),
     }
 }
@@ -93,8 +91,9 @@ fn reading(answer: &Answer) -> &Reading {
 }
 
 #[tokio::test]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn real_answers_that_end_by_themselves_are_kept_with_what_they_took() {
-    let Some(server) = server() else { return };
+    let server = server();
     let analyzer = analyzer(options(&server));
     analyzer.probe().await.unwrap();
     let mut clean = 0;
@@ -115,8 +114,9 @@ async fn real_answers_that_end_by_themselves_are_kept_with_what_they_took() {
 }
 
 #[tokio::test]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn a_real_answer_that_ends_at_its_budget_is_asked_for_again_and_then_flagged() {
-    let Some(server) = server() else { return };
+    let server = server();
     let analyzer = analyzer(LlmOptions { max_tokens: 3, ..options(&server) });
     let answer = analyzer.analyze(job(picture(1))).await.unwrap();
     assert!(reading(&answer).flags.contains(&Flag::Truncated), "{answer:?}");
@@ -127,8 +127,9 @@ async fn a_real_answer_that_ends_at_its_budget_is_asked_for_again_and_then_flagg
 }
 
 #[tokio::test]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn a_prompt_that_is_too_long_for_a_real_context_fails_at_once() {
-    let Some(server) = server() else { return };
+    let server = server();
     let long = LlmOptions { prompt: prompt(&"too long ".repeat(1000)), ..options(&server) };
     let error = analyzer(long).analyze(job(picture(1))).await.unwrap_err();
     assert_eq!(error.class, FailureClass::Permanent, "{}", error.reason);
@@ -136,8 +137,9 @@ async fn a_prompt_that_is_too_long_for_a_real_context_fails_at_once() {
 }
 
 #[tokio::test]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn a_broken_image_never_reaches_the_server_which_would_fail_over_it() {
-    let Some(server) = server() else { return };
+    let server = server();
     let whole = picture(1);
     let cut = whole.slice(..whole.len() / 2);
     let analyzer = analyzer(options(&server));
@@ -160,16 +162,18 @@ async fn a_broken_image_never_reaches_the_server_which_would_fail_over_it() {
 }
 
 #[tokio::test]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn an_unknown_model_is_found_at_the_start_although_the_server_would_answer_for_it() {
-    let Some(server) = server() else { return };
+    let server = server();
     let other = analyzer(LlmOptions { model: "no-such-model".to_owned(), ..options(&server) });
     let reason = other.probe().await.unwrap_err().reason;
     assert!(reason.contains("'no-such-model' is not there; it offers: tiny-random"), "{reason}");
 }
 
 #[tokio::test]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn after_a_cancelled_request_a_real_server_goes_on_with_the_next() {
-    let Some(server) = server() else { return };
+    let server = server();
     let mut long = LlmOptions { max_tokens: 3000, ..options(&server) };
     long.endpoints[0].in_flight = InFlight::Fixed(1);
     let analyzer = analyzer(long);
@@ -182,8 +186,9 @@ async fn after_a_cancelled_request_a_real_server_goes_on_with_the_next() {
 }
 
 #[tokio::test]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn many_requests_at_once_all_get_their_answer() {
-    let Some(server) = server() else { return };
+    let server = server();
     let mut many = options(&server);
     many.endpoints[0].in_flight = InFlight::Fixed(16);
     let analyzer = analyzer(many);
@@ -195,8 +200,9 @@ async fn many_requests_at_once_all_get_their_answer() {
 
 /// From the queue to the answer on the queue, each image once, with a number of requests at once that is found by trial.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real model server: make test-llm-real"]
 async fn a_worker_empties_its_queue_against_a_real_server() {
-    let Some(server) = server() else { return };
+    let server = server();
     let images = 24_u8;
     let folder = tempfile::tempdir().unwrap();
     let analyzer = Arc::new(analyzer(options(&server)));
@@ -214,6 +220,7 @@ async fn a_worker_empties_its_queue_against_a_real_server() {
             wants: vec![Want { analyzer: name.clone(), revision: None }],
             refusal: None,
             enqueued_at: Timestamp::now(),
+            dependence: ocelli_core::Dependence::default(),
         });
         let outgoing = Outgoing {
             id: message.id(),
