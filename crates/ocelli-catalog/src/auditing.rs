@@ -10,7 +10,7 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
     "analyses",
     "batch_images",
     "batches",
@@ -24,6 +24,8 @@ const TABLES: [&str; 17] = [
     "payments",
     "problems",
     "revisions",
+    "search_answers",
+    "search_texts",
     "sightings",
     "spend",
     "wants",
@@ -31,7 +33,25 @@ const TABLES: [&str; 17] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 20] = [
+const CHECKS: [(&str, &str); 23] = [
+    (
+        "analyses are not in the search index as what they are",
+        "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM search_answers s WHERE s.id = a.id \
+         AND s.digest = a.digest AND s.analyzer = a.analyzer AND s.kind = a.kind)",
+    ),
+    (
+        "analyses have a text and none in the search index, or the other way round",
+        "SELECT COUNT(*) FROM analyses a LEFT JOIN search_texts t ON t.id = a.id \
+         WHERE (a.text IS NULL) <> (t.id IS NULL)",
+    ),
+    (
+        "analyses are in the search index as current and are not, or the other way round",
+        "SELECT COUNT(*) FROM search_answers s JOIN analyses a ON a.id = s.id \
+         LEFT JOIN wants w ON w.digest = a.digest AND w.analyzer = a.analyzer WHERE s.current <> \
+         CASE WHEN w.revision IS NOT NULL THEN w.revision = a.revision ELSE NOT EXISTS \
+         (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer \
+          AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) END",
+    ),
     (
         "images have analyses, but their intake has not arrived: it is on its way, or was never sent because a producer \
          was killed (run their producer again)",

@@ -9,7 +9,7 @@ use ocelli_core::wire::Message;
 use crate::error::{CatalogError, Fault};
 use crate::letters::{Buried, Letter};
 use crate::model::Applied;
-use crate::{CatalogMetrics, postgres, sqlite, unit};
+use crate::{CatalogMetrics, postgres, search, sqlite, unit};
 
 /// How to open a catalog.
 #[derive(Debug, Clone)]
@@ -124,7 +124,24 @@ impl Catalog {
             let reason = "it begins with neither sqlite: nor postgres://".to_owned();
             return Err(CatalogError::Address { url: masked(url), reason });
         };
-        Ok(Self { store, place: place.into(), operation_timeout, metrics: options.metrics })
+        let catalog =
+            Self { store, place: place.into(), operation_timeout, metrics: options.metrics };
+        catalog.catch_up().await?;
+        Ok(catalog)
+    }
+
+    /// Puts what an older ocelli wrote into the search index, part by part: a process that dies here leaves the rest to the next.
+    async fn catch_up(&self) -> Result<(), CatalogError> {
+        let mut said = false;
+        while ask!(self, "look for texts that are not in the search index", pool => {
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM search_backlog)").fetch_one(pool)
+        })? {
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!(catalog = %self.place, "texts from before the search index are put into it; this is done once");
+            }
+            transact!(self, "put texts into the search index", unit => search::index::catch_up(unit))?;
+        }
+        Ok(())
     }
 
     /// Where it is, for people: a path, or `host:port/database`.

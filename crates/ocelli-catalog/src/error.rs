@@ -81,6 +81,19 @@ pub enum CatalogError {
         #[source]
         source: sqlx::Error,
     },
+    /// The search index of PostgreSQL needs an extension that is not there and cannot be made.
+    #[error(
+        "the catalog {place} needs the extension pg_trgm for searching and this user cannot create it: have an administrator \
+         run 'CREATE EXTENSION pg_trgm' in that database (it comes with PostgreSQL; Debian: postgresql, others: \
+         postgresql-contrib)"
+    )]
+    Extension {
+        /// Which catalog.
+        place: String,
+        /// What the server said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// Another process keeps the write lock for longer than the busy timeout.
     #[error(
         "the catalog {place} is locked by another process that has been writing for too long: stop it, or try again"

@@ -1,7 +1,7 @@
 //! Facts + stored rows → rows to write, for one image. Pure, and the same for both backends, so that the meaning of
 //! [`ocelli_core::Record`] is written down once: no SQL decides which of two analyses stays or what answers a want.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use ocelli_core::record::preferred;
@@ -11,7 +11,7 @@ use ocelli_core::{
 
 use crate::gather::{News, smaller, unite};
 use crate::model::Hold;
-use crate::rows::{Rows, State};
+use crate::rows::{Rows, Shown, State};
 
 /// The rule that an outcome names which was settled by `ocelli failures discard`.
 const DISCARDED_RULE: &str = "discarded";
@@ -267,8 +267,28 @@ impl Stored {
         self.answer(analyzer, wanted).is_some()
     }
 
+    /// The analyses that readers of the record see.
+    pub(crate) fn current(&self) -> BTreeSet<Key> {
+        let names: BTreeSet<&AnalyzerName> = self.heads.keys().map(|(name, _)| name).collect();
+        let wanted = |name: &AnalyzerName| self.wants.get(name)?.revision.as_ref();
+        names.into_iter().filter_map(|name| self.answer(name, wanted(name)).cloned()).collect()
+    }
+
+    /// Collects which analyses became current and which are no more.
+    fn show(&self, digest: Digest, before: &Self, rows: &mut Rows) {
+        let (old, new) = (before.current(), self.current());
+        let gone = old.difference(&new).filter(|key| self.heads.contains_key(*key));
+        for (key, current) in
+            gone.map(|key| (key, false)).chain(new.difference(&old).map(|key| (key, true)))
+        {
+            let stored = before.heads.contains_key(key);
+            rows.shown.push(Shown { digest, key: key.clone(), current, stored });
+        }
+    }
+
     /// Derives the states and collects the rows that differ from `before`.
     fn settle(mut self, digest: Digest, before: &Self, rows: &mut Rows) -> bool {
+        self.show(digest, before, rows);
         let ready: Vec<AnalyzerName> = self
             .wants
             .iter()

@@ -5,6 +5,7 @@
 //! upserts in the order of keys; where two still meet head-on, the server ends one and it is done again.
 
 mod claiming;
+mod indexing;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -115,11 +116,36 @@ async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), Catal
             return Ok(());
         }
     }
+    trigrams(connection, place).await?;
     // The migrator takes an advisory lock: several collectors that start at once take turns.
     MIGRATOR
         .run_direct(None, connection, false)
         .await
         .map_err(|error| migration::failed(error, &MIGRATOR, place))
+}
+
+/// The search index needs the extension pg_trgm, which whoever may create things in the database may create (it is trusted
+/// since PostgreSQL 13).
+async fn trigrams(connection: &mut PgConnection, place: &str) -> Result<(), CatalogError> {
+    let fail = |error| Fault::Sql(error).at(place, "look for the extension pg_trgm");
+    const THERE: &str = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm')";
+    let there: bool = sqlx::query_scalar(THERE).fetch_one(&mut *connection).await.map_err(fail)?;
+    if there {
+        return Ok(());
+    }
+    let made =
+        sqlx::query("CREATE EXTENSION IF NOT EXISTS pg_trgm").execute(&mut *connection).await;
+    match made {
+        Ok(_) => Ok(()),
+        Err(source @ sqlx::Error::Database(_)) => {
+            // Another process may have been quicker.
+            if sqlx::query_scalar(THERE).fetch_one(&mut *connection).await.map_err(fail)? {
+                return Ok(());
+            }
+            Err(CatalogError::Extension { place: place.to_owned(), source })
+        }
+        Err(error) => Err(fail(error)),
+    }
 }
 
 /// A transaction for reading.

@@ -31,6 +31,18 @@ pub(crate) struct Rows {
     pub(crate) forgotten: Vec<(Digest, Key)>,
     /// Failures that another row of `analyses` replaces by people's will; each leaves an event.
     pub(crate) discarded: Vec<(Digest, Key)>,
+    /// For the search index; no rows of their own.
+    pub(crate) shown: Vec<Shown>,
+}
+
+/// That an analysis became what readers of the record see, or is not so any more.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) digest: Digest,
+    pub(crate) key: Key,
+    pub(crate) current: bool,
+    /// Whether it was there before this transaction.
+    pub(crate) stored: bool,
 }
 
 impl Rows {

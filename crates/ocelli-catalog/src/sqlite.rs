@@ -4,6 +4,7 @@
 //! batch is cheap beside the batch.
 
 mod claiming;
+mod indexing;
 mod writing;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ use crate::gather::{Facts, News, gather, micros};
 use crate::letters::{self, Buried, Letter};
 use crate::model::{Applied, Hold, SeenJob};
 use crate::rows::Rows;
+use crate::search::index::IndexRows;
 use crate::spending::{Costs, Paying};
 
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
@@ -38,6 +39,12 @@ pub(crate) trait Unit: Sized {
         hold: Option<Hold>,
         at: Timestamp,
     ) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault>;
+    /// Writes into the search index.
+    async fn index(&mut self, rows: &IndexRows) -> Result<(), Fault>;
+    /// Images with analyses that are not in the search index yet: of so many analyses, the oldest.
+    async fn backlog(&mut self, most: u32) -> Result<Vec<Digest>, Fault>;
+    /// Notes that all analyses of these images are in the search index.
+    async fn caught_up(&mut self, digests: &[Digest]) -> Result<(), Fault>;
     /// Makes it last.
     async fn commit(self) -> Result<(), Fault>;
 }

@@ -6,10 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ocelli_core::{AnalyzerName, BatchId, FailureClass};
 use ocelli_wiring::CommonArgs;
 
+use crate::commands::search::SearchArgs;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    everything asked for is done
-  1    internal error, or an audit found a difference
+  1    internal error, an audit found a difference, or a search found nothing
   2    the command line or the settings are wrong; nothing was started
   3    finished, but some references or analyses failed
   4    a needed service (broker, catalog) is away or refuses
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Produce(ProduceArgs),
     /// Print the record of one image.
     Show(ShowArgs),
+    /// Find records by their words: phrases, prefixes, parts of words, filters.
+    Search(SearchArgs),
     /// How far each analyzer is.
     Status(StatusArgs),
     /// Let an analyzer finish what it has in hand and take no more, in the whole fleet.

@@ -81,6 +81,7 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
             commands::produce::produce(process, arguments).await
         }
         Command::Show(arguments) => commands::show::show(settings, arguments).await,
+        Command::Search(arguments) => commands::search::search(settings, arguments).await,
         Command::Status(arguments) => commands::status::status(settings, arguments).await,
         Command::Pause(arguments) => commands::pause::pause(settings, arguments).await,
         Command::Resume(arguments) => commands::pause::resume(settings, arguments).await,

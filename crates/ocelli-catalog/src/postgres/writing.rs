@@ -13,6 +13,7 @@ use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
 use crate::rows::{OutcomeColumns, Rows, column, digest, json, names, parse};
+use crate::search::index::IndexRows;
 use crate::unit::Unit;
 use crate::upserts;
 
@@ -393,6 +394,7 @@ impl Unit for Writing {
         self.write_problems(rows).await?;
         self.write_letters(rows).await?;
         self.write_fences(rows).await?;
+        self.write_index(&IndexRows::of(rows)).await?;
         if let Some(latest) = rows.latest_announcement() {
             sqlx::query(
                 "DELETE FROM workers WHERE at < \
@@ -483,6 +485,18 @@ impl Unit for Writing {
             Ok((digest(bytes)?, parse("analyzer name", analyzer)?))
         };
         changed.iter().map(key).collect()
+    }
+
+    async fn index(&mut self, rows: &IndexRows) -> Result<(), Fault> {
+        Ok(self.write_index(rows).await?)
+    }
+
+    async fn backlog(&mut self, most: u32) -> Result<Vec<Digest>, Fault> {
+        self.backlogged(most).await
+    }
+
+    async fn caught_up(&mut self, digests: &[Digest]) -> Result<(), Fault> {
+        Ok(self.forget_backlog(digests).await?)
     }
 
     async fn commit(self) -> Result<(), Fault> {

@@ -14,6 +14,7 @@ use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
 use crate::rows::{OutcomeColumns, Rows, column, json, names};
+use crate::search::index::IndexRows;
 use crate::unit::Unit;
 use crate::upserts;
 
@@ -27,10 +28,10 @@ const PIECES: [usize; 3] = [64, 8, 1];
 /// A write transaction.
 pub(crate) struct Writing(pub(super) Guard);
 
-type Tuple<'row> = Separated<'row, Sqlite, &'static str>;
+pub(super) type Tuple<'row> = Separated<'row, Sqlite, &'static str>;
 
 impl Writing {
-    async fn insert<T>(
+    pub(super) async fn insert<T>(
         &mut self,
         head: &str,
         tail: &str,
@@ -301,6 +302,7 @@ impl Unit for Writing {
         self.forget(rows).await?;
         self.write_records(rows).await?;
         self.write_reports(rows).await?;
+        self.write_index(&IndexRows::of(rows)).await?;
         if let Some(latest) = rows.latest_announcement() {
             sqlx::query(
                 "DELETE FROM workers WHERE at < min($1, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) - $2",
@@ -380,6 +382,18 @@ impl Unit for Writing {
             }
         }
         Ok(changed)
+    }
+
+    async fn index(&mut self, rows: &IndexRows) -> Result<(), Fault> {
+        Ok(self.write_index(rows).await?)
+    }
+
+    async fn backlog(&mut self, most: u32) -> Result<Vec<Digest>, Fault> {
+        self.backlogged(most).await
+    }
+
+    async fn caught_up(&mut self, digests: &[Digest]) -> Result<(), Fault> {
+        Ok(self.forget_backlog(digests).await?)
     }
 
     async fn commit(self) -> Result<(), Fault> {

@@ -10,6 +10,8 @@ mod dependents;
 mod model;
 mod opening;
 mod outages;
+mod searching;
+mod searching_model;
 mod spending;
 mod words;
 mod world;
@@ -17,8 +19,9 @@ mod world;
 use accounts::*;
 use cases::*;
 use claims::*;
-use spending::*;
 use dependents::*;
+use searching::*;
+use spending::*;
 
 macro_rules! on_both {
     ($($case:ident),* $(,)?) => {
@@ -91,4 +94,16 @@ on_both! {
     a_dependent_job_over_known_answers_is_ready_at_once_in_any_order,
     a_failure_that_is_tried_again_holds_what_needs_it,
     needed_texts_are_the_wanted_answers_cut_between_characters,
+    words_phrases_prefixes_and_insides_are_found,
+    all_of_a_query_must_hold_for_one_answer_and_hits_name_their_analyzers,
+    filters_tell_states_times_sources_and_models_apart,
+    only_current_answers_are_found_unless_older_ones_are_asked_for,
+    a_reading_that_replaces_a_failure_is_found_and_what_is_taken_out_is_not,
+    an_answer_before_its_intake_is_found_once_the_record_is_there,
+    short_answers_and_more_answers_come_first_and_order_by_time_is_exact,
+    pages_follow_each_other_without_gap_or_repetition,
+    facets_count_the_records_that_match,
+    more_than_can_be_counted_is_said_and_still_paged_in_order,
+    hostile_texts_and_queries_are_only_words,
+    times_at_the_edges_do_not_break_the_order,
 }

@@ -8,6 +8,7 @@ pub(crate) mod manual;
 pub(crate) mod pause;
 pub(crate) mod produce;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod show;
 pub(crate) mod spend;
 pub(crate) mod status;

@@ -1,0 +1,94 @@
+//! What one transaction writes into the search index of PostgreSQL.
+
+use ocelli_core::Digest;
+
+use super::list;
+use super::writing::Writing;
+use crate::error::Fault;
+use crate::rows::digest;
+use crate::search::index::{AnswerRow, IndexRows};
+
+impl Writing {
+    pub(super) async fn write_index(&mut self, rows: &IndexRows) -> Result<(), sqlx::Error> {
+        let answers = &rows.answers;
+        if !answers.is_empty() {
+            fn all<'a, T>(rows: &'a [AnswerRow], field: impl Fn(&'a AnswerRow) -> T) -> Vec<T> {
+                rows.iter().map(field).collect()
+            }
+            sqlx::query(
+                "INSERT INTO search_answers (id, digest, analyzer, kind, current, words, confidence, languages, \
+                 model, flags) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.words, \
+                 new.confidence, new.languages, new.model, new.flags FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
+                 $4::text[], $5::bool[], $6::bigint[], $7::float8[], $8::text[], $9::text[], $10::text[]) AS new \
+                 (digest, analyzer, revision, kind, current, words, confidence, languages, model, flags) \
+                 JOIN analyses a ON a.digest = new.digest AND a.analyzer = new.analyzer \
+                 AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, \
+                 words = excluded.words, confidence = excluded.confidence, languages = excluded.languages, \
+                 model = excluded.model, flags = excluded.flags",
+            )
+            .bind(all(answers, |row| row.digest.as_bytes().as_slice()))
+            .bind(all(answers, |row| row.key.0.as_str()))
+            .bind(all(answers, |row| row.key.1.as_str()))
+            .bind(all(answers, |row| row.kind))
+            .bind(all(answers, |row| row.current))
+            .bind(all(answers, |row| row.words))
+            .bind(all(answers, |row| row.confidence))
+            .bind(all(answers, |row| row.languages.as_str()))
+            .bind(all(answers, |row| row.model.as_str()))
+            .bind(all(answers, |row| row.flags.as_str()))
+            .execute(&mut *self.0)
+            .await?;
+            let texts: Vec<(&AnswerRow, &str)> =
+                answers.iter().filter_map(|row| Some((row, row.text.as_deref()?))).collect();
+            sqlx::query(
+                "INSERT INTO search_texts (id, text) SELECT a.id, new.text FROM \
+                 UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[]) AS new (digest, analyzer, revision, text) \
+                 JOIN analyses a ON a.digest = new.digest AND a.analyzer = new.analyzer \
+                 AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET text = excluded.text",
+            )
+            .bind(texts.iter().map(|(row, _)| row.digest.as_bytes().as_slice()).collect::<Vec<_>>())
+            .bind(texts.iter().map(|(row, _)| row.key.0.as_str()).collect::<Vec<_>>())
+            .bind(texts.iter().map(|(row, _)| row.key.1.as_str()).collect::<Vec<_>>())
+            .bind(texts.iter().map(|(_, text)| *text).collect::<Vec<_>>())
+            .execute(&mut *self.0)
+            .await?;
+        }
+        let shown = &rows.shown;
+        if !shown.is_empty() {
+            sqlx::query(
+                "UPDATE search_answers s SET current = new.current FROM analyses a JOIN \
+                 UNNEST($1::bytea[], $2::text[], $3::text[], $4::bool[]) AS new (digest, analyzer, revision, current) \
+                 ON a.digest = new.digest AND a.analyzer = new.analyzer AND a.revision = new.revision \
+                 WHERE s.id = a.id",
+            )
+            .bind(shown.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+            .bind(shown.iter().map(|(_, key, _)| key.0.as_str()).collect::<Vec<_>>())
+            .bind(shown.iter().map(|(_, key, _)| key.1.as_str()).collect::<Vec<_>>())
+            .bind(shown.iter().map(|(_, _, current)| *current).collect::<Vec<_>>())
+            .execute(&mut *self.0)
+            .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn backlogged(&mut self, most: u32) -> Result<Vec<Digest>, Fault> {
+        let found: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT DISTINCT digest FROM (SELECT a.digest FROM search_backlog b \
+             JOIN analyses a ON a.id = b.id ORDER BY b.id LIMIT $1) AS first",
+        )
+        .bind(i64::from(most))
+        .fetch_all(&mut *self.0)
+        .await?;
+        Ok(found.iter().map(|bytes| digest(bytes)).collect::<Result<_, _>>()?)
+    }
+
+    pub(super) async fn forget_backlog(&mut self, digests: &[Digest]) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "DELETE FROM search_backlog b USING analyses a WHERE a.id = b.id AND a.digest = ANY($1)",
+        )
+        .bind(list(digests))
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
+    }
+}

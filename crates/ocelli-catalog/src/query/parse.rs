@@ -1,0 +1,289 @@
+//! Text → tree. Bounded in length, number of terms and depth; an error says where and what to write instead.
+
+use super::error::shown;
+use super::filters::{NAMES, read};
+use super::{Expr, Query, QueryError, Term};
+use crate::search::form;
+
+/// Characters of a query. A page of text: nobody types more.
+pub const LONGEST_QUERY: usize = 4_000;
+/// Words, phrases and filters of a query: each is a look into the index.
+pub const MOST_TERMS: usize = 64;
+/// Groups in groups.
+pub const DEEPEST: usize = 16;
+/// Characters of one word or phrase.
+pub const LONGEST_TERM: usize = 200;
+/// Characters of a word whose beginning may be anything: the index knows three in a row.
+const SHORTEST_INSIDE: usize = 3;
+/// Characters before a star: one would be a fifth of all words.
+const SHORTEST_PREFIX: usize = 2;
+
+impl Query {
+    /// Reads a query. An empty one asks for everything.
+    ///
+    /// # Errors
+    /// When it is none, or asks for too much: what is wrong, where, and what to write instead.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        if text.chars().nth(LONGEST_QUERY).is_some() {
+            let length = text.chars().count();
+            return Err(QueryError::new(
+                LONGEST_QUERY + 1,
+                format!("the query has {length} characters; at most {LONGEST_QUERY}"),
+            ));
+        }
+        let mut parser = Parser { chars: text.chars().collect(), at: 0, terms: 0, depth: 0 };
+        let expr = parser.any()?;
+        match parser.peek() {
+            None => Ok(Self { expr }),
+            Some(_) => Err(parser.error(parser.at, "there is no '(' for the ')'")),
+        }
+    }
+}
+
+struct Parser {
+    chars: Vec<char>,
+    at: usize,
+    terms: usize,
+    depth: usize,
+}
+
+type Parsed<T> = Result<T, QueryError>;
+
+impl Parser {
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+
+    fn eat(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn blanks(&mut self) {
+        while self.peek().is_some_and(char::is_whitespace) {
+            self.at += 1;
+        }
+    }
+
+    fn text(&self, from: usize, to: usize) -> String {
+        self.chars[from..to].iter().collect()
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what it is: an error of this parser")]
+    fn error(&self, at: usize, what: &str) -> QueryError {
+        QueryError::new(at + 1, format!("{what} at character {}", at + 1))
+    }
+
+    /// `a b OR c`: OR binds weaker than standing beside each other.
+    fn any(&mut self) -> Parsed<Expr> {
+        let mut parts = vec![self.all()?];
+        while let Some(at) = self.or() {
+            if parts.last() == Some(&Expr::All(Vec::new())) {
+                return Err(self.error(at, "nothing stands before the OR"));
+            }
+            let next = self.all()?;
+            if next == Expr::All(Vec::new()) {
+                return Err(self.error(at, "nothing stands behind the OR"));
+            }
+            parts.push(next);
+        }
+        Ok(Expr::any(parts))
+    }
+
+    /// Eats `OR` or `|` and says where it was.
+    fn or(&mut self) -> Option<usize> {
+        self.blanks();
+        let at = self.at;
+        if self.eat('|') {
+            return Some(at);
+        }
+        let word = self.chars.get(at..at + 2) == Some(&['O', 'R'])
+            && self
+                .chars
+                .get(at + 2)
+                .is_none_or(|next| next.is_whitespace() || "()\"|".contains(*next));
+        word.then(|| {
+            self.at += 2;
+            at
+        })
+    }
+
+    fn all(&mut self) -> Parsed<Expr> {
+        let mut parts = Vec::new();
+        loop {
+            self.blanks();
+            let at = self.at;
+            if self.peek().is_none_or(|next| next == ')') || self.or().is_some() {
+                self.at = at;
+                return Ok(Expr::all(parts));
+            }
+            parts.push(self.one()?);
+        }
+    }
+
+    fn one(&mut self) -> Parsed<Expr> {
+        let at = self.at;
+        if self.eat('-') {
+            if self.peek().is_none_or(|next| next.is_whitespace() || next == ')') {
+                return Err(self.error(at, "nothing stands behind the '-'"));
+            }
+            return self.nested(at, |parser| Ok(Expr::Not(Box::new(parser.one()?))));
+        }
+        if self.eat('(') {
+            return self.nested(at, |parser| {
+                let inner = parser.any()?;
+                if !parser.eat(')') {
+                    return Err(parser.error(at, "there is no ')' for the '('"));
+                }
+                if inner == Expr::All(Vec::new()) {
+                    return Err(parser.error(at, "nothing stands in the '()'"));
+                }
+                Ok(inner)
+            });
+        }
+        self.terms += 1;
+        if self.terms > MOST_TERMS {
+            return Err(self
+                .error(at, &format!("more than {MOST_TERMS} words and filters: too many begin")));
+        }
+        let name_end = (at..self.chars.len())
+            .find(|place| !self.chars[*place].is_ascii_alphabetic())
+            .filter(|end| *end > at && self.chars[*end] == ':');
+        match name_end {
+            Some(end) => self.filter(at, end),
+            None => self.term(at),
+        }
+    }
+
+    fn nested(&mut self, at: usize, inner: impl FnOnce(&mut Self) -> Parsed<Expr>) -> Parsed<Expr> {
+        if self.depth == DEEPEST {
+            return Err(
+                self.error(at, &format!("groups stand more than {DEEPEST} deep in each other"))
+            );
+        }
+        self.depth += 1;
+        let parsed = inner(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    fn filter(&mut self, at: usize, colon: usize) -> Parsed<Expr> {
+        let name = self.text(at, colon);
+        let Some((known, example)) = NAMES.iter().find(|(known, _)| *known == name) else {
+            let nearest = NAMES
+                .iter()
+                .map(|(known, _)| (strsim::osa_distance(known, &name.to_lowercase()), known))
+                .min()
+                .filter(|(distance, _)| *distance <= 2);
+            let place = at + 1;
+            let hint = match nearest {
+                Some((_, nearest)) => format!("did you mean '{nearest}:'?"),
+                None => {
+                    let names: Vec<_> = NAMES.iter().map(|(name, _)| format!("{name}:")).collect();
+                    format!(
+                        "put it in quotes to look for the text; filters are {}",
+                        names.join(" ")
+                    )
+                }
+            };
+            let name = shown(&name);
+            return Err(QueryError::new(
+                place,
+                format!("unknown filter '{name}:' at character {place}; {hint}"),
+            ));
+        };
+        self.at = colon + 1;
+        let value = if self.peek() == Some('"') { self.quoted()? } else { self.bare() };
+        if value.is_empty() {
+            return Err(
+                self.error(at, &format!("'{known}:' has no value (as in {known}:{example})"))
+            );
+        }
+        if value.chars().nth(LONGEST_TERM).is_some() {
+            return Err(self.too_long(at));
+        }
+        read(known, &value)
+            .map(Expr::Filter)
+            .map_err(|what| QueryError::new(at + 1, format!("at character {}: {what}", at + 1)))
+    }
+
+    fn too_long(&self, at: usize) -> QueryError {
+        self.error(at, &format!("more than {LONGEST_TERM} characters in one word, phrase or value"))
+    }
+
+    fn term(&mut self, at: usize) -> Parsed<Expr> {
+        let mut open_start = self.eat('*');
+        let mut open_end = false;
+        let raw = if self.peek() == Some('"') {
+            let raw = self.quoted()?;
+            open_end = self.eat('*');
+            raw
+        } else {
+            let raw = self.bare();
+            let inner = raw.trim_start_matches('*');
+            open_start |= inner.len() < raw.len();
+            let core = inner.trim_end_matches('*');
+            open_end |= core.len() < inner.len();
+            if core.contains('*') {
+                return Err(self.error(at, "a '*' stands inside a word, not before or behind it,"));
+            }
+            core.to_owned()
+        };
+        if raw.chars().nth(LONGEST_TERM).is_some() {
+            return Err(self.too_long(at));
+        }
+        let (form, count) = form::form(&raw);
+        let words = form.trim().to_owned();
+        if count == 0 {
+            let what =
+                format!("'{}' has no letter or digit to look for", shown(&self.text(at, self.at)));
+            return Err(self.error(at, &what));
+        }
+        let length = words.chars().count();
+        if length > LONGEST_TERM {
+            return Err(self.too_long(at));
+        }
+        if open_start && length < SHORTEST_INSIDE {
+            let what = format!(
+                "behind a '*' at least {SHORTEST_INSIDE} letters or digits must stand: too few"
+            );
+            return Err(self.error(at, &what));
+        }
+        if open_end && length < SHORTEST_PREFIX && words.is_ascii() {
+            let what = format!(
+                "before a '*' at least {SHORTEST_PREFIX} letters or digits must stand: too few"
+            );
+            return Err(self.error(at, &what));
+        }
+        Ok(Expr::Term(Term { words, open_start, open_end }))
+    }
+
+    /// Up to a blank or a character with a meaning.
+    fn bare(&mut self) -> String {
+        let from = self.at;
+        while self.peek().is_some_and(|next| !next.is_whitespace() && !"()\"|".contains(next)) {
+            self.at += 1;
+        }
+        self.text(from, self.at)
+    }
+
+    /// `"…"` with `\"` and `\\`.
+    fn quoted(&mut self) -> Parsed<String> {
+        let from = self.at;
+        self.at += 1;
+        let mut text = String::new();
+        while let Some(next) = self.peek() {
+            self.at += 1;
+            match next {
+                '"' => return Ok(text),
+                '\\' if matches!(self.peek(), Some('"' | '\\')) => {
+                    text.extend(self.peek());
+                    self.at += 1;
+                }
+                other => text.push(other),
+            }
+        }
+        Err(self.error(from, "there is no second '\"' for the one"))
+    }
+}

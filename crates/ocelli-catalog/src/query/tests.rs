@@ -1,0 +1,138 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn printed(text: &str) -> String {
+    Query::parse(text).unwrap().to_string()
+}
+
+fn wrong(text: &str) -> String {
+    Query::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn words_phrases_prefixes_and_insides_are_told_apart() {
+    assert_eq!(printed(" Scaling  LANGUAGE "), "scaling language");
+    assert_eq!(
+        printed("\"Open, Language Models\" Llam* *16tg* *ing"),
+        "\"open language models\" llam* *16tg* *ing"
+    );
+    assert_eq!(printed("RE16-TGK don't 12:30"), "\"re16 tgk\" \"don t\" \"12 30\"");
+    assert_eq!(printed("\"open lang\"* *\"pen lan\"*"), "\"open lang\"* *\"pen lan\"*");
+    assert_eq!(printed("東京 京*"), "\"東 京\" \"京\"*");
+    assert_eq!(printed(""), "");
+}
+
+#[test]
+fn or_binds_weaker_than_a_blank_and_groups_bind_stronger() {
+    assert_eq!(printed("a b OR c | d"), "(a b) OR c OR d");
+    assert_eq!(printed("a (b OR (c OR d)) -(e f) --g"), "a (b OR c OR d) -(e f) --g");
+    assert_eq!(printed("or ORB (a)"), "or orb a");
+}
+
+#[test]
+fn filters_are_read_and_printed() {
+    for text in [
+        "analyzer:tesseract-ocr",
+        "has:text",
+        "has:llama3.2-vision",
+        "missing:tesseract-ocr",
+        "is:partial",
+        "lang:eng",
+        "conf:<60",
+        "conf:>=99.5",
+        "conf:60..80.25",
+        "before:2024-05-04T09:00:51Z",
+        "source:https://example.org/a?b",
+        "source:\"a b\\\\c \\\" (\"",
+        "batch:pictures",
+        "model:gemma3",
+        "format:png",
+    ] {
+        assert_eq!(printed(text), text);
+    }
+    assert_eq!(
+        printed("after:2024 before:2024-05 before:2024-02-29 model:GEMMA"),
+        "after:2024-01-01T00:00:00Z before:2024-05-01T00:00:00Z before:2024-02-29T00:00:00Z model:gemma"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    assert_eq!(
+        wrong("cat analyser:x"),
+        "unknown filter 'analyser:' at character 5; did you mean 'analyzer:'?"
+    );
+    assert!(
+        wrong("http://x.org")
+            .starts_with("unknown filter 'http:' at character 1; put it in quotes")
+    );
+    for (text, said) in [
+        ("a (b", "there is no ')' for the '(' at character 3"),
+        ("a) b", "there is no '(' for the ')' at character 2"),
+        ("é \"b", "there is no second '\"' for the one at character 3"),
+        ("a OR", "nothing stands behind the OR at character 3"),
+        ("OR a", "nothing stands before the OR at character 1"),
+        ("a ()", "nothing stands in the '()' at character 3"),
+        ("a - b", "nothing stands behind the '-' at character 3"),
+        ("a & b", "'&' has no letter or digit to look for at character 3"),
+        ("a*b", "a '*' stands inside a word, not before or behind it, at character 1"),
+        ("*ab", "behind a '*' at least 3 letters or digits must stand: too few at character 1"),
+        ("a*", "before a '*' at least 2 letters or digits must stand: too few at character 1"),
+        ("lang:", "'lang:' has no value (as in lang:eng) at character 1"),
+        (
+            "is:red",
+            "at character 1: is: takes one of done, empty, skipped, failed, partial, flagged, older, complete, incomplete, refused, not 'red'",
+        ),
+        (
+            "conf:60",
+            "at character 1: conf: takes <60, <=60, >60, >=60 or 60..80 (0 to 100), not '60'",
+        ),
+        (
+            "conf:<101",
+            "at character 1: conf: takes <60, <=60, >60, >=60 or 60..80 (0 to 100), not '<101'",
+        ),
+        ("format:exe", "at character 1: 'exe' is no image format; one is 'png', another 'jpeg'"),
+    ] {
+        assert_eq!(wrong(text), said, "{text}");
+    }
+    assert!(wrong("before:2024-13").contains("before: takes a year"));
+    assert!(wrong("has:A").contains("is not an analyzer name"));
+    assert_eq!(Query::parse("cat dgo:x").unwrap_err().character, 5);
+}
+
+#[test]
+fn length_number_and_depth_are_bounded() {
+    assert!(wrong(&"x".repeat(5_000_000)).contains("has 5000000 characters; at most 4000"));
+    assert!(wrong(&"ab ".repeat(65)).contains("more than 64 words and filters"));
+    assert!(wrong(&"(".repeat(1000)).contains("groups stand more than 16 deep"));
+    assert!(wrong(&format!("{}a", "-".repeat(1000))).contains("groups stand more than 16 deep"));
+    assert!(wrong(&"x".repeat(201)).contains("more than 200 characters"));
+    assert!(wrong(&format!("source:{}", "x".repeat(201))).contains("more than 200 characters"));
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-zA-Z0-9éßœ東ガЁ]{1,6}",
+        2 => Just(" ".to_owned()),
+        2 => prop::sample::select(vec!["(", ")", "\"", "*", "-", "|", " OR ", "\\", ":", "\0", "\u{301}", "conf:<6", "is:failed",
+            "has:text", "source:", "before:2024", "analyzer:ocr", "lang:eng"]).prop_map(str::to_owned),
+        1 => any::<char>().prop_map(String::from),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn no_text_panics_and_what_was_read_is_printed_and_read_again(
+        text in prop::collection::vec(piece(), 0..24).prop_map(|pieces| pieces.concat())
+    ) {
+        match Query::parse(&text) {
+            Ok(query) => {
+                let again = Query::parse(&query.to_string());
+                prop_assert_eq!(again.as_ref(), Ok(&query), "printed: {}", query);
+            }
+            Err(error) => prop_assert!((1..=text.chars().count().max(1)).contains(&error.character)),
+        }
+    }
+}

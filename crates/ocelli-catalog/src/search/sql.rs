@@ -1,0 +1,273 @@
+//! A query as SQL. What matches is said once, for both databases, as questions about `search_texts.text` and the rows beside
+//! it; see [`super::candidates`] for how the rows are found where that can be so.
+
+use jiff::Timestamp;
+
+use crate::query::{Confidence, Expr, Filter, Is};
+
+/// What the two databases spell differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// A value for a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Number(i64),
+    Real(f64),
+    Bytes(Vec<u8>),
+}
+
+/// A statement that grows, with its parameters. What people typed is only ever a parameter.
+#[derive(Debug)]
+pub(super) struct Sql {
+    pub(super) dialect: Dialect,
+    pub(super) text: String,
+    pub(super) values: Vec<Value>,
+}
+
+/// The time by which records are sorted, as in the index `images_in_time`: images without a sighting come before every time
+/// that can be noted.
+pub(super) const SEEN: &str = "coalesce(i.first_seen, -9000000000000000000)";
+
+impl Sql {
+    pub(super) const fn new(dialect: Dialect) -> Self {
+        Self { dialect, text: String::new(), values: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Adds a parameter.
+    pub(super) fn bind(&mut self, value: Value) -> &mut Self {
+        self.values.push(value);
+        let number = self.values.len();
+        self.text.push_str(&format!("${number}"));
+        self
+    }
+
+    pub(super) fn text(&mut self, text: impl Into<String>) -> &mut Self {
+        self.bind(Value::Text(text.into()))
+    }
+
+    /// Whether the column contains the text.
+    fn contains(&mut self, column: &str, text: impl Into<String>) {
+        let position = match self.dialect {
+            Dialect::Sqlite => "instr",
+            Dialect::Postgres => "strpos",
+        };
+        self.push(&format!("{position}({column}, ")).text(text).push(") > 0");
+    }
+
+    /// `a AND b`, `a OR b`, in brackets; of none `nothing`.
+    pub(super) fn joined<T>(
+        &mut self,
+        parts: &[T],
+        between: &str,
+        nothing: &str,
+        mut each: impl FnMut(&mut Self, &T),
+    ) {
+        if parts.is_empty() {
+            self.push(nothing);
+            return;
+        }
+        self.push("(");
+        for (place, part) in parts.iter().enumerate() {
+            if place > 0 {
+                self.push(between);
+            }
+            each(self, part);
+        }
+        self.push(")");
+    }
+}
+
+/// Writes conditions. In them `i` is the row of `images`, `s…` and `t…` are an answer and its text.
+pub(super) struct Conditions {
+    /// Whether answers are looked at that were replaced.
+    older: bool,
+}
+
+impl Conditions {
+    pub(super) fn of(expr: &Expr) -> Self {
+        Self { older: expr.has(&|filter| *filter == Filter::Is(Is::Older)) }
+    }
+
+    /// Whether the answer `s` is among those that are looked at.
+    pub(super) fn looked_at(&self, answer: &str) -> String {
+        if self.older { "true".to_owned() } else { format!("{answer}.current") }
+    }
+
+    /// The expression holds for one answer of the record `i`; a record without any counts as one with a blank answer.
+    pub(super) fn of_record(&self, sql: &mut Sql, expr: &Expr) {
+        let parts = match expr {
+            Expr::All(parts) => parts.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        let (of_images, of_answers): (Vec<&Expr>, Vec<&Expr>) =
+            parts.iter().partition(|part| is_of_record(part));
+        sql.joined(&of_images, " AND ", "true", |sql, part| self.of_answer(sql, part, 0));
+        if !of_answers.is_empty() {
+            sql.push(" AND ");
+            self.some_answer(sql, 0, |conditions, sql| {
+                sql.joined(&of_answers, " AND ", "true", |sql, part| {
+                    conditions.of_answer(sql, part, 0)
+                });
+            });
+        }
+    }
+
+    fn some_answer(&self, sql: &mut Sql, depth: usize, condition: impl FnOnce(&Self, &mut Sql)) {
+        let looked_at = self.looked_at(&format!("s{depth}"));
+        sql.push(&format!(
+            "EXISTS (SELECT 1 FROM (SELECT 1 AS one) AS o LEFT JOIN search_answers s{depth} \
+             ON s{depth}.digest = i.digest AND {looked_at} \
+             LEFT JOIN search_texts t{depth} ON t{depth}.id = s{depth}.id WHERE "
+        ));
+        condition(self, sql);
+        sql.push(")");
+    }
+
+    /// The expression holds for the answer `s<depth>`.
+    pub(super) fn of_answer(&self, sql: &mut Sql, expr: &Expr, depth: usize) {
+        match expr {
+            Expr::All(parts) => {
+                sql.joined(parts, " AND ", "true", |sql, part| self.of_answer(sql, part, depth));
+            }
+            Expr::Any(parts) => {
+                sql.joined(parts, " OR ", "false", |sql, part| self.of_answer(sql, part, depth));
+            }
+            Expr::Not(inner) if matches!(**inner, Expr::Filter(_)) || is_of_record(inner) => {
+                sql.push("NOT coalesce(");
+                self.of_answer(sql, inner, depth);
+                sql.push(", false)");
+            }
+            Expr::Not(inner) => {
+                sql.push("NOT ");
+                self.some_answer(sql, depth + 1, |conditions, sql| {
+                    conditions.of_answer(sql, inner, depth + 1);
+                });
+            }
+            Expr::Term(term) => sql.contains(&format!("t{depth}.text"), term.needle()),
+            Expr::Filter(filter) => filtered(sql, filter, depth),
+        }
+    }
+}
+
+/// Whether the expression asks only about the record, not about one of its answers.
+fn is_of_record(expr: &Expr) -> bool {
+    match expr {
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().all(is_of_record),
+        Expr::Not(part) => is_of_record(part),
+        Expr::Term(_) => false,
+        Expr::Filter(filter) => match filter {
+            Filter::Has(_)
+            | Filter::Missing(_)
+            | Filter::Before(_)
+            | Filter::After(_)
+            | Filter::Source(_)
+            | Filter::Batch(_)
+            | Filter::Format(_) => true,
+            Filter::Is(is) => matches!(is, Is::Complete | Is::Incomplete | Is::Refused),
+            Filter::Analyzer(_) | Filter::Lang(_) | Filter::Conf(_) | Filter::Model(_) => false,
+        },
+    }
+}
+
+fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
+    let micros = |at: &Timestamp| Value::Number(at.as_microsecond());
+    const ANSWER: &str =
+        "EXISTS (SELECT 1 FROM search_answers h WHERE h.digest = i.digest AND h.current";
+    match filter {
+        Filter::Analyzer(name) => {
+            sql.push(&format!("s{depth}.analyzer = ")).text(name.as_str());
+        }
+        Filter::Has(name) => {
+            sql.push(ANSWER).push(" AND h.kind = 'done'");
+            if let Some(name) = name {
+                sql.push(" AND h.analyzer = ").text(name.as_str());
+            }
+            sql.push(")");
+        }
+        Filter::Missing(name) => {
+            sql.push("NOT ").push(ANSWER).push(" AND h.analyzer = ").text(name.as_str()).push(")");
+        }
+        Filter::Is(is) => state(sql, *is, depth),
+        Filter::Lang(lang) => sql.contains(&format!("s{depth}.languages"), format!("+{lang}+")),
+        Filter::Conf(confidence) => {
+            let mut bound = |operator: &str, hundredths: u16| {
+                sql.push(&format!("s{depth}.confidence {operator} "))
+                    .bind(Value::Real(f64::from(hundredths) / 100.0));
+            };
+            match *confidence {
+                Confidence::Below(to) => bound("<", to),
+                Confidence::AtMost(to) => bound("<=", to),
+                Confidence::Above(from) => bound(">", from),
+                Confidence::AtLeast(from) => bound(">=", from),
+                Confidence::Between(from, to) => {
+                    bound(">=", from);
+                    sql.push(&format!(" AND s{depth}.confidence <= "))
+                        .bind(Value::Real(f64::from(to) / 100.0));
+                }
+            }
+        }
+        Filter::Before(at) => {
+            sql.push("i.first_seen < ").bind(micros(at));
+        }
+        Filter::After(at) => {
+            sql.push("i.first_seen >= ").bind(micros(at));
+        }
+        Filter::Source(text) => {
+            sql.push("EXISTS (SELECT 1 FROM sightings g WHERE g.digest = i.digest AND ");
+            sql.contains("g.source", text.as_str());
+            sql.push(")");
+        }
+        Filter::Batch(text) => {
+            let of = |sql: &mut Sql| {
+                sql.push(
+                    "EXISTS (SELECT 1 FROM batch_images m WHERE m.digest = i.digest AND m.batch ",
+                );
+            };
+            sql.push("(");
+            if let Ok(id) = text.parse::<uuid::Uuid>() {
+                of(sql);
+                sql.push("= ").bind(Value::Bytes(id.into_bytes().to_vec())).push(") OR ");
+            }
+            of(sql);
+            sql.push("IN (SELECT batch FROM batches WHERE name = ").text(text.as_str()).push(")))");
+        }
+        Filter::Model(text) => sql.contains(&format!("s{depth}.model"), text.as_str()),
+        Filter::Format(format) => {
+            sql.push("i.format = ").text(format.name());
+        }
+    }
+}
+
+fn state(sql: &mut Sql, is: Is, depth: usize) {
+    match is {
+        Is::Done | Is::Empty | Is::Skipped | Is::Failed => {
+            sql.push(&format!("s{depth}.kind = ")).text(is.name());
+        }
+        Is::Partial => sql.contains(&format!("s{depth}.flags"), " partial "),
+        Is::Flagged => {
+            sql.push(&format!("s{depth}.flags <> ''"));
+        }
+        Is::Older => {
+            sql.push(&format!("NOT s{depth}.current"));
+        }
+        Is::Complete => {
+            sql.push("i.complete");
+        }
+        Is::Incomplete => {
+            sql.push("NOT i.complete");
+        }
+        Is::Refused => {
+            sql.push("i.refusal IS NOT NULL");
+        }
+    }
+}
