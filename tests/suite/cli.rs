@@ -47,7 +47,9 @@ fn a_record_is_found_by_path_digest_and_prefix_in_every_format() {
 #[test]
 fn an_archive_that_does_not_exist_is_not_made_by_looking_at_it() {
     let world = World::new();
-    for command in [&["status"][..], &["show", "abcd"], &["audit"], &["failures", "list"]] {
+    for command in
+        [&["status"][..], &["show", "abcd"], &["audit"], &["failures", "list"], &["search", "cat"]]
+    {
         let said = world.ocelli(command.iter().chain(&["--data", "typo"]));
         assert_eq!(said.code, 2, "{said:?}");
         assert!(said.err.contains("there is no archive at 'typo/catalog.db' yet"), "{said:?}");

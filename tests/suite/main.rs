@@ -17,6 +17,7 @@ mod failures;
 mod health;
 mod models;
 mod real_model;
+mod search;
 mod services;
 mod shipped;
 mod spend;

@@ -196,6 +196,21 @@ const REFUSED: &str = "SELECT m.batch, known.analyzer, 'refused', COUNT(*) \
      WHERE NOT EXISTS (SELECT 1 FROM wants w WHERE w.digest = m.digest AND w.analyzer = known.analyzer) \
      GROUP BY m.batch, known.analyzer";
 
+/// What SQLite says about the file. Its check trusts what the connection remembers of the FTS tables, which others may have
+/// changed since: a question to each makes it look again, and the transaction keeps it from changing.
+async fn damage(store: &crate::sqlite::Store) -> Result<Vec<String>, sqlx::Error> {
+    let mut reading = store.snapshot().await?;
+    for question in [
+        "SELECT COUNT(*) FROM search_words WHERE search_words MATCH '\"aaa\"'",
+        "SELECT COUNT(*) FROM search_grams WHERE search_grams MATCH '\"aaa\"'",
+    ] {
+        sqlx::query(question).execute(&mut *reading).await?;
+    }
+    let lines = sqlx::query_scalar("PRAGMA quick_check").fetch_all(&mut *reading).await?;
+    reading.end().await?;
+    Ok(lines)
+}
+
 impl Catalog {
     /// Checks everything, in one snapshot. Takes time in proportion to the catalog, and has no time limit.
     ///
@@ -204,8 +219,7 @@ impl Catalog {
     pub async fn audit(&self) -> Result<Audit, CatalogError> {
         let mut audit = self.counts().await.map_err(|fault| fault.at(&self.place, "audit"))?;
         if let Store::Sqlite(store) = &self.store {
-            let lines: Vec<String> = sqlx::query_scalar("PRAGMA quick_check")
-                .fetch_all(&store.read)
+            let lines = damage(store)
                 .await
                 .map_err(|error| Fault::Sql(error).at(&self.place, "check the file"))?;
             let damage = lines.into_iter().filter(|line| line != "ok");

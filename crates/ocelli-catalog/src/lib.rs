@@ -14,6 +14,7 @@
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `spending` | what models cost: payments, their sums, how budgets stand |
+//! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
 //! | `auditing` | the check of the whole database against itself |
 //! | `model` | what is asked and answered, as types |
 //! | `gather`, `fold` | messages → facts; facts + stored rows → rows to write (pure, no SQL) |
@@ -22,7 +23,7 @@
 //! | `sqlite`, `postgres`, `migration` | what differs: opening, locking, bulk writes; the version of the schema |
 //! | `error`, `metrics` | [`CatalogError`], [`CatalogMetrics`] |
 //!
-//! Absent on purpose: the clock (times are arguments or come from the database), search, export, and any knowledge of
+//! Absent on purpose: the clock (times are arguments or come from the database), export, and any knowledge of
 //! queues.
 //!
 //! Times are kept in microseconds: finer parts are cut off. NUL characters, which PostgreSQL cannot hold in text, become

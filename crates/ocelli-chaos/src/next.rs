@@ -11,7 +11,7 @@ use ocelli_broker::{Broker, BrokerMetrics, Consumer, Delivery, Outgoing};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{self, Announcement, BatchReport, Fence, Intake, Message, Partial};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Digest, ImageFacts, ImageFormat, Outcome, Provenance, Reading,
+    Analysis, AnalyzerName, BatchId, Dependence, Digest, ImageFacts, ImageFormat, Outcome, Provenance, Reading,
     Revision, RevisionBuilder, Sighting, SourceUri, Want,
 };
 use ocelli_wiring::{CommonArgs, Fault, Process, parts, start};
@@ -52,6 +52,7 @@ struct NextIntake<'a> {
     wants: Vec<Grown<&'a Want>>,
     refusal: &'a Option<String>,
     enqueued_at: Timestamp,
+    dependence: &'a Dependence,
 }
 
 #[derive(Serialize)]
@@ -83,6 +84,7 @@ fn encode(message: &Message) -> Result<Vec<u8>, rmp_serde::encode::Error> {
             wants: intake.wants.iter().map(grown).collect(),
             refusal: &intake.refusal,
             enqueued_at: intake.enqueued_at,
+            dependence: &intake.dependence,
         })),
         Message::Partial(partial) => rmp_serde::to_vec_named(&grown(NextPartial {
             digest: partial.digest,

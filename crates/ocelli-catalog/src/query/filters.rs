@@ -217,7 +217,7 @@ fn hundredths(text: &str) -> Option<u16> {
     }
     let part: u16 = format!("{part:0<2}").parse().ok()?;
     let all = whole.parse::<u16>().ok()? * 100 + part;
-    (all <= 100_00).then_some(all)
+    (all <= 10_000).then_some(all)
 }
 
 /// A year, a month, a day (their beginning, UTC) or a moment.

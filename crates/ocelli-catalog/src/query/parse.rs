@@ -70,7 +70,6 @@ impl Parser {
         self.chars[from..to].iter().collect()
     }
 
-    #[expect(clippy::unused_self, reason = "reads as what it is: an error of this parser")]
     fn error(&self, at: usize, what: &str) -> QueryError {
         QueryError::new(at + 1, format!("{what} at character {}", at + 1))
     }

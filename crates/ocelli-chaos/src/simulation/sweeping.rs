@@ -165,5 +165,6 @@ fn job(analyzer: &AnalyzerName, open: Open, now: Timestamp) -> Message {
         wants: vec![Want { analyzer: analyzer.clone(), revision: open.revision }],
         refusal: None,
         enqueued_at: now,
+        dependence: ocelli_core::Dependence::default(),
     })
 }

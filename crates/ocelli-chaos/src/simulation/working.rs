@@ -121,6 +121,7 @@ impl World {
             slots: 1,
             in_progress: 0,
             waiting: None,
+            paused: false,
             leaving,
             at: self.clock(index),
         });

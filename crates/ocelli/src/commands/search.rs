@@ -55,7 +55,10 @@ fn parse(text: &str) -> Result<Query, Fault> {
         let shown = length <= 100 && !text.chars().any(char::is_control);
         let place = " ".repeat(error.character - 1);
         let under = if shown { format!("\n  {text}\n  {place}^") } else { String::new() };
-        Fault::new(ExitCode::Usage, format!("{error}{under}\nhint: 'ocelli search --help' shows what can be asked"))
+        Fault::new(
+            ExitCode::Usage,
+            format!("{error}{under}\nhint: 'ocelli search --help' shows what can be asked"),
+        )
     })
 }
 

@@ -81,7 +81,10 @@ pub(super) async fn batch(
                     return if error.kind() == std::io::ErrorKind::BrokenPipe {
                         Ok(ExitCode::Ok)
                     } else {
-                        Err(Fault::new(ExitCode::Internal, format!("cannot write to standard output: {error}")))
+                        Err(Fault::new(
+                            ExitCode::Internal,
+                            format!("cannot write to standard output: {error}"),
+                        ))
                     };
                 }
             }
@@ -95,7 +98,10 @@ pub(super) async fn batch(
                 }
                 Some(_) => {
                     let count = if page.total.more { "more than " } else { "" };
-                    eprintln!("'{text}': {most} of {count}{} records printed; --limit sets how many", page.total.records);
+                    eprintln!(
+                        "'{text}': {most} of {count}{} records printed; --limit sets how many",
+                        page.total.records
+                    );
                     break;
                 }
                 None => break,
@@ -105,7 +111,10 @@ pub(super) async fn batch(
     catalog.close().await;
     match out.end() {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            return Err(Fault::new(ExitCode::Internal, format!("cannot write to standard output: {error}")));
+            return Err(Fault::new(
+                ExitCode::Internal,
+                format!("cannot write to standard output: {error}"),
+            ));
         }
         _ => {}
     }
@@ -138,7 +147,9 @@ fn read(from: impl Read, name: &str) -> Result<Vec<(String, Query)>, Fault> {
             continue;
         }
         if queries.len() == MOST_QUERIES {
-            return Err(wrong(&format!("more than {MOST_QUERIES} queries: ask them in several files")));
+            return Err(wrong(&format!(
+                "more than {MOST_QUERIES} queries: ask them in several files"
+            )));
         }
         queries.push((text.to_owned(), Query::parse(text).map_err(|error| wrong(&error))?));
     }
@@ -207,7 +218,10 @@ mod tests {
         let read = read("\u{feff}cat\r\n\n# a remark\n \"hot dog\" \n".as_bytes(), "x").unwrap();
         let texts: Vec<&str> = read.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, ["cat", "\"hot dog\""]);
-        assert_eq!(error(b"cat\n(dog\n"), "names.txt, line 2: there is no ')' for the '(' at character 1");
+        assert_eq!(
+            error(b"cat\n(dog\n"),
+            "names.txt, line 2: there is no ')' for the '(' at character 1"
+        );
         assert_eq!(error(b"caf\xe9\n"), "names.txt, line 1: this is not UTF-8 text");
         assert_eq!(error(b"\n#\n"), "there is no query in names.txt");
         let long = vec![b'x'; 5_000_000];

@@ -31,7 +31,9 @@ pub(super) fn text(page: &Page, order: &[AnalyzerName], look: Look) -> String {
     for hit in &page.hits {
         let _ = writeln!(text, "{}", head(hit, look));
         let mut answers: Vec<&HitAnswer> = hit.answers.iter().collect();
-        let place = |name: &AnalyzerName| order.iter().position(|other| other == name).unwrap_or(usize::MAX);
+        let place = |name: &AnalyzerName| {
+            order.iter().position(|other| other == name).unwrap_or(usize::MAX)
+        };
         answers.sort_by_key(|answer| place(&answer.analyzer));
         for answer in answers {
             let _ = writeln!(text, "{}", line(answer, look));
@@ -138,7 +140,8 @@ fn plain(text: &str) -> String {
 
 /// Control characters, and those that turn the direction of a line, are shown as what they are: not text.
 fn visible(char: char) -> char {
-    let turns = matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if char.is_control() || turns { '\u{fffd}' } else { char }
 }
 
@@ -206,7 +209,11 @@ mod tests {
             total: Total { records: 10_000, more: true },
             sort: Sort::Newest,
             next: None,
-            facets: Some(Facets { of: 1, format: vec![("png".to_owned(), 1234)], ..Facets::default() }),
+            facets: Some(Facets {
+                of: 1,
+                format: vec![("png".to_owned(), 1234)],
+                ..Facets::default()
+            }),
         }
     }
 
