@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod audit;
 mod bad_input;
 mod cli;
 mod crash;
@@ -21,5 +22,6 @@ mod search;
 mod services;
 mod shipped;
 mod spend;
+mod strangers;
 mod tidy;
 mod world;

@@ -11,6 +11,7 @@ mod place;
 mod process;
 mod shared_postgres;
 mod shared_rabbitmq;
+mod sqlite_file;
 
 pub use management::{Management, ManagementError};
 pub use own_postgres::OwnPostgres;
@@ -19,6 +20,7 @@ pub use place::Place;
 pub use process::StartError;
 pub use shared_postgres::{PostgresServer, postgres};
 pub use shared_rabbitmq::{RabbitmqServer, rabbitmq};
+pub use sqlite_file::execute_in_file;
 
 /// AMQP URL of the RabbitMQ that tests share, with user and password, without a virtual host.
 pub const RABBITMQ: &str = "OCELLI_TEST_RABBITMQ";

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use ocelli_broker::MemoryOptions;
 use ocelli_collector::{SweepOptions, Swept, requeue_jobs, requeue_open, sweep};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Deferred, Fence, Message};
-use ocelli_core::{Digest, FailureClass};
+use ocelli_core::{AnalyzerName, Digest, FailureClass};
 
 use crate::world::{World, intake, ocr, partial};
 
@@ -150,7 +151,22 @@ async fn a_sweeper_that_dies_between_taking_and_publishing_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_analyzer_without_a_queue_or_with_a_full_one_keeps_no_other_waiting() {
+async fn an_analyzer_whose_queue_is_full_has_its_turn_and_keeps_no_other_waiting() {
+    let full: AnalyzerName = "aaa-full".parse().unwrap();
+    let options = MemoryOptions { capacity_per_queue: 1 };
+    let world = World::with(options, &[full.clone(), ocr()]).await;
+    let mut other = intake("b");
+    other.wants[0].analyzer = full.clone();
+    world.send(Queue::Jobs(full.clone()), "m", vec![1]).await;
+    world.catalog.apply(&[Message::Intake(intake("a")), Message::Intake(other)]).await.unwrap();
+    // Its turn comes first, and ends.
+    assert_eq!(world.sweep().await, Swept { requeued: 0, fences: 1, postponed: 1 });
+    assert_eq!(world.ready(&Queue::Jobs(ocr())).await, 1, "the fence of the other one");
+    assert_eq!(world.ready(&Queue::Jobs(full)).await, 1);
+}
+
+#[tokio::test]
+async fn an_analyzer_without_a_queue_keeps_no_other_waiting() {
     let world = World::new().await;
     let mut other = intake("b");
     other.wants[0].analyzer = "aaa-switched-off".parse().unwrap();

@@ -71,19 +71,25 @@ pub(crate) fn partial(image: &str) -> Message {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(MemoryOptions::default(), &[ocr()]).await
+    }
+
+    /// A broker with queues of this length, for these analyzers.
+    pub(crate) async fn with(options: MemoryOptions, analyzers: &[AnalyzerName]) -> Self {
+        let broker = Broker::memory(options);
         let folder = tempfile::tempdir().unwrap();
         let options =
             CatalogOptions { busy_timeout: Duration::from_millis(50), ..CatalogOptions::default() };
         let url = format!("sqlite:{}", folder.path().join("c.db").display());
         let registry = Registry::new();
         let world = Self {
-            broker: Broker::memory(MemoryOptions::default()),
+            broker,
             catalog: Catalog::open(&url, options).await.unwrap(),
             metrics: CollectorMetrics::register(&registry).unwrap(),
             registry,
             folder,
         };
-        world.broker.declare(&queues(&[ocr()], &[])).await.unwrap();
+        world.broker.declare(&queues(analyzers, &[])).await.unwrap();
         world
     }
 

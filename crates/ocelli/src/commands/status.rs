@@ -16,7 +16,7 @@ use crate::table::table;
 use crate::{archive, output};
 
 /// Workers that were silent for longer do not count as present.
-const PRESENT: SignedDuration = SignedDuration::from_secs(20);
+pub(crate) const PRESENT: SignedDuration = SignedDuration::from_secs(20);
 
 /// Batches shown.
 const BATCHES: u32 = 5;
@@ -158,6 +158,14 @@ impl Overview {
     }
 }
 
+/// Open jobs that ready workers are doing, by their own word. Announcements are a few seconds old; the catalog's count of
+/// open jobs is the truth.
+pub(crate) fn running(count: &AnalyzerStatus, workers: &[&Announcement]) -> u64 {
+    let ready = workers.iter().filter(|worker| worker.waiting.is_none());
+    let running: u64 = ready.map(|worker| u64::from(worker.in_progress)).sum();
+    running.min(count.open.saturating_sub(count.deferred))
+}
+
 impl Row {
     fn new(
         analyzer: AnalyzerName,
@@ -166,9 +174,7 @@ impl Row {
         paused: Option<String>,
     ) -> Self {
         let ready: Vec<_> = workers.iter().filter(|worker| worker.waiting.is_none()).collect();
-        // Announcements are a few seconds old; the catalog's count of open jobs is the truth.
-        let running: u64 = ready.iter().map(|worker| u64::from(worker.in_progress)).sum();
-        let running = running.min(count.open.saturating_sub(count.deferred));
+        let running = running(count, workers);
         let waiting = count.open - running;
         let is_paused = paused.is_some();
         let note = if is_paused {
