@@ -251,9 +251,8 @@ async fn produce(broker: &Broker, folder: &Path, wants: &[Want]) -> Result<(), S
     let mut files = Vec::new();
     list(folder, &mut files).map_err(|error| error.to_string())?;
     let accepted = files.len() as u64;
-    let (mut sending, mut files) = (JoinSet::new(), files.into_iter());
-    loop {
-        let Some(file) = files.next() else { break };
+    let mut sending = JoinSet::new();
+    for file in files {
         let intake = intake(&file, wants, batch)?;
         let broker = broker.clone();
         sending.spawn(async move {

@@ -125,7 +125,7 @@ fn history(image: u64, now: Timestamp, chance: &mut Chance) -> Fallible<Vec<Mess
         )?);
     }
     for analyzer in ANALYZERS {
-        let revision = RevisionBuilder::new("R19").part("name", &analyzer).build();
+        let revision = RevisionBuilder::new("R19").part("name", analyzer).build();
         for answer in 0..1 + chance.below(3) {
             let outcome = match chance.below(3) {
                 0 => Outcome::Failed {
