@@ -54,7 +54,7 @@ pub(super) async fn nodes_killed(lab: &Lab) -> Fallible<Row> {
             drop(delivery.ack().await);
         }
     });
-    let lasts = lab.lasting(Duration::from_secs(48), Duration::from_secs(32));
+    let lasts = lab.lasting(Duration::from_secs(40), Duration::from_secs(32));
     let publishing = tokio::spawn(publish(publisher.clone(), queue, lasts, Arc::clone(&seen)));
     let (started, mut chance, mut victims) = (Instant::now(), lab.chance("R4"), Vec::new());
     tokio::time::sleep(BETWEEN_KILLS / 2).await;
@@ -147,11 +147,11 @@ async fn publish(broker: Broker, queue: Queue, lasts: Duration, seen: Arc<Mutex<
 pub(super) async fn away(lab: &Lab) -> Fallible<Row> {
     let mut broker = OwnRabbitmq::try_start().await?;
     let fleet = Fleet::null(lab, &broker.url()).await?;
-    let images = lab.count(6_000, 3_000);
+    let images = lab.count(5_000, 3_000);
     fleet.images(images)?;
     let (mut collector, mut workers) = busy(&fleet).await?;
     fleet.produce().await?;
-    let away = lab.lasting(Duration::from_secs(20), Duration::from_secs(8));
+    let away = lab.lasting(Duration::from_secs(15), Duration::from_secs(8));
     let mut slowest = Duration::ZERO;
     for (part, absence) in [(1, Duration::ZERO), (3, away)] {
         fleet.reaches(images * part / 8, PATIENCE).await?;

@@ -68,7 +68,7 @@ async fn run(lab: &Lab) -> Fallible<Row> {
     let store = Store::File(under_catalog.path().to_owned());
     let mut fleet = Fleet::null_in(lab, &broker.url(), store).await?;
     fleet.mischief = ["--latency", "100"].map(str::to_owned).to_vec();
-    let images = lab.count(1_600, 1_200);
+    let images = lab.count(1_300, 1_200);
     let digests = fleet.images(images)?;
     let mut collector = fleet.collector()?;
     let mut workers = fleet.workers(2)?;

@@ -51,7 +51,7 @@ pub(super) async fn broken(lab: &Lab) -> Fallible<Row> {
     let broke = relay.opened() - opened;
     relay.delay(Duration::ZERO);
     // Idle and cut very often: nothing may grow.
-    let many = lab.count(250, 50);
+    let many = lab.count(160, 50);
     let mut most = 0;
     for cut in 0..many {
         relay.cut();

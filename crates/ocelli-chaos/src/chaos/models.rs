@@ -37,7 +37,7 @@ pub(super) async fn away(lab: &Lab) -> Fallible<Row> {
     fleet.reaches(1, PATIENCE).await?;
     // How fast it goes with nothing in the way.
     let speed = best_speed(&fleet, images / 5).await?;
-    let each = lab.lasting(Duration::from_secs(5), Duration::from_secs(4));
+    let each = lab.lasting(Duration::from_secs(4), Duration::from_secs(4));
     let (mut slowest, mut most, mut spent) = (Duration::ZERO, 0, 0);
     let mut row = Row::default().took("each away for", each);
     for (part, name, trouble) in [

@@ -62,7 +62,7 @@ pub(super) async fn collector_killed(lab: &Lab) -> Fallible<Row> {
     let vhost = lab.vhost().await?;
     let mut fleet = Fleet::null(lab, &vhost.url).await?;
     fleet.quick();
-    let images = lab.count(15_000, 9_000);
+    let images = lab.count(12_000, 9_000);
     fleet.images(images)?;
     let (mut collector, _workers) = busy(&fleet).await?;
     let (mut kills, mut last) = (0, Instant::now());
@@ -136,7 +136,7 @@ pub(super) async fn producer_killed(lab: &Lab) -> Fallible<Row> {
 pub(super) async fn workers_stopped(lab: &Lab) -> Fallible<Row> {
     let vhost = lab.vhost().await?;
     let fleet = Fleet::null(lab, &vhost.url).await?;
-    let images = lab.count(8_000, 8_000);
+    let images = lab.count(6_500, 6_500);
     let digests = fleet.images(images)?;
     let (_collector, mut workers) = busy(&fleet).await?;
     let produced = fleet.produce().await?;
