@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use ocelli_ocr::data;
 
 use contenders::{Arena, LOOP, run_loop};
 use sets::Amounts;
@@ -40,9 +41,18 @@ struct Arguments {
     /// Pages to draw, and as many turned ones.
     #[arg(long, default_value_t = 100)]
     pages: u64,
+    /// Images of the speed comparison.
+    #[arg(long, default_value_t = 500)]
+    mixed: usize,
     /// Rounds of the speed comparison.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// Languages for images with texts in several (default: all that are installed).
+    #[arg(long)]
+    all_languages: Option<String>,
+    /// Only this section.
+    #[arg(long)]
+    section: Option<Section>,
     /// Images for the command line program without a thread limit, which may take ten times as long.
     #[arg(long, default_value_t = 60)]
     unlimited: usize,
@@ -55,6 +65,27 @@ struct Arguments {
     /// Keep only images whose name holds this.
     #[arg(long, default_value = "")]
     only: String,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// Set by set: recall, precision, errors, cost.
+    Accuracy,
+    /// Over a mixture.
+    Speed,
+}
+
+/// All language data that is installed, the given languages first.
+fn installed(first: &str) -> Result<String> {
+    let mut names: Vec<String> = first.split('+').map(str::to_owned).collect();
+    for name in data::present(&data::folder(None, None)?) {
+        // Orientation and script detection is no language.
+        if name != "osd" && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names.join("+"))
 }
 
 fn main() -> Result<ExitCode> {
@@ -85,7 +116,17 @@ fn main() -> Result<ExitCode> {
     } else if let Some(images) = arguments.steady {
         steady::watch(&arena, &sets, images)?;
     } else {
-        report::compare(&arena, &sets, arguments.rounds, arguments.unlimited)?;
+        if arguments.section != Some(Section::Speed) {
+            let all = match arguments.all_languages {
+                Some(given) => given,
+                None => installed(&arguments.languages)?,
+            };
+            report::accuracy(&arena, &sets, &all)?;
+        }
+        if arguments.section != Some(Section::Accuracy) {
+            let Arguments { mixed, rounds, unlimited, .. } = arguments;
+            report::speed(&arena, &sets, mixed, rounds, unlimited)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -63,6 +63,26 @@ pub(crate) fn draw(folder: &Path, seed: u64, count: u64) -> Result<Vec<Sample>> 
     Ok(samples)
 }
 
+/// Draws `count` grounds without a caption, coarsely grained.
+pub(crate) fn without_text(folder: &Path, seed: u64, count: u64) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    let options = fonts();
+    for index in 0..count {
+        let mut random = Random::new(seed ^ 0x00f0, index);
+        let width = [640.0, 1080.0, 1600.0][(index % 3) as usize];
+        let height = width * random.between(0.6, 1.3);
+        let mut svg = format!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0}" height="{height:.0}">"#
+        );
+        ground(&mut svg, &mut random, width, height, index % 2 == 0);
+        svg.push_str("</svg>");
+        let path = folder.join(format!("photograph-{index:03}.jpg"));
+        render(&svg, &options, 20, index + 3)?.save(&path)?;
+        samples.push(Sample { path, truth: String::new() });
+    }
+    Ok(samples)
+}
+
 /// The fonts of this machine.
 pub(crate) fn fonts() -> Options<'static> {
     let mut options = Options::default();

@@ -4,18 +4,18 @@ use anyhow::Result;
 
 use crate::contenders::{Arena, Loop, Run};
 use crate::score::{Score, compare as score, mean};
-use crate::sets::{Sample, Set};
+use crate::sets::{Sample, Set, WHOLE};
 
 /// From this recall on, a plain pass is said to read an image well.
 const WELL: f64 = 0.95;
 
-pub(crate) fn compare(arena: &Arena, sets: &[Set], rounds: usize, unlimited: usize) -> Result<()> {
-    println!("{} children or processes, language data {}\n", arena.children, arena.languages);
-    println!("Accuracy: mean over the images of a set");
+/// Scores every set; one whose texts are in several languages once more with `all_languages`.
+pub(crate) fn accuracy(arena: &Arena, sets: &[Set], all_languages: &str) -> Result<()> {
     println!(
-        "{:<34} {:>6}  {:<22} {:>6} {:>9} {:>6} {:>10}",
-        "set", "images", "reader", "recall", "precision", "CER", "CPU s/img"
+        "Accuracy with the language data '{}': mean over the images of a set",
+        arena.languages
     );
+    heading();
     let (mut cost, mut plain_cost) = (0.0, 0.0);
     for set in sets {
         let reading = arena.one_loop(&set.samples, Loop::Reading)?;
@@ -35,20 +35,58 @@ pub(crate) fn compare(arena: &Arena, sets: &[Set], rounds: usize, unlimited: usi
         "\nCost where one plain pass reads well (recall >= {WELL}): {:.2} x that pass\n",
         cost / plain_cost
     );
-    let mixed: Vec<Sample> = mixed(sets);
-    speed(arena, &mixed, rounds, unlimited)
+    if all_languages == arena.languages || !sets.iter().any(|set| set.many_languages) {
+        return Ok(());
+    }
+    let arena = Arena { languages: all_languages.to_owned(), ..arena.clone() };
+    println!("The same with all language data that is installed, '{all_languages}'");
+    heading();
+    for set in sets.iter().filter(|set| set.many_languages) {
+        row(set, "ocelli", &arena.one_loop(&set.samples, Loop::Reading)?);
+        row(set, "tesseract command", &arena.command_line(&set.samples, true)?);
+    }
+    println!();
+    Ok(())
 }
 
-/// All sets in turn, so that any beginning of the list is a mixture.
-fn mixed(sets: &[Set]) -> Vec<Sample> {
-    let longest = sets.iter().map(|set| set.samples.len()).max().unwrap_or(0);
-    (0..longest)
-        .flat_map(|index| sets.iter().filter_map(move |set| set.samples.get(index)).cloned())
-        .collect()
+fn heading() {
+    println!(
+        "{:<34} {:>6}  {:<22} {:>6} {:>9} {:>6} {:>10}",
+        "set", "images", "reader", "recall", "precision", "CER", "CPU s/img"
+    );
 }
 
-fn speed(arena: &Arena, mixed: &[Sample], rounds: usize, unlimited: usize) -> Result<()> {
-    println!("Speed: all sets mixed, {} images, mean of {rounds} rounds", mixed.len());
+/// `count` pictures, each set by its share and from its beginning when it is exhausted; any part of the list is the same
+/// mixture.
+fn mixed(sets: &[Set], count: usize) -> Vec<Sample> {
+    let round = |number: usize| {
+        sets.iter().flat_map(move |set| {
+            let from = number * set.share;
+            (from..from + set.share).map(|at| set.samples[at % set.samples.len()].clone())
+        })
+    };
+    (0..).flat_map(round).take(count).collect()
+}
+
+/// Speed over `count` pictures in the proportions of an archive of memes and screenshots.
+pub(crate) fn speed(
+    arena: &Arena,
+    sets: &[Set],
+    count: usize,
+    rounds: usize,
+    unlimited: usize,
+) -> Result<()> {
+    anyhow::ensure!(!sets.is_empty(), "no images to read");
+    let mixed = &mixed(sets, count)[..];
+    println!(
+        "Speed with {} children or processes and '{}': {} images, mean of {rounds} rounds",
+        arena.children,
+        arena.languages,
+        mixed.len()
+    );
+    let shares: Vec<String> =
+        sets.iter().map(|set| format!("{} {}", set.share, set.name)).collect();
+    println!("Of {WHOLE}: {}", shares.join(", "));
     let few = &mixed[..unlimited.min(mixed.len())];
     let mut runs: [Vec<Run>; 5] = Default::default();
     for _ in 0..rounds {

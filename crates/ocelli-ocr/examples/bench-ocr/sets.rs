@@ -19,8 +19,16 @@ pub(crate) struct Sample {
 /// Pictures of one kind.
 pub(crate) struct Set {
     pub(crate) name: String,
+    /// Pictures of it among [`WHOLE`] of an archive of memes and screenshots.
+    pub(crate) share: usize,
+    /// Texts in several languages: scored with those languages too.
+    pub(crate) many_languages: bool,
     pub(crate) samples: Vec<Sample>,
 }
+
+/// What the shares of the sets add up to: half memes, a fifth screenshots and scans, a fifth photographs without text, and
+/// of pages that lie on a side and of found images one each.
+pub(crate) const WHOLE: usize = 20;
 
 /// How much is drawn.
 #[derive(Clone, Copy)]
@@ -37,19 +45,21 @@ pub(crate) fn collect(folder: &Path, amounts: Amounts, given: &[PathBuf]) -> Res
         std::fs::create_dir_all(&path)?;
         Ok(path)
     };
-    let mut add = |name: &str, samples: Vec<Sample>| {
+    let mut add = |name: &str, share: usize, many_languages: bool, samples: Vec<Sample>| {
         if !samples.is_empty() {
-            sets.push(Set { name: name.to_owned(), samples });
+            sets.push(Set { name: name.to_owned(), share, many_languages, samples });
         }
     };
-    add("memes", memes::draw(&at("memes")?, HELD_OUT, amounts.memes)?);
-    add("pages", pages::upright(&at("pages")?, HELD_OUT, amounts.pages)?);
-    add("turned pages", pages::turned(&at("turned")?, HELD_OUT, amounts.pages)?);
+    add("memes", 10, false, memes::draw(&at("memes")?, HELD_OUT, amounts.memes)?);
+    add("screenshots and scans", 4, false, pages::upright(&at("pages")?, HELD_OUT, amounts.pages)?);
+    add("turned pages", 1, false, pages::turned(&at("turned")?, HELD_OUT, amounts.pages)?);
+    let photographs = memes::without_text(&at("photographs")?, HELD_OUT, amounts.pages)?;
+    add("photographs without text", 4, false, photographs);
     if let Some(shared) = std::env::var_os("OCELLI_SHARED_DATA") {
-        add("found (ocr)", found(&PathBuf::from(shared).join("ocr"))?);
+        add("found (ocr)", 1, true, found(&PathBuf::from(shared).join("ocr"))?);
     }
     for folder in given {
-        add(&folder.display().to_string(), found(folder)?);
+        add(&folder.display().to_string(), 1, true, found(folder)?);
     }
     Ok(sets)
 }
