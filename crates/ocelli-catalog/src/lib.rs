@@ -13,7 +13,7 @@
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
-//! | `spending` | what models cost: payments, their sums, how budgets stand |
+//! | `payments`, `spending` | what models cost, as it is written down, and as it is asked; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
 //! | `auditing` | the check of the whole database against itself |
 //! | `model` | what is asked and answered, as types |
@@ -45,6 +45,7 @@ mod metrics;
 mod migration;
 mod model;
 mod overview;
+mod payments;
 mod postgres;
 pub mod query;
 mod rows;

@@ -12,9 +12,9 @@ use crate::fold::{self, Key, Stored, Wanted};
 use crate::gather::{Facts, News, gather, micros};
 use crate::letters::{self, Buried, Letter};
 use crate::model::{Applied, Hold, SeenJob};
+use crate::payments::{Costs, Paying};
 use crate::rows::Rows;
 use crate::search::index::IndexRows;
-use crate::spending::{Costs, Paying};
 
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
 pub(crate) trait Unit: Sized {

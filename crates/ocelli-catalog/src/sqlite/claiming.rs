@@ -9,11 +9,11 @@ use sqlx::sqlite::SqliteConnection;
 use super::writing::Writing;
 use crate::claims::{CLOCK_SLACK_MICROSECONDS, Claiming, Standing, currency, span};
 use crate::error::Fault;
-use crate::rows::batch;
-use crate::spending::{
-    Amounts, Paying, Payment, Sum, SumColumns, SumKey, bounded, columns_of_sum, sum_columns,
-    sum_of_budget,
+use crate::payments::{
+    Amounts, Paying, Payment, SumColumns, SumKey, bounded, columns_of_sum, sum_columns,
 };
+use crate::rows::batch;
+use crate::spending::{Sum, sum_of_budget};
 
 /// A statement with the clock of the database in microseconds.
 macro_rules! at_now {
