@@ -64,7 +64,7 @@ enum Disposition {
     /// Nothing to publish: the job is done already.
     Duplicate,
     /// Say so, then let it wait and come back.
-    Retry { deferred: Deferred, delay: Duration, why: Why },
+    Retry { deferred: Box<Deferred>, delay: Duration, why: Why },
     /// Not a job: keep it for people.
     Reject(String),
 }
@@ -277,7 +277,7 @@ impl<A: Analyzer> Pipe<A> {
                 );
                 let deferred = self.deferred(intake, class, reason, attempts, delay);
                 let deferred = Deferred { spent, ..deferred };
-                Disposition::Retry { deferred, delay, why: Why::Failed }
+                Disposition::Retry { deferred: Box::new(deferred), delay, why: Why::Failed }
             }
             Decision::Fail { attempts } => {
                 tracing::warn!(
@@ -307,7 +307,7 @@ impl<A: Analyzer> Pipe<A> {
         let step = if why == Why::JobPaused { steps.last() } else { steps.first() };
         let delay = step.copied().unwrap_or(Duration::from_secs(10));
         let deferred = self.deferred(intake, FailureClass::Outage, reason, before, delay);
-        Disposition::Retry { deferred, delay, why }
+        Disposition::Retry { deferred: Box::new(deferred), delay, why }
     }
 
     fn deferred(
@@ -389,7 +389,7 @@ impl<A: Analyzer> Pipe<A> {
                 let spent = deferred.spent.clone();
                 // The note comes first: a job in a delay queue without a note would look lost to the sweeper.
                 if let Err(reason) =
-                    self.publish(&Queue::Results, &[Message::Deferred(deferred)]).await
+                    self.publish(&Queue::Results, &[Message::Deferred(*deferred)]).await
                 {
                     drop(delivery);
                     return Handled::Outage(reason);
