@@ -29,18 +29,16 @@ const EVERY: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(60);
 /// How long a queue may take for a job: less than the lease, with what is done around it.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The same once the process is to stop.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Jobs taken at once. With their texts they are a few megabytes.
 const PAGE: u32 = 128;
 
 /// Looks whenever `poke` says that jobs became ready, and now and then, until `shutdown`.
 pub(crate) async fn run(parts: &Parts, poke: &Notify, shutdown: &CancellationToken) {
     loop {
-        let looked = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            looked = look(parts) => looked,
-        };
-        if let Err(error) = looked {
+        // Not cut off in the middle: what was published must be noted, or it is published again.
+        if let Err(error) = look(parts, shutdown).await {
             tracing::warn!(
                 "dependent jobs could not be enqueued, the next look goes on: {}",
                 chain(&error)
@@ -56,20 +54,24 @@ pub(crate) async fn run(parts: &Parts, poke: &Notify, shutdown: &CancellationTok
 }
 
 /// Enqueues what is ready. One analyzer's full queue keeps no other waiting.
-async fn look(parts: &Parts) -> Result<(), EnqueueError> {
+async fn look(parts: &Parts, shutdown: &CancellationToken) -> Result<(), EnqueueError> {
     let analyzers = parts.catalog.ready_analyzers().await?;
-    let turns = analyzers.iter().map(|analyzer| turn(parts, analyzer));
+    let turns = analyzers.iter().map(|analyzer| turn(parts, analyzer, shutdown));
     join_all(turns).await.into_iter().collect()
 }
 
-async fn turn(parts: &Parts, analyzer: &AnalyzerName) -> Result<(), EnqueueError> {
+async fn turn(
+    parts: &Parts,
+    analyzer: &AnalyzerName,
+    shutdown: &CancellationToken,
+) -> Result<(), EnqueueError> {
     let enqueue = Enqueue {
         broker: &parts.broker,
         catalog: &parts.catalog,
         metrics: &parts.metrics,
         needed_text: parts.options.needed_text,
     };
-    loop {
+    while !shutdown.is_cancelled() {
         let now = Timestamp::now();
         let page = parts.catalog.ready_jobs(analyzer, earlier(now, LEASE), PAGE).await?;
         if page.is_empty() {
@@ -86,21 +88,30 @@ async fn turn(parts: &Parts, analyzer: &AnalyzerName) -> Result<(), EnqueueError
             let seen = (job.image.digest, job.analyzer.clone(), now);
             let queue = Queue::Jobs(job.analyzer.clone());
             let published = enqueue.publish_job(job, dependence, now, queue);
-            (seen, tokio::time::timeout(PATIENCE, published).await)
+            let out_of_time = async {
+                tokio::select! {
+                    () = tokio::time::sleep(PATIENCE) => {}
+                    () = async { shutdown.cancelled().await; tokio::time::sleep(LAST_WAIT).await } => {}
+                }
+            };
+            tokio::select! {
+                published = published => (seen, Some(published)),
+                () = out_of_time => (seen, None),
+            }
         });
         let (mut enqueued, mut unsent): (Vec<SeenJob>, Vec<SeenJob>) = (Vec::new(), Vec::new());
         let mut stuck = taken.is_empty();
         let mut failed = None;
         for (job, published) in join_all(publishing).await {
             match published {
-                Ok(Ok(())) => enqueued.push(job),
-                Ok(Err(EnqueueError::Publish(PublishError::NoQueue { queue, .. }))) => {
+                Some(Ok(())) => enqueued.push(job),
+                Some(Err(EnqueueError::Publish(PublishError::NoQueue { queue, .. }))) => {
                     tracing::debug!(%analyzer, queue, "jobs are ready, but the analyzer is switched off: they wait");
                     unsent.push(job);
                     stuck = true;
                 }
-                Ok(Err(error)) => failed = Some(error),
-                Err(_) => {
+                Some(Err(error)) => failed = Some(error),
+                None => {
                     tracing::info!(%analyzer, "its queue takes no more jobs now; looked at again later");
                     stuck = true;
                 }
@@ -115,6 +126,7 @@ async fn turn(parts: &Parts, analyzer: &AnalyzerName) -> Result<(), EnqueueError
             None => {}
         }
     }
+    Ok(())
 }
 
 fn seen(job: &OpenJob) -> SeenJob {
