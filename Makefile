@@ -66,5 +66,5 @@ bench-llm: setup build ## throughput of the vision-model worker against a server
 
 # Installs llama-cpp-python from Python packages into the build folder: minutes, the first time.
 test-llm-real: setup build
-	@deploy/local/real-model.sh cargo nextest run --locked --workspace --run-ignored ignored-only \
+	@deploy/local/real-model.sh cargo nextest run --locked --workspace --run-ignored ignored-only -j 1 \
 		-E 'binary(real_server) | test(/^real_model::/)'
