@@ -32,7 +32,7 @@ Exit codes: 0 with hits, 1 without, 2 when the query is none.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SearchArgs {
     /// What to look for; several arguments are one query.
-    #[arg(value_name = "QUERY", required_unless_present = "queries", allow_hyphen_values = true)]
+    #[arg(value_name = "QUERY", required_unless_present = "queries")]
     pub(super) query: Vec<String>,
     /// Order of the records.
     #[arg(long, value_enum, default_value_t = Order::Relevance)]
