@@ -15,7 +15,7 @@ const SUITES: [(&str, &str, &str); 2] = [
 ];
 
 pub(super) async fn repeated(lab: &Lab) -> Fallible<Row> {
-    let repeats = lab.count(3, 1).min(50);
+    let repeats = lab.count(2, 1).min(50);
     let environment = lab.environment().await?;
     let mut row = Row::default().figure("repeats", format!("{repeats} of 50"));
     for (suite, module, backends) in SUITES {
