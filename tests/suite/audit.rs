@@ -20,7 +20,7 @@ async fn what_waits_and_what_runs_add_up_to_what_was_accepted_by_batch_and_analy
         fleet.produce(folder);
     }
     // Readings that never end.
-    let worker = fleet.null_worker("", &["--hang", "1000"]);
+    let worker = fleet.null_worker("", &["--hang", "1000", "--readers"]);
     let mut audit = Value::Null;
     until("some run", || {
         audit = fleet.world.json(["audit", "--json"]);

@@ -113,7 +113,8 @@ fn every_query_of_the_search_page_can_be_asked() {
     assert_eq!(said.code, 0, "{said:?}");
     let found = |query: &str| {
         said.out.lines().any(|line| {
-            serde_json::from_str::<serde_json::Value>(line).unwrap()["query"].as_str() == Some(query)
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["query"].as_str()
+                == Some(query)
         })
     };
     for query in ["scaling language", "*caling", "scaling analyzer:tesseract-ocr", "scal*"] {

@@ -67,6 +67,7 @@ fn intake(image: &str, analyzer: &str) -> Intake {
         wants: vec![Want { analyzer: analyzer.parse().unwrap(), revision: None }],
         refusal: None,
         enqueued_at: now,
+        dependence: ocelli_core::Dependence::default(),
     }
 }
 

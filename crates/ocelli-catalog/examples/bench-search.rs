@@ -153,6 +153,7 @@ fn record(number: u64, random: &mut u64) -> Result<[Message; 3], Failed> {
         wants,
         refusal: None,
         enqueued_at: seen_at,
+        dependence: ocelli_core::Dependence::default(),
     };
     let [ocr, llm] = answers;
     Ok([Message::Intake(intake), ocr, llm])

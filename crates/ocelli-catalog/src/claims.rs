@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Ended, JobKey, Renewal};
 use ocelli_core::{AttemptId, BatchId, Budget, Digest, Limit};
 
@@ -136,6 +137,23 @@ async fn claim<U: Claiming>(
         if unknown.is_empty() { BTreeMap::new() } else { unit.first_batches(&unknown).await? };
     let batch =
         |request: &ClaimRequest| request.batch.or_else(|| found.get(&request.job.digest).copied());
+    let covers = |budget: &Budget, request: &ClaimRequest| {
+        request.lease.is_some() && budget.covers(&request.job.analyzer)
+    };
+    let of_batches: Vec<&Budget> = budgets.iter().filter(|one| one.batch.is_some()).collect();
+    let asked: BTreeSet<BatchId> = requests
+        .iter()
+        .filter(|request| of_batches.iter().any(|budget| covers(budget, request)))
+        .filter_map(batch)
+        .collect();
+    let asked: Vec<BatchId> = asked.into_iter().collect();
+    // Jobs overtake the report that names their batch. Until it is written down, no budget of batches can tell what it is
+    // about: they wait for one step of delay.
+    let known = if asked.is_empty() { BTreeSet::new() } else { unit.named(&asked, "*").await? };
+    let is_early = |request: &ClaimRequest| {
+        of_batches.iter().any(|budget| covers(budget, request))
+            && batch(request).is_some_and(|batch| !known.contains(&batch))
+    };
     let mut paused: Vec<Option<(String, bool)>> = vec![None; requests.len()];
     for (analyzer, reason) in unit.pauses().await? {
         for (request, paused) in requests.iter().zip(&mut paused) {
@@ -145,9 +163,7 @@ async fn claim<U: Claiming>(
         }
     }
     for budget in budgets {
-        let covered = |request: &ClaimRequest| {
-            request.lease.is_some() && budget.covers(&request.job.analyzer)
-        };
+        let covered = |request: &ClaimRequest| covers(budget, request);
         if !requests.iter().any(covered) || !unit.sum(budget).await?.reaches(&budget.limit) {
             continue;
         }
@@ -170,7 +186,7 @@ async fn claim<U: Claiming>(
     // The first of several wishes for one job; in the order of keys, so that claimers never wait for each other in a ring.
     let mut first: BTreeMap<&JobKey, &ClaimRequest> = BTreeMap::new();
     for (request, paused) in requests.iter().zip(&paused) {
-        if request.lease.is_some() && paused.is_none() {
+        if request.lease.is_some() && paused.is_none() && !is_early(request) {
             first.entry(&request.job).or_insert(request);
         }
     }
@@ -196,6 +212,10 @@ async fn claim<U: Claiming>(
         Ok(match paused {
             _ if standing.done => Claim::Done,
             Some((reason, all)) => Claim::Paused { reason, all },
+            None if is_early(request) => Claim::Held {
+                holder: "the collector (the name of its batch is on its way)".to_owned(),
+                until: Timestamp::now(),
+            },
             None if request.lease.is_none() || mine(&(request, standing)) => {
                 Claim::Free { batch: batch(request) }
             }

@@ -1,5 +1,7 @@
 //! The rows that one transaction writes, and the translation of values from and to columns.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
 use ocelli_core::{
@@ -7,6 +9,7 @@ use ocelli_core::{
     OutcomeKind, Reading, Revision, Sighting,
 };
 
+use crate::error::Fault;
 use crate::fold::{Image, Key, Wanted};
 use crate::gather::{Announced, Deferral};
 use crate::model::Fate;
@@ -253,4 +256,9 @@ pub(crate) fn json<T: serde::Serialize>(value: &T) -> String {
 
 pub(crate) fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Read<T> {
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
+}
+
+/// The keys of jobs, as the database names them.
+pub(crate) fn keys(rows: &[(Vec<u8>, String)]) -> Result<BTreeSet<(Digest, AnalyzerName)>, Fault> {
+    rows.iter().map(|(image, name)| Ok((digest(image)?, parse("analyzer name", name)?))).collect()
 }

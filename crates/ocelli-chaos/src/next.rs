@@ -11,8 +11,8 @@ use ocelli_broker::{Broker, BrokerMetrics, Consumer, Delivery, Outgoing};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{self, Announcement, BatchReport, Fence, Intake, Message, Partial};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Dependence, Digest, ImageFacts, ImageFormat, Outcome, Provenance, Reading,
-    Revision, RevisionBuilder, Sighting, SourceUri, Want,
+    Analysis, AnalyzerName, BatchId, Dependence, Digest, ImageFacts, ImageFormat, Outcome,
+    Provenance, Reading, Revision, RevisionBuilder, Sighting, SourceUri, Want,
 };
 use ocelli_wiring::{CommonArgs, Fault, Process, parts, start};
 use serde::{Serialize, Serializer};
@@ -225,6 +225,7 @@ fn announcement(
         slots: PREFETCH.into(),
         in_progress: u32::try_from(busy).unwrap_or(u32::MAX),
         waiting: None,
+        paused: false,
         leaving,
         at: Timestamp::now(),
     })
@@ -310,6 +311,7 @@ fn intake(file: &Path, wants: &[Want], batch: BatchId) -> Result<Intake, String>
         wants: wants.to_vec(),
         refusal: None,
         enqueued_at: Timestamp::now(),
+        dependence: Dependence::default(),
     })
 }
 

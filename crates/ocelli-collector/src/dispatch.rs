@@ -16,6 +16,7 @@ use ocelli_broker::PublishError;
 use ocelli_catalog::{OpenJob, SeenJob};
 use ocelli_core::routing::Queue;
 use ocelli_core::{AnalyzerName, chain};
+use ocelli_failpoint::{Failpoint, reached};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +82,9 @@ async fn turn(
         let jobs = enqueue.with_texts(page).await?;
         let seen: Vec<SeenJob> = jobs.iter().map(|(job, _)| seen(job)).collect();
         let taken = parts.catalog.take_ready(&seen, now).await?;
+        if !taken.is_empty() {
+            reached(Failpoint::DependentTaken);
+        }
         let mine = jobs
             .into_iter()
             .filter(|(job, _)| taken.contains(&(job.image.digest, job.analyzer.clone())));
@@ -116,6 +120,9 @@ async fn turn(
                     stuck = true;
                 }
             }
+        }
+        if !enqueued.is_empty() {
+            reached(Failpoint::DependentPublished);
         }
         parts.metrics.dependent.inc_by(enqueued.len() as u64);
         parts.catalog.note_enqueued(&enqueued, Timestamp::now()).await?;

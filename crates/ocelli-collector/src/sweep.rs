@@ -16,6 +16,7 @@ use ocelli_catalog::{Catalog, FenceState};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Announcement, Fence, Message};
 use ocelli_core::{AnalyzerName, Digest};
+use ocelli_failpoint::{Failpoint, reached};
 
 use crate::CollectorMetrics;
 use crate::collect::NEEDED_TEXT;

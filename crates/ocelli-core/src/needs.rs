@@ -90,11 +90,11 @@ impl NeededText {
 ///
 /// # Errors
 /// The circle.
-pub fn in_order<'a, T>(
-    all: &'a [T],
+pub fn in_order<T>(
+    all: &[T],
     name: impl Fn(&T) -> &AnalyzerName,
     needs: impl Fn(&T) -> &[AnalyzerName],
-) -> Result<Vec<&'a T>, Vec<AnalyzerName>> {
+) -> Result<Vec<&T>, Vec<AnalyzerName>> {
     let mut ordered: Vec<&T> = Vec::with_capacity(all.len());
     let mut left: Vec<&T> = all.iter().collect();
     while !left.is_empty() {

@@ -72,6 +72,10 @@ points! {
     CollectorBuried => "collector-buried",
     /// Collector: the batch is acked.
     CollectorAcked => "collector-acked",
+    /// Collector: jobs whose needed answers are there are taken, none of them is published.
+    DependentTaken => "dependent-taken",
+    /// Collector: such jobs are published, and not noted as enqueued.
+    DependentPublished => "dependent-published",
     /// Collector: dead letters are in hand.
     LettersGathered => "letters-gathered",
     /// Collector: dead letters are committed, and not acked.

@@ -154,6 +154,7 @@ impl World {
             wants: vec![Want { analyzer: self.model.name.clone(), revision: None }],
             refusal: None,
             enqueued_at: Timestamp::now(),
+            dependence: ocelli_core::Dependence::default(),
         });
         let outgoing = Outgoing {
             id: "test".into(),

@@ -12,7 +12,7 @@ use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
-use crate::rows::{OutcomeColumns, Rows, column, digest, json, names, parse};
+use crate::rows::{OutcomeColumns, Rows, column, json, keys, names};
 use crate::search::index::IndexRows;
 use crate::unit::Unit;
 use crate::upserts;
@@ -449,10 +449,7 @@ impl Unit for Writing {
         .bind(at.as_microsecond())
         .fetch_all(&mut *self.0)
         .await?;
-        let key = |(bytes, analyzer): &(Vec<u8>, String)| {
-            Ok((digest(bytes)?, parse("analyzer name", analyzer)?))
-        };
-        claimed.iter().map(key).collect()
+        keys(&claimed)
     }
 
     async fn hold(
@@ -481,10 +478,7 @@ impl Unit for Writing {
         .bind(hold.map(|hold| hold.name()))
         .fetch_all(&mut *self.0)
         .await?;
-        let key = |(bytes, analyzer): &(Vec<u8>, String)| {
-            Ok((digest(bytes)?, parse("analyzer name", analyzer)?))
-        };
-        changed.iter().map(key).collect()
+        keys(&changed)
     }
 
     async fn index(&mut self, rows: &IndexRows) -> Result<(), Fault> {

@@ -116,7 +116,7 @@ impl Conditions {
             sql.push(" AND ");
             self.some_answer(sql, 0, |conditions, sql| {
                 sql.joined(&of_answers, " AND ", "true", |sql, part| {
-                    conditions.of_answer(sql, part, 0)
+                    conditions.of_answer(sql, part, 0);
                 });
             });
         }

@@ -172,6 +172,9 @@ pub(crate) async fn a_budget_of_a_batch_stops_the_jobs_of_that_batch_alone(world
         assert!(matches!(answer, Claim::Paused { all: false, .. }), "{pattern}: {answer:?}");
         assert_eq!(catalog.open_of_batches(&name(LLM), pattern).await.unwrap(), 1);
     }
+    // A batch whose name has not arrived yet could be meant: its jobs wait.
+    let answer = ask(Some(99), budget("other", 1)).await;
+    assert!(matches!(answer, Claim::Held { .. }), "{answer:?}");
     for (number, pattern, tokens) in
         [(2, "50%_*", 70), (3, "50*", 70), (1, "50*", 71), (1, "50_*", 1), (1, "other", 1)]
     {

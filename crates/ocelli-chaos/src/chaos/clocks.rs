@@ -154,6 +154,7 @@ fn history(image: u64, now: Timestamp, chance: &mut Chance) -> Fallible<Vec<Mess
             reason: "later".to_owned(),
             attempts: 1,
             next_at: jumped(now, chance)?,
+            spent: None,
         }));
     }
     Ok(messages)
@@ -185,6 +186,7 @@ fn intake(
         wants,
         refusal: None,
         enqueued_at,
+        dependence: ocelli_core::Dependence::default(),
     }))
 }
 

@@ -78,7 +78,7 @@ fn damaged(format: &str, seed: u64) {
         mutate(&mut bytes, &mut random);
         let told = inspect(&bytes, &limits());
         // Every other time as an animation.
-        let frames = if round / originals.len() % 2 == 0 { 1 } else { 4 };
+        let frames = if (round / originals.len()).is_multiple_of(2) { 1 } else { 4 };
         match decode_frames(&bytes, &limits(), frames) {
             Ok(pages) => {
                 decoded += 1;

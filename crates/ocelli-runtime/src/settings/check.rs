@@ -130,7 +130,7 @@ impl Checker<'_> {
         // Several of them must fit into one message.
         let ok = limits.needed_text <= ByteSize(256 * 1024);
         self.need(ok, &["limits", "needed_text"], "expected at most 256KiB");
-        let times: [(&[&str], Duration); 11] = [
+        let times: [(&[&str], Duration); 12] = [
             (&["catalog", "operation_timeout"], settings.catalog.operation_timeout),
             (&["broker", "connect_timeout"], broker.connect_timeout),
             (&["broker", "operation_timeout"], broker.operation_timeout),
