@@ -34,7 +34,7 @@ test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreS
 	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked --no-fail-fast; \
 	fi
 	@if [ -n "$$OCELLI_SHARED_DATA" ]; then \
-	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked of_the_shared_data -- --ignored; \
+	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --tests --locked of_the_shared_data -- --ignored; \
 	fi
 
 check: setup-servers ## formatting, lints, shell scripts, licences (the last one where cargo-deny is installed)

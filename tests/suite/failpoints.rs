@@ -367,6 +367,8 @@ const fn embedded(point: Failpoint) -> Option<Cause> {
         | Failpoint::WorkerDeferred
         | Failpoint::MovedToDelay
         | Failpoint::MovedToDead
+        | Failpoint::DependentTaken
+        | Failpoint::DependentPublished
         | Failpoint::CollectorBuried
         | Failpoint::LettersGathered
         | Failpoint::LettersCommitted

@@ -27,7 +27,7 @@ pub(super) async fn broken(lab: &Lab) -> Fallible<Row> {
     let (mut collector, mut workers) = busy(&fleet).await?;
     // Before there is work: threads that read files stay for ten seconds after it.
     fleet.consumed_by(WORKERS as u64, PATIENCE).await?;
-    let before = sizes(&collector, &workers);
+    let idle = sizes(&collector, &workers);
     let mut cuts = 0;
     let produced = fleet.produce();
     let cutting = fleet.complete(images, PATIENCE, Duration::from_secs(3), async |_| {
@@ -38,6 +38,9 @@ pub(super) async fn broken(lab: &Lab) -> Fallible<Row> {
     let (produced, took) = tokio::join!(produced, cutting);
     produced?;
     let took = took?;
+    // Files once everything has been used: connections to the catalog are opened when they are needed, and stay.
+    let used = sizes(&collector, &workers);
+    let before: Sizes = idle.iter().zip(&used).map(|(idle, used)| (idle.0, used.1)).collect();
     // Far away: everything takes its time, and nothing breaks.
     relay.delay(LATENCY);
     let opened = relay.opened();

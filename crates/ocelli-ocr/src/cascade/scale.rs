@@ -12,7 +12,7 @@ const LARGE_LETTERS: f32 = 24.0;
 /// Where more pixels cost more and bring nothing: 105 memes took 17 % less CPU than at 26 pixels, at the same recall.
 const GOOD_LETTERS: f32 = 16.0;
 /// Letters smaller than this are enlarged to [`LEGIBLE_LETTERS`]. Text of a screen in 14 to 18 pixels reads as well as it
-/// is (word recall .994 to 1), and enlarged to 15 it took 1.6 times the CPU time and memory; text in 9 to 12 pixels gains.
+/// is (word recall .994 to 1), and enlarged to 15 it took up to 1.6 times the CPU time and memory; text in 9 to 12 pixels gains.
 const SMALL_LETTERS: f32 = 8.0;
 const LEGIBLE_LETTERS: f32 = 12.0;
 /// The largest picture Tesseract is given: an A4 page at 400 dpi. Layout analysis of noise takes 1 s per megapixel.
