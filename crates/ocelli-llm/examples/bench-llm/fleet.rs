@@ -154,6 +154,24 @@ impl Fleet {
         Ok((last - first) as f64 / (times[last] - times[first]).as_secs_f64())
     }
 
+    /// Waits for the first answer of an endpoint after a moment; how long that took.
+    pub(crate) async fn answer_after(
+        &self,
+        moment: Instant,
+        endpoint: &Url,
+        most: Duration,
+    ) -> Option<Duration> {
+        while moment.elapsed() < most {
+            let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let of_it = |(at, by): &&Answer| *at > moment && endpoint.as_str() == by;
+            if let Some((at, _)) = answers.iter().find(of_it) {
+                return Some(*at - moment);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        None
+    }
+
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         for task in self.tasks {
