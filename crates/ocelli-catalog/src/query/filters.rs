@@ -215,9 +215,9 @@ fn hundredths(text: &str) -> Option<u16> {
     if !digits(whole) || !digits(part) || part.len() > 2 {
         return None;
     }
-    let part: u16 = format!("{part:0<2}").parse().ok()?;
-    let all = whole.parse::<u16>().ok()? * 100 + part;
-    (all <= 10_000).then_some(all)
+    let part: u32 = format!("{part:0<2}").parse().ok()?;
+    let all = whole.parse::<u32>().ok()? * 100 + part;
+    u16::try_from(all).ok().filter(|all| *all <= 10_000)
 }
 
 /// A year, a month, a day (their beginning, UTC) or a moment.

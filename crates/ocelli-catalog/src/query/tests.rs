@@ -92,6 +92,10 @@ fn what_is_wrong_is_said_with_its_place() {
             "conf:<101",
             "at character 1: conf: takes <60, <=60, >60, >=60 or 60..80 (0 to 100), not '<101'",
         ),
+        (
+            "conf:<999",
+            "at character 1: conf: takes <60, <=60, >60, >=60 or 60..80 (0 to 100), not '<999'",
+        ),
         ("format:exe", "at character 1: 'exe' is no image format; one is 'png', another 'jpeg'"),
     ] {
         assert_eq!(wrong(text), said, "{text}");
