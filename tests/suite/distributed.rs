@@ -95,14 +95,7 @@ async fn workers_and_collectors_killed_in_the_middle_lose_nothing_and_double_not
 async fn collectors_killed_between_an_answer_and_what_needs_it_lose_nothing() {
     let models = ModelServer::start(ModelServerOptions::default()).await;
     let mut fleet = Fleet::new(Database::Postgres).await;
-    for name in ["gemma3-27b-vision", "llama3.2-vision"] {
-        fleet.world.settings(&format!("[analyzers.\"{name}\"]\nenabled = false"));
-    }
-    fleet.world.settings(&format!(
-        "[analyzers.with-text]\nkind = \"llm\"\nenabled = true\nmodel = \"llama3.2-vision\"\n\
-         prompt = \"explain-with-text\"\nneeds = [\"tesseract-ocr\"]\nendpoints = [\"{}\"]",
-        models.url()
-    ));
+    fleet.needs_ocr(&models);
     fleet.world.many("in", 60);
     let _workers = [fleet.start("ocelli-ocr-worker"), fleet.start("ocelli-llm-worker")];
     assert_eq!(fleet.produce("in")["jobs"], 120);

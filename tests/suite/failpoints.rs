@@ -220,14 +220,7 @@ async fn a_collector_that_dies_at_any_step_loses_nothing_and_writes_nothing_twic
 async fn a_collector_that_dies_over_jobs_that_need_an_answer_enqueues_them_all_the_same() {
     let models = ModelServer::start(ModelServerOptions::default()).await;
     let mut fleet = Fleet::new(Database::Postgres).await;
-    for name in ["gemma3-27b-vision", "llama3.2-vision"] {
-        fleet.world.settings(&format!("[analyzers.\"{name}\"]\nenabled = false"));
-    }
-    fleet.world.settings(&format!(
-        "[analyzers.with-text]\nkind = \"llm\"\nenabled = true\nmodel = \"llama3.2-vision\"\n\
-         prompt = \"explain-with-text\"\nneeds = [\"tesseract-ocr\"]\nendpoints = [\"{}\"]",
-        models.url()
-    ));
+    fleet.needs_ocr(&models);
     let _workers = [fleet.start("ocelli-ocr-worker"), fleet.start("ocelli-llm-worker")];
     let mut count = 0;
     for point in points(Cause::Depending) {

@@ -1,6 +1,7 @@
 //! A fleet of separate programs on the RabbitMQ and PostgreSQL of the test run.
 
 use base64::Engine as _;
+use ocelli_testkit::models::ModelServer;
 use ocelli_testkit::servers::{PostgresServer, RabbitmqServer, postgres, rabbitmq};
 use serde_json::Value;
 
@@ -56,6 +57,18 @@ impl Fleet {
         let calls = calls.into_os_string().into_string().unwrap();
         let arguments = ["null-worker", "--listen", "off", "--latency", "5", "--calls", &calls];
         self.world.start_dying("ocelli-chaos", [&arguments[..], more].concat(), failpoint)
+    }
+
+    /// One model is asked, about what OCR has read.
+    pub(crate) fn needs_ocr(&mut self, models: &ModelServer) {
+        for name in ["gemma3-27b-vision", "llama3.2-vision"] {
+            self.world.settings(&format!("[analyzers.\"{name}\"]\nenabled = false"));
+        }
+        self.world.settings(&format!(
+            "[analyzers.with-text]\nkind = \"llm\"\nenabled = true\nmodel = \"llama3.2-vision\"\n\
+             prompt = \"explain-with-text\"\nneeds = [\"tesseract-ocr\"]\nendpoints = [\"{}\"]",
+            models.url()
+        ));
     }
 
     /// Puts a message into a queue through the exchange of all programs, as anybody could.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, AnalyzerName, Outcome, OutcomeKind};
+use crate::{AnalyzerName, OutcomeKind};
 
 /// What an [`Intake`](crate::wire::Intake) says about the dependent ones among its wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,16 +72,6 @@ impl NeededText {
         let cut = end < text.len();
         text.truncate(end);
         Self { analyzer, outcome, text, cut }
-    }
-
-    /// The same of an analysis.
-    #[must_use]
-    pub fn of(analysis: &Analysis, most_bytes: usize) -> Self {
-        let text = match &analysis.outcome {
-            Outcome::Done(reading) => reading.text.clone(),
-            Outcome::Empty | Outcome::Skipped { .. } | Outcome::Failed { .. } => String::new(),
-        };
-        Self::new(analysis.analyzer.clone(), analysis.outcome.kind(), text, most_bytes)
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use ocelli_core::BatchId;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{BatchReport, Message};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Stamps;
@@ -24,9 +25,9 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Reports at once and then regularly, until `stop` is cancelled; a report that has no confirm then is given up.
+    /// Reports regularly, until `stop` is cancelled; a report that has no confirm then is given up.
     pub(crate) async fn every(&self, period: Duration, stop: &CancellationToken) {
-        let mut ticks = tokio::time::interval(period);
+        let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let reports = async {
             loop {

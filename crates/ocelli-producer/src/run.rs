@@ -183,7 +183,17 @@ async fn drive(
         stop: stop.clone(),
         options: Arc::clone(&options),
     };
-    let ((), listing) = tokio::join!(decider.run(loaded), lister.end());
+    let deciding = async {
+        // The first report names the batch. No job goes out before the broker holds it: jobs of a batch without a name
+        // wait where a budget is about batches.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = reporter.report(false) => {}
+        }
+        decider.run(loaded).await;
+    };
+    let ((), listing) = tokio::join!(deciding, lister.end());
     drop(readers);
     publisher.drain(options.drain).await;
     reported.cancel();
