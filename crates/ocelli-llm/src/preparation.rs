@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ocelli_core::FailureClass;
-use ocelli_media::{DecodeError, DecodeLimits, Prepare, Prepared, inspect, prepare};
+use ocelli_media::{DecodeError, DecodeLimits, Inspection, Prepare, Prepared, inspect, prepare};
 use thiserror::Error;
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 
@@ -18,12 +18,12 @@ use crate::completion::Picture;
 
 /// Unit of the memory that is handed out.
 const UNIT: u64 = 1024 * 1024;
-/// Bytes for each pixel of a source: as a decoder holds it (4), as RGB (3), and half of that for scaling.
-const BYTES_PER_PIXEL: u64 = 9;
+/// Bytes for each pixel of the image that is sent: as RGB, and encoded at the most.
+const BYTES_PER_PIXEL_SENT: u64 = 6;
 
-/// Bytes for the pixels of all images at once, unless told otherwise: one 12-megapixel photograph, or some tens of memes.
-/// Model servers are so much slower than decoding that more at once would only cost memory.
-pub const DEFAULT_MEMORY: u64 = 128 * UNIT;
+/// Bytes for the pixels of all images at once, unless told otherwise: one photograph of 12 megapixels and some memes
+/// beside it. Model servers are so much slower than decoding that more at once would only cost memory.
+pub const DEFAULT_MEMORY: u64 = 64 * UNIT;
 
 /// How long decoding and encoding one image may take, unless told otherwise: the largest allowed one takes seconds.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
@@ -95,9 +95,8 @@ impl Preparation {
         how: &Prepare,
     ) -> Result<Picture, PreparationError> {
         let inspection = inspect(&bytes, &self.limits)?;
-        let pixels = u64::from(inspection.width) * u64::from(inspection.height);
-        let needed = (pixels * BYTES_PER_PIXEL).div_ceil(UNIT).max(1);
-        let units = u32::try_from(needed).unwrap_or(u32::MAX).min(self.units);
+        let needed = inspection.memory.saturating_add(sent(&inspection, how)).div_ceil(UNIT);
+        let units = u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, self.units);
         let memory = match Arc::clone(&self.memory).try_acquire_many_owned(units) {
             Ok(memory) => Some(memory),
             // The semaphore is never closed: both paths below end with a permit.
@@ -135,6 +134,12 @@ impl Preparation {
         });
         watched.await.map_err(PreparationError::Died)?
     }
+}
+
+/// Bytes for the image that is sent.
+fn sent(inspection: &Inspection, how: &Prepare) -> u64 {
+    let side = |side: u32| u64::from(side.min(how.longest_side));
+    side(inspection.width) * side(inspection.height) * BYTES_PER_PIXEL_SENT
 }
 
 /// Gives the memory of an image back, once.
@@ -175,7 +180,7 @@ mod tests {
             }
             prepare(bytes, limits, how)
         };
-        let preparation = Preparation::new(DecodeLimits::default(), 8 * UNIT);
+        let preparation = Preparation::new(DecodeLimits::default(), 2 * UNIT);
         let preparation =
             Preparation { work, ..preparation.with_deadline(Duration::from_millis(100)) };
         let how = Prepare { longest_side: 64, encoding: ocelli_media::Encoding::Png };

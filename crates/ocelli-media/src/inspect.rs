@@ -16,6 +16,8 @@ pub struct Inspection {
     pub height: u32,
     /// More than one frame or page, as far as the header shows it.
     pub several_frames: bool,
+    /// Bytes of memory that decoding it takes at the most, by an estimate that errs upwards.
+    pub memory: u64,
 }
 
 /// Reads the header of an image and checks it against `limits`.
@@ -26,14 +28,14 @@ pub fn inspect(bytes: &[u8], limits: &DecodeLimits) -> Result<Inspection, Decode
     let format = decode::recognise(bytes, limits)?;
     decode::guarded(format, || {
         if format == ImageFormat::Tiff {
-            let (width, height, several_frames) = tiff::inspect(bytes, limits)?;
-            return Ok(Inspection { format, width, height, several_frames });
+            return tiff::inspect(bytes, limits);
         }
         let opened = single::open(bytes, format, limits, single::Depth::Header)?;
         let (mut width, mut height) = (opened.width, opened.height);
         if single::turned(opened.orientation) {
             (width, height) = (height, width);
         }
-        Ok(Inspection { format, width, height, several_frames: opened.animated })
+        let (several_frames, memory) = (opened.animated, opened.memory);
+        Ok(Inspection { format, width, height, several_frames, memory })
     })
 }

@@ -1,10 +1,12 @@
 //! An image as a vision model's server wants it: upright, without transparency, of bounded size, in a format that
 //! every server reads. Servers were seen to refuse WebP and TIFF, and to ignore EXIF orientation.
 
+mod scale;
+
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
-use image::imageops::{self, FilterType};
+use image::imageops;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ocelli_core::ImageFormat;
 
@@ -74,16 +76,18 @@ fn shrink(image: RgbImage, longest_side: u32) -> RgbImage {
         let exact = (u64::from(side) * u64::from(to) + u64::from(longest) / 2) / u64::from(longest);
         u32::try_from(exact).unwrap_or(u32::MAX).max(1)
     };
-    // A wide Lanczos window over a huge image costs seconds and a large buffer of floats; averaging down to twice the
-    // target first costs a tenth of it and looks the same.
+    let target = (scaled(width, longest_side), scaled(height, longest_side));
+    // A wide Lanczos window over a huge image costs seconds; averaging down to twice the target first costs a tenth of it
+    // and looks the same.
     let twice = longest_side.saturating_mul(2);
     let image = if longest / 2 >= twice {
-        imageops::thumbnail(&image, scaled(width, twice), scaled(height, twice))
+        let smaller = imageops::thumbnail(&image, scaled(width, twice), scaled(height, twice));
+        drop(image);
+        smaller
     } else {
         image
     };
-    let (width, height) = (scaled(width, longest_side), scaled(height, longest_side));
-    imageops::resize(&image, width, height, FilterType::Lanczos3)
+    scale::lanczos(&image, target.0, target.1)
 }
 
 fn encode(image: &RgbImage, encoding: Encoding, pages: u32) -> Result<Prepared, DecodeError> {

@@ -86,11 +86,11 @@ async fn many_large_images_at_once_stay_within_the_memory() {
     });
     let jobs: Vec<_> = jobs.collect();
     let before = resident_peak();
-    // Without a bound five of them would already hold more than 500 MiB of pixels.
+    // Without a bound five of them would already hold more than 200 MiB of pixels.
     let answers = join_all(jobs.into_iter().map(|job| analyzer.analyze(job))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     let peak = resident_peak();
-    assert!(peak <= 200, "{peak} MiB at most, {before} MiB before");
+    assert!(peak <= 160, "{peak} MiB at most, {before} MiB before");
 }
 
 fn twelve_megapixels(number: u8) -> bytes::Bytes {

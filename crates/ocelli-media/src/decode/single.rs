@@ -25,6 +25,8 @@ pub(crate) struct Opened<'a> {
     pub(crate) height: u32,
     pub(crate) orientation: Orientation,
     pub(crate) animated: bool,
+    /// Bytes that reading it takes at the most.
+    pub(crate) memory: u64,
     bytes: &'a [u8],
 }
 
@@ -109,9 +111,10 @@ pub(crate) fn open<'a>(
     if decoder.color_type().channel_count() < 3 {
         working_memory = working_memory.max(pixels * 3);
     }
-    budget::check_memory(decoder.total_bytes().saturating_add(working_memory), limits)?;
+    let memory = decoder.total_bytes().saturating_add(working_memory);
+    budget::check_memory(memory, limits)?;
     decoder.set_limits(for_image(limits)).map_err(failed)?;
-    Ok(Opened { format, decoder, width, height, orientation, animated, bytes })
+    Ok(Opened { format, decoder, width, height, orientation, animated, memory, bytes })
 }
 
 /// Opens and reads; a PNG that lacks nothing but its last chunk is read all the same, as browsers do.

@@ -13,6 +13,7 @@ use crate::decode::error::DecodeError;
 use crate::decode::raster::Raster;
 use crate::decode::tiff_colour::{self, Palette};
 use crate::decode::{Page, Place, budget, jpeg, single};
+use crate::inspect::Inspection;
 use crate::limits::DecodeLimits;
 
 type Reader<'a> = Decoder<Cursor<&'a [u8]>>;
@@ -58,17 +59,15 @@ pub(crate) fn first_page(
     Ok((read(bytes, first, limits)?, count(bytes, limits)))
 }
 
-/// Width, height (upright) and whether there are several pages.
-pub(crate) fn inspect(
-    bytes: &[u8],
-    limits: &DecodeLimits,
-) -> Result<(u32, u32, bool), DecodeError> {
+/// What the header says of the first page, and whether there are several.
+pub(crate) fn inspect(bytes: &[u8], limits: &DecodeLimits) -> Result<Inspection, DecodeError> {
     let headers = headers(bytes, limits, u32::MAX)?;
     let first = headers.first().ok_or_else(no_page)?;
     let turned = single::turned(first.orientation);
     let (width, height) =
         if turned { (first.height, first.width) } else { (first.width, first.height) };
-    Ok((width, height, headers.len() > 1))
+    let (format, several_frames) = (ImageFormat::Tiff, headers.len() > 1);
+    Ok(Inspection { format, width, height, several_frames, memory: first.memory })
 }
 
 fn no_page() -> DecodeError {
