@@ -24,6 +24,8 @@ enum Cause {
     Working,
     /// A job fails and will be tried again.
     Retrying,
+    /// A worker gets an answer that costs something; see `spend`.
+    Paying,
     /// A worker has another revision than was asked for.
     Upgrading,
     /// A collector writes.
@@ -56,6 +58,7 @@ const fn cause(point: Failpoint) -> Cause {
         | Failpoint::WorkerPublished
         | Failpoint::WorkerSettled => Cause::Working,
         Failpoint::WorkerDeferred | Failpoint::MovedToDelay => Cause::Retrying,
+        Failpoint::WorkerPaid => Cause::Paying,
         Failpoint::WorkerSuperseded => Cause::Upgrading,
         Failpoint::CollectorGathered
         | Failpoint::CatalogWritten
@@ -355,8 +358,9 @@ fn quick_collector(fleet: &Fleet, failpoint: &str) -> Service {
 /// Whether the embedded tier comes to a point, and what it needs for that.
 const fn embedded(point: Failpoint) -> Option<Cause> {
     match point {
-        // It has one analyzer here, no dead letters, no delays that outlast it, and its queues are known to be empty.
+        // It has one analyzer here, which costs nothing, no dead letters, no delays that outlast it, and its queues are known to be empty.
         Failpoint::ProducerFirstJob
+        | Failpoint::WorkerPaid
         | Failpoint::WorkerDeferred
         | Failpoint::MovedToDelay
         | Failpoint::MovedToDead

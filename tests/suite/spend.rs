@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ocelli_failpoint::Failpoint;
 use ocelli_testkit::models::{Behaviour, ModelServer, ModelServerOptions};
 use serde_json::Value;
 
@@ -124,6 +125,52 @@ async fn a_run_that_was_killed_in_the_middle_of_a_call_is_not_waited_for_by_the_
     assert!(started.elapsed() < Duration::from_secs(55), "it did not wait for the lease");
     assert_eq!(server.calls(), 2);
     world.audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_paid_before_it_died_is_waste_and_counted_once() {
+    let (fleet, server) = fleet(Database::Postgres, Duration::ZERO).await;
+    fleet.world.samples("in", &[NOTE]);
+    let _collector = fleet.start("ocelli-collector");
+    let arguments = ["--listen", "127.0.0.1:0", "--set", "worker.claim_lease=2s"];
+    let point = Failpoint::WorkerPaid.name();
+    let dying = fleet.world.start_dying("ocelli-llm-worker", arguments, point);
+    until("the worker is there", || {
+        fleet.world.ocelli(["status", "--json"]).out.contains("\"workers\": 1")
+    });
+    assert_eq!(fleet.produce("in")["jobs"], 1);
+    dying.dies_at(point);
+    let _worker = fleet.world.start("ocelli-llm-worker", arguments);
+    fleet.finished(1, 1);
+    assert_eq!(server.calls(), 2, "the answer that was lost with its worker, and its repetition");
+    // The repetition asked the same: each of the two costs half.
+    let status = fleet.world.json(["status", "--spend", "--json"]);
+    let [calls, read, written, micros, wasted, wasted_micros] = sums(&status);
+    assert_eq!((calls, micros), (2, read + 2 * written), "{status}");
+    assert_eq!((wasted * 2, wasted_micros * 2), (read + written, micros), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_paid_before_it_died_is_waste_of_the_next_run() {
+    let (world, server) = world().await;
+    world.samples("in", &[NOTE]);
+    // The first answer of an attempt is rejected, and the run dies over the second: both were paid.
+    server.set_behaviour(Behaviour::RepeatsBelow(0.3));
+    let point = Failpoint::WorkerPaid.name();
+    world.start_dying("ocelli", ["run", "in"], point).dies_at(point);
+    assert_eq!(server.calls(), 2);
+    server.set_behaviour(Behaviour::Answer);
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    assert_eq!(server.calls(), 3);
+    let status = world.json(["status", "--spend", "--json"]);
+    let [calls, read, written, micros, wasted, _] = sums(&status);
+    assert_eq!((calls, micros), (3, read + 2 * written), "{status}");
+    let kept = &world.json(["show", &format!("in/{NOTE}"), "--format", "json"])["analyses"][0];
+    let of = |field: &str| kept["provenance"][field].as_u64().unwrap();
+    assert_eq!(wasted, read + written - of("tokens_in") - of("tokens_out"), "{status}");
+    world.audit();
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    assert_eq!(sums(&world.json(["status", "--spend", "--json"])), sums(&status));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,14 +59,12 @@ async fn main() -> Result<(), CatalogError> {
                 job: one.job.clone(),
                 attempt: one.attempt,
                 answered: None,
-                tokens: 0,
-                micros: 0,
-                currency: None,
             });
             let bookings = Bookings {
                 renewals: renewals.collect(),
                 ended: ended.collect(),
                 claims: claims.clone(),
+                ..Bookings::default()
             };
             let answers = catalog.book(&bookings, std::slice::from_ref(&budget)).await?;
             assert!(answers.iter().all(|one| matches!(one, Claim::Free { .. })), "all are new");

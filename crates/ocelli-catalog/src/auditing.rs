@@ -10,7 +10,7 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 21] = [
     "analyses",
     "batch_images",
     "batches",
@@ -20,7 +20,9 @@ const TABLES: [&str; 19] = [
     "events",
     "fences",
     "images",
+    "old_payments",
     "pauses",
+    "payment_horizon",
     "payments",
     "problems",
     "revisions",
@@ -146,14 +148,18 @@ const CHECKS: [(&str, &str); 23] = [
         "sums of spending are not those of the payments",
         "SELECT COUNT(*) FROM (SELECT month, analyzer, currency, model, batch, SUM(calls) AS calls, \
          SUM(tokens_in) AS tokens_in, SUM(tokens_out) AS tokens_out, SUM(micros) AS micros, \
-         SUM(CASE WHEN kept THEN wasted_tokens ELSE tokens_in + tokens_out END) AS wasted_tokens, \
-         SUM(CASE WHEN kept THEN wasted_micros ELSE micros END) AS wasted_micros \
-         FROM payments GROUP BY month, analyzer, currency, model, batch) AS p \
+         SUM(wasted_tokens) AS wasted_tokens, SUM(wasted_micros) AS wasted_micros FROM \
+         (SELECT month, analyzer, currency, model, batch, calls, tokens_in, tokens_out, micros, \
+         CASE WHEN kept THEN wasted_tokens ELSE tokens_in + tokens_out END AS wasted_tokens, \
+         CASE WHEN kept THEN wasted_micros ELSE micros END AS wasted_micros FROM payments \
+         UNION ALL SELECT month, analyzer, currency, model, batch, calls, tokens_in, tokens_out, micros, \
+         wasted_tokens, wasted_micros FROM old_payments) AS parts GROUP BY month, analyzer, currency, model, batch) AS p \
          FULL JOIN spend s ON s.month = p.month AND s.analyzer = p.analyzer AND s.currency = p.currency \
          AND s.model = p.model AND s.batch = p.batch \
-         WHERE s.month IS NULL OR p.month IS NULL OR s.calls <> p.calls OR s.tokens_in <> p.tokens_in \
-         OR s.tokens_out <> p.tokens_out OR s.micros <> p.micros OR s.wasted_tokens <> p.wasted_tokens \
-         OR s.wasted_micros <> p.wasted_micros",
+         WHERE COALESCE(s.calls, 0) <> COALESCE(p.calls, 0) OR COALESCE(s.tokens_in, 0) <> COALESCE(p.tokens_in, 0) \
+         OR COALESCE(s.tokens_out, 0) <> COALESCE(p.tokens_out, 0) OR COALESCE(s.micros, 0) <> COALESCE(p.micros, 0) \
+         OR COALESCE(s.wasted_tokens, 0) <> COALESCE(p.wasted_tokens, 0) \
+         OR COALESCE(s.wasted_micros, 0) <> COALESCE(p.wasted_micros, 0)",
     ),
     (
         "payments are noted as kept, but there is no answer",

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Ended, JobKey, Renewal};
+use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Ended, JobKey, Paid, Renewal};
 use ocelli_core::{AttemptId, BatchId, Budget, Digest, Limit};
 
 use crate::catalog::{Catalog, Store, transact};
 use crate::error::{CatalogError, Fault};
+use crate::payments::{Lost, Paying, write_off};
 use crate::rows::{Read, time};
 use crate::spending::{Sum, over};
 use crate::unit::Unit;
@@ -41,8 +42,13 @@ impl Standing {
 /// The part of a write transaction that knows claims.
 pub(crate) trait Claiming {
     async fn renew(&mut self, renewals: &[Renewal]) -> Result<(), Fault>;
+    /// Notes what attempts have cost so far.
+    async fn note_costs(&mut self, paid: &[Paid]) -> Result<(), Fault>;
     async fn end(&mut self, ended: &[Ended]) -> Result<(), Fault>;
-    /// Takes those that are free. In the order of their keys, which are all different.
+    /// Takes the claims on these jobs out that have ended, and whose attempts cost something.
+    async fn take_out(&mut self, claims: &[&ClaimRequest]) -> Result<Vec<Lost>, Fault>;
+    /// Takes those that are free. In the order of their keys, which are all different. None whose attempt cost something:
+    /// that has to be written down first.
     async fn take(&mut self, claims: &[&ClaimRequest]) -> Result<(), Fault>;
     /// How each job stands, seeing everything that is committed by then.
     async fn standing(&mut self, claims: &[&ClaimRequest]) -> Result<Vec<Standing>, Fault>;
@@ -103,7 +109,7 @@ impl Catalog {
     }
 }
 
-async fn book<U: Unit + Claiming>(
+async fn book<U: Unit + Claiming + Paying>(
     mut unit: U,
     bookings: &Bookings,
     budgets: &[Budget],
@@ -111,10 +117,15 @@ async fn book<U: Unit + Claiming>(
     if !bookings.renewals.is_empty() {
         unit.renew(&bookings.renewals).await?;
     }
+    if !bookings.paid.is_empty() {
+        unit.note_costs(&bookings.paid).await?;
+    }
     if !bookings.ended.is_empty() {
         unit.end(&bookings.ended).await?;
     }
-    let answers = claim(&mut unit, &bookings.claims, budgets).await?;
+    let mut lost = Vec::new();
+    let answers = claim(&mut unit, &bookings.claims, budgets, &mut lost).await?;
+    write_off(&mut unit, lost).await?;
     unit.commit().await?;
     Ok(answers)
 }
@@ -123,6 +134,7 @@ async fn claim<U: Claiming>(
     unit: &mut U,
     requests: &[ClaimRequest],
     budgets: &[Budget],
+    lost: &mut Vec<Lost>,
 ) -> Result<Vec<Claim>, Fault> {
     if requests.is_empty() {
         return Ok(Vec::new());
@@ -192,6 +204,7 @@ async fn claim<U: Claiming>(
     }
     let wished: Vec<&ClaimRequest> = first.into_values().collect();
     if !wished.is_empty() {
+        lost.extend(unit.take_out(&wished).await?);
         unit.take(&wished).await?;
     }
     let all: Vec<&ClaimRequest> = requests.iter().collect();
@@ -240,6 +253,10 @@ pub(crate) fn currency(budget: &Budget) -> Option<&str> {
 
 /// A claim that was renewed later than this from now was not: the clock of the database was set back.
 pub(crate) const CLOCK_SLACK_MICROSECONDS: i64 = 5_000_000;
+
+/// What attempts cost that were not heard of for this long is written down as lost, whether or not anybody takes their jobs
+/// over. Longer than any message is on its way where all is well.
+pub(crate) const LOST_AFTER_MICROSECONDS: i64 = 3_600 * 1_000_000;
 
 /// Claims that nobody renewed for a day are of jobs that nobody wants any more.
 pub(crate) const FORGET_CLAIMS_AFTER_MICROSECONDS: i64 = 24 * 3_600 * 1_000_000;

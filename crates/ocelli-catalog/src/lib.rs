@@ -13,7 +13,7 @@
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
-//! | `payments`, `spending` | what models cost, as it is written down, and as it is asked; budgets |
+//! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
 //! | `auditing` | the check of the whole database against itself |
 //! | `model` | what is asked and answered, as types |
@@ -52,6 +52,7 @@ mod rows;
 pub mod search;
 mod spending;
 mod sqlite;
+mod tidying;
 mod unit;
 mod upserts;
 
@@ -65,3 +66,4 @@ pub use model::{
     Status,
 };
 pub use spending::{BudgetState, SpendRow, amount};
+pub use tidying::Tidied;

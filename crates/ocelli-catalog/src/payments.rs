@@ -3,6 +3,10 @@
 //! An attempt is counted when the first message about it is applied and never again, by its id. Its tokens and its money
 //! are waste until its answer is the one that the archive keeps: tries inside an attempt that were rejected, attempts that
 //! failed or were put off, and second answers to one job are all waste.
+//!
+//! An attempt whose worker died before it could say anything is known from its claim ([`Lost`]): it is written down as waste
+//! when the claim goes, and if its message comes after all, that takes its place. Payments that ended before the horizon
+//! ([`crate::tidying`]) are counted already, and their rows may be gone: messages about them change nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +18,7 @@ use ocelli_core::{Analysis, AnalyzerName, AttemptId, BatchId, Digest, OutcomeKin
 
 use crate::error::Fault;
 use crate::gather::{clean, text_key};
-use crate::rows::{Read, Rows, parse};
+use crate::rows::{Read, Rows, parse, time};
 
 /// The most that one attempt can cost, in tokens and in millionths: numbers beyond are a server's mistake, and sums must
 /// stay numbers.
@@ -58,6 +62,18 @@ impl Amounts {
         Self { wasted_tokens: tokens, wasted_micros: self.micros, ..self }
     }
 
+    /// Takes away what was added.
+    const fn negated(self) -> Self {
+        Self {
+            calls: -self.calls,
+            tokens_in: -self.tokens_in,
+            tokens_out: -self.tokens_out,
+            micros: -self.micros,
+            wasted_tokens: -self.wasted_tokens,
+            wasted_micros: -self.wasted_micros,
+        }
+    }
+
     /// What becomes waste when an answer that was kept is kept no more.
     const fn turned_to_waste(self) -> Self {
         Self {
@@ -80,6 +96,62 @@ pub(crate) struct Payment {
     /// With the waste inside the attempt, as if its answer were kept.
     pub(crate) amounts: Amounts,
     pub(crate) kept: bool,
+    /// When the attempt ended.
+    pub(crate) at: i64,
+    /// Known from a claim alone.
+    pub(crate) presumed: bool,
+}
+
+/// What a claim says of an attempt that cost something, when the claim goes: the attempt may never be heard of again.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    job: JobKey,
+    attempt: AttemptId,
+    /// The last time it said anything.
+    at: i64,
+    batch: Option<Vec<u8>>,
+    currency: Option<String>,
+    model: Option<String>,
+    amounts: Amounts,
+}
+
+/// The columns of a lost claim: key, attempt, time, batch, currency, model, calls, tokens read and written, money.
+pub(crate) type LostColumns = (
+    Vec<u8>,
+    String,
+    String,
+    Vec<u8>,
+    i64,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<String>,
+    i64,
+    i64,
+    i64,
+    i64,
+);
+
+impl Lost {
+    pub(crate) fn read(row: LostColumns) -> Read<Self> {
+        let (digest, analyzer, revision, attempt, at, batch, currency, model, ..) = row;
+        let (calls, tokens_in, tokens_out, micros) = (row.8, row.9, row.10, row.11);
+        let job = JobKey {
+            digest: crate::rows::digest(&digest)?,
+            analyzer: parse("analyzer name", &analyzer)?,
+            revision: parse("revision", &revision)?,
+        };
+        // The database holds no attempt of another length.
+        let attempt = AttemptId::from_bytes(attempt.try_into().unwrap_or_default());
+        let amounts = Amounts { calls, tokens_in, tokens_out, micros, ..Amounts::default() };
+        Ok(Self { job, attempt, at, batch, currency, model, amounts })
+    }
+
+    fn payment(self) -> Read<Payment> {
+        let Self { job, attempt, at, batch, currency, model, amounts } = self;
+        let batch = batch.as_deref().map(crate::rows::batch).transpose()?;
+        let sum = sum_key(time(at)?, &job.analyzer, currency.as_deref(), model.as_deref(), batch);
+        Ok(Payment { job, attempt, sum, amounts, kept: false, at, presumed: true })
+    }
 }
 
 /// What messages say about costs and claims.
@@ -101,8 +173,13 @@ pub(crate) trait Paying {
         &mut self,
         jobs: &[(&JobKey, AttemptId)],
     ) -> Result<Vec<(SumKey, Amounts)>, Fault>;
+    /// Takes those rows out that were only presumed and of which there is a message now; answers what they were.
+    async fn unpresume(&mut self, payments: &[&Payment]) -> Result<Vec<(SumKey, Amounts)>, Fault>;
+    /// Attempts that ended before this moment are counted. It does not move until the end of the transaction.
+    async fn horizon(&mut self) -> Result<i64, Fault>;
     async fn add_to_sums(&mut self, sums: &BTreeMap<SumKey, Amounts>) -> Result<(), Fault>;
-    async fn end_answered(&mut self, jobs: &[&JobKey]) -> Result<(), Fault>;
+    /// Ends the claims on these jobs; answers those that cost something.
+    async fn end_answered(&mut self, jobs: &[&JobKey]) -> Result<Vec<Lost>, Fault>;
     async fn forget_pending(&mut self, arrived: &[(JobKey, AttemptId)]) -> Result<(), Fault>;
 }
 
@@ -152,7 +229,8 @@ impl Costs {
             provenance.model.as_deref(),
             provenance.batch,
         );
-        self.add(Payment { job, attempt, sum, amounts, kept: false });
+        let at = analysis.finished_at.as_microsecond();
+        self.add(Payment { job, attempt, sum, amounts, kept: false, at, presumed: false });
     }
 
     fn add_deferred(&mut self, deferred: &Deferred) {
@@ -183,6 +261,8 @@ impl Costs {
             sum,
             amounts: amounts.wasted(),
             kept: false,
+            at: spent.at.as_microsecond(),
+            presumed: false,
         });
     }
 
@@ -196,6 +276,22 @@ impl Costs {
         unit: &mut U,
         rows: &Rows,
     ) -> Result<(), Fault> {
+        if !self.arrived.is_empty() {
+            unit.forget_pending(&self.arrived).await?;
+        }
+        let mut lost = Vec::new();
+        if !self.answered.is_empty() {
+            lost = unit.end_answered(&self.answered.iter().collect::<Vec<_>>()).await?;
+        }
+        // What is answered here says itself what it cost.
+        lost.retain(|one| {
+            one.amounts.calls > 0 && !self.payments.contains_key(&(one.job.clone(), one.attempt))
+        });
+        if self.payments.is_empty() && lost.is_empty() {
+            return Ok(());
+        }
+        let horizon = unit.horizon().await?;
+        self.payments.retain(|_, payment| payment.at >= horizon);
         let mut kept = Vec::new();
         for (digest, analysis) in &rows.analyses {
             let id = (key(*digest, analysis), attempt(*digest, analysis));
@@ -215,17 +311,14 @@ impl Costs {
         }
         if !self.payments.is_empty() {
             let payments: Vec<&Payment> = self.payments.values().collect();
-            let new = unit.pay(&payments).await?;
-            for payment in payments.into_iter().filter(|payment| new.contains(&payment.attempt)) {
-                let amounts = if payment.kept { payment.amounts } else { payment.amounts.wasted() };
-                sums.entry(payment.sum.clone()).or_default().add(amounts);
+            for (sum, amounts) in unit.unpresume(&payments).await? {
+                sums.entry(sum).or_default().add(amounts.wasted().negated());
             }
+            count(unit, &payments, &mut sums).await?;
         }
-        if !self.arrived.is_empty() {
-            unit.forget_pending(&self.arrived).await?;
-        }
-        if !self.answered.is_empty() {
-            unit.end_answered(&self.answered.iter().collect::<Vec<_>>()).await?;
+        let lost = payments(lost, horizon)?;
+        if !lost.is_empty() {
+            count(unit, &lost.iter().collect::<Vec<_>>(), &mut sums).await?;
         }
         // Last, because all collectors write these few rows.
         if !sums.is_empty() {
@@ -233,6 +326,44 @@ impl Costs {
         }
         Ok(())
     }
+}
+
+/// Writes payments down and adds those to `sums` that were not there.
+async fn count<U: Paying>(
+    unit: &mut U,
+    payments: &[&Payment],
+    sums: &mut BTreeMap<SumKey, Amounts>,
+) -> Result<(), Fault> {
+    let new = unit.pay(payments).await?;
+    for payment in payments.iter().filter(|payment| new.contains(&payment.attempt)) {
+        let amounts = if payment.kept { payment.amounts } else { payment.amounts.wasted() };
+        sums.entry(payment.sum.clone()).or_default().add(amounts);
+    }
+    Ok(())
+}
+
+/// Writes down what attempts cost whose claims are gone, as waste. Answers how many there were.
+pub(crate) async fn write_off<U: Paying>(unit: &mut U, lost: Vec<Lost>) -> Result<u64, Fault> {
+    if lost.is_empty() {
+        return Ok(0);
+    }
+    let lost = payments(lost, unit.horizon().await?)?;
+    let mut sums = BTreeMap::new();
+    if !lost.is_empty() {
+        count(unit, &lost.iter().collect::<Vec<_>>(), &mut sums).await?;
+    }
+    if !sums.is_empty() {
+        unit.add_to_sums(&sums).await?;
+    }
+    Ok(lost.len() as u64)
+}
+
+/// In the order of their keys, as all payments are written.
+fn payments(lost: Vec<Lost>, horizon: i64) -> Read<Vec<Payment>> {
+    let mut payments = lost.into_iter().map(Lost::payment).collect::<Read<Vec<_>>>()?;
+    payments.retain(|payment| payment.at >= horizon);
+    payments.sort_by(|a, b| (&a.job, a.attempt).cmp(&(&b.job, b.attempt)));
+    Ok(payments)
 }
 
 fn key(digest: Digest, analysis: &Analysis) -> JobKey {
@@ -306,3 +437,46 @@ macro_rules! columns_of_sum {
     };
 }
 pub(crate) use columns_of_sum;
+
+/// The columns of a lost claim with this prefix, in the order of [`LostColumns`].
+macro_rules! columns_of_lost {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "digest, ",
+            $of,
+            "analyzer, ",
+            $of,
+            "revision, ",
+            $of,
+            "attempt, ",
+            $of,
+            "renewed_at, ",
+            $of,
+            "batch, ",
+            $of,
+            "currency, ",
+            $of,
+            "model, ",
+            $of,
+            "calls, ",
+            $of,
+            "tokens_in, ",
+            $of,
+            "tokens_out, ",
+            $of,
+            "micros"
+        )
+    };
+}
+pub(crate) use columns_of_lost;
+
+/// The columns of a payment as its part of a sum: all of it is waste unless its answer is kept.
+macro_rules! columns_of_payment {
+    () => {
+        "month, analyzer, currency, model, batch, calls, tokens_in, tokens_out, micros, \
+         CASE WHEN kept THEN wasted_tokens ELSE tokens_in + tokens_out END AS wasted_tokens, \
+         CASE WHEN kept THEN wasted_micros ELSE micros END AS wasted_micros"
+    };
+}
+pub(crate) use columns_of_payment;

@@ -111,7 +111,7 @@ macro_rules! sum_of_budget {
             ") AND (CAST($3 AS TEXT) IS NULL OR b.name ",
             $like,
             " $3) AND (CAST($4 AS TEXT) IS NULL OR s.currency = $4) UNION ALL \
-             SELECT c.micros, c.tokens FROM claims c LEFT JOIN batches b ON b.batch = c.batch \
+             SELECT c.micros, c.tokens_in + c.tokens_out FROM claims c LEFT JOIN batches b ON b.batch = c.batch \
              WHERE (CAST($1 AS TEXT) IS NULL OR c.analyzer = $1) AND (CAST($3 AS TEXT) IS NULL OR b.name ",
             $like,
             " $3) AND (CAST($4 AS TEXT) IS NULL OR c.currency = $4)) AS counted"
@@ -127,7 +127,7 @@ impl Catalog {
     /// When the database does not answer.
     pub async fn spend(&self) -> Result<Vec<SpendRow>, CatalogError> {
         let rows: Vec<SumColumns> = ask!(self, "list spending", pool => sqlx::query_as(concat!(
-            "SELECT ", columns_of_sum!(), " FROM spend ORDER BY month DESC, analyzer, currency, model, batch"
+            "SELECT ", columns_of_sum!(), " FROM spend WHERE calls > 0 OR tokens_in > 0 OR tokens_out > 0 OR micros > 0 ORDER BY month DESC, analyzer, currency, model, batch"
         ))
         .fetch_all(pool))?;
         let row = |row| -> Read<SpendRow> {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CollectorMetrics, dispatch, letters};
+use crate::{CollectorMetrics, dispatch, letters, tidy};
 
 /// What `main` wires together.
 pub struct Parts {
@@ -43,6 +43,8 @@ pub struct CollectorOptions {
     pub retry_cap: Duration,
     /// The most bytes of one analyzer's text that a dependent job is given.
     pub needed_text: usize,
+    /// How long each attempt that cost something is remembered by itself.
+    pub keep_payments: Duration,
 }
 
 /// Four pages of print.
@@ -56,6 +58,7 @@ impl Default for CollectorOptions {
             prefetch: 1000,
             retry_cap: Duration::from_secs(10),
             needed_text: NEEDED_TEXT,
+            keep_payments: Duration::from_secs(90 * 24 * 3600),
         }
     }
 }
@@ -71,8 +74,8 @@ pub enum CollectorError {
     Closed,
 }
 
-/// Collects until `shutdown`; what was gathered by then is still written. Beside the results, the dead queue is emptied and
-/// dependent jobs are enqueued.
+/// Collects until `shutdown`; what was gathered by then is still written. Beside the results, the dead queue is emptied,
+/// dependent jobs are enqueued and the accounts are tidied.
 ///
 /// # Errors
 /// [`CollectorError`].
@@ -82,10 +85,15 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Collec
         dispatch::run(&parts, &ready, &shutdown).await;
         Ok(())
     };
+    let tidying = async {
+        tidy::run(&parts.catalog, parts.options.keep_payments, &shutdown).await;
+        Ok(())
+    };
     tokio::try_join!(
         results(&parts, &ready, &shutdown),
         letters::run(&parts, &shutdown),
-        enqueueing
+        enqueueing,
+        tidying
     )
     .map(|_| ())
 }

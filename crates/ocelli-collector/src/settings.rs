@@ -16,6 +16,7 @@ impl CollectorOptions {
             linger: settings.collector.linger,
             prefetch: settings.collector.prefetch,
             needed_text: needed_text(settings),
+            keep_payments: settings.collector.keep_payments,
             ..Self::default()
         }
     }

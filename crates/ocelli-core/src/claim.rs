@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{AnalyzerName, AttemptId, BatchId, Digest, Revision};
+use crate::{AnalyzerName, AttemptId, BatchId, Digest, Provenance, Revision};
 
 /// A job: what exactly is paid for once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +69,51 @@ pub struct Renewal {
     pub lease: Duration,
 }
 
-/// That an attempt has ended. What it cost counts for budgets until the collector has written it down.
+/// What an attempt has cost so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Model name.
+    pub model: Option<String>,
+    /// Answers that came; nothing was paid while there is none.
+    pub calls: u32,
+    /// Tokens read.
+    pub tokens_in: u64,
+    /// Tokens written.
+    pub tokens_out: u64,
+    /// Millionths of the currency.
+    pub micros: u64,
+    /// ISO 4217.
+    pub currency: Option<String>,
+}
+
+impl Cost {
+    /// The cost that `provenance` notes; none when nothing was answered.
+    #[must_use]
+    pub fn of(provenance: &Provenance) -> Option<Self> {
+        provenance.has_cost().then(|| Self {
+            model: provenance.model.clone(),
+            calls: provenance.calls.max(1),
+            tokens_in: provenance.tokens_in.unwrap_or(0),
+            tokens_out: provenance.tokens_out.unwrap_or(0),
+            micros: provenance.cost_micros.unwrap_or(0),
+            currency: provenance.currency.clone(),
+        })
+    }
+}
+
+/// What an attempt has cost so far: counts for budgets at once, and as waste if nothing is ever heard of the attempt again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paid {
+    /// Which job.
+    pub job: JobKey,
+    /// Whose claim.
+    pub attempt: AttemptId,
+    /// All of it, not what is new.
+    pub cost: Cost,
+}
+
+/// That an attempt has ended. What it cost was said before ([`Paid`]), and counts for budgets until the collector has
+/// written it down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// Which job.
@@ -78,12 +122,6 @@ pub struct Ended {
     pub attempt: AttemptId,
     /// How long nobody else may begin, because an answer is on its way; none when the job is to be done again.
     pub answered: Option<Duration>,
-    /// Tokens, read and written.
-    pub tokens: u64,
-    /// Millionths of the currency.
-    pub micros: u64,
-    /// ISO 4217.
-    pub currency: Option<String>,
 }
 
 /// What a worker process has to say at one moment. One transaction for any number of jobs.
@@ -91,6 +129,8 @@ pub struct Ended {
 pub struct Bookings {
     /// Work that goes on.
     pub renewals: Vec<Renewal>,
+    /// What attempts have cost so far.
+    pub paid: Vec<Paid>,
     /// Work that has ended.
     pub ended: Vec<Ended>,
     /// Work that is to begin; answered in this order.

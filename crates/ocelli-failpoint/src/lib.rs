@@ -50,6 +50,8 @@ points! {
     WorkerFetched => "worker-fetched",
     /// Worker: the analyzer has answered, or failed.
     WorkerAnalyzed => "worker-analyzed",
+    /// Worker: what an answer cost is in the catalog, and nothing about it is published.
+    WorkerPaid => "worker-paid",
     /// Worker: it is confirmed that another revision answers than was asked for, the answer is not published.
     WorkerSuperseded => "worker-superseded",
     /// Worker: everything about a delivery is confirmed, and it is not acked.

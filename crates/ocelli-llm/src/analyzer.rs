@@ -221,7 +221,7 @@ impl LlmAnalyzer {
     }
 
     async fn answer(&self, job: Job, provenance: &mut Provenance) -> Result<Outcome, Unanswered> {
-        let Job { image, bytes, sources, needed, deadline } = job;
+        let Job { image, bytes, sources, needed, deadline, meter } = job;
         let user = self.prompt.user(&image, &sources, &needed).map_err(|error| Unanswered {
             class: FailureClass::Permanent,
             reason: format!("the prompt cannot be made for this image: {error}"),
@@ -287,6 +287,7 @@ impl LlmAnalyzer {
                 Some((higher, reason)) => (rung, why) = (higher, reason),
                 None => break,
             }
+            meter.tell(provenance);
         }
         let Some((verdict, spent)) = best else {
             // The loop ends only after an answer was looked at.

@@ -80,6 +80,7 @@ fn job(bytes: Bytes) -> Job {
         sources: vec!["file:///archive/meme.png".parse().unwrap()],
         needed: Vec::new(),
         deadline: Instant::now() + Duration::from_secs(100),
+        meter: ocelli_worker::Meter::default(),
     }
 }
 

@@ -34,6 +34,7 @@ fn job(bytes: Bytes) -> Job {
         sources: Vec::new(),
         needed: Vec::new(),
         deadline: tokio::time::Instant::now() + Duration::from_secs(120),
+        meter: ocelli_worker::Meter::default(),
     }
 }
 

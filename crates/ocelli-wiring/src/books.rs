@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ocelli_catalog::{Catalog, CatalogError};
-use ocelli_core::claim::{Bookings, Claim, ClaimRequest};
+use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Paid};
 use ocelli_core::{AnalyzerName, Budget};
 use ocelli_worker::{Book, Ledger, LedgerError, Note};
 use tokio::sync::{mpsc, oneshot};
@@ -27,10 +27,11 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// How long the last notes may take at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Answer = oneshot::Sender<Result<Claim, LedgerError>>;
+type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 enum Said {
-    Claim(ClaimRequest, Answer),
+    Claim(ClaimRequest, Answer<Claim>),
+    Paid(Paid, Answer<()>),
     Note(Note),
     Close,
 }
@@ -75,13 +76,18 @@ async fn clerk(catalog: Catalog, budgets: Arc<[Budget]>, mut heard: mpsc::Unboun
     let mut open = true;
     while open && heard.recv_many(&mut buffer, AT_ONCE).await > 0 {
         let mut bookings = Bookings::default();
-        let mut answers = Vec::new();
+        let (mut answers, mut noted) = (Vec::new(), Vec::new());
         for said in buffer.drain(..) {
             match said {
                 Said::Claim(request, answer) => {
                     bookings.claims.push(request);
                     answers.push(answer);
                 }
+                Said::Paid(paid, answer) => {
+                    bookings.paid.push(paid);
+                    noted.push(answer);
+                }
+                Said::Note(Note::Paid(paid)) => bookings.paid.push(paid),
                 Said::Note(Note::Renewal(renewal)) => bookings.renewals.push(renewal),
                 Said::Note(Note::Ended(ended)) => bookings.ended.push(ended),
                 Said::Close => open = false,
@@ -93,6 +99,7 @@ async fn clerk(catalog: Catalog, budgets: Arc<[Budget]>, mut heard: mpsc::Unboun
                     // Whoever does not wait any more has given its job back, and will give back its claim as well.
                     drop(answer.send(Ok(claim)));
                 }
+                noted.into_iter().for_each(|answer| drop(answer.send(Ok(()))));
             }
             Err(error) => {
                 let error = away(&error);
@@ -100,6 +107,7 @@ async fn clerk(catalog: Catalog, budgets: Arc<[Budget]>, mut heard: mpsc::Unboun
                 for answer in answers {
                     drop(answer.send(Err(error.clone())));
                 }
+                noted.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
             }
         }
     }
@@ -118,19 +126,32 @@ struct CatalogBook {
     paused: Arc<Mutex<Option<(Instant, Pauses)>>>,
 }
 
+impl CatalogBook {
+    /// Says something and waits for the answer.
+    fn ask<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(Answer<T>) -> Said,
+    ) -> BoxFuture<'static, Result<T, LedgerError>> {
+        let (answer, heard) = oneshot::channel();
+        drop(self.said.send(what(answer)));
+        async move {
+            heard.await.unwrap_or_else(|_| Err(LedgerError("it is being closed".to_owned())))
+        }
+        .boxed()
+    }
+}
+
 impl Book for CatalogBook {
     fn claim(&self, request: ClaimRequest) -> BoxFuture<'static, Result<Claim, LedgerError>> {
         if request.lease.is_none() {
             let (catalog, paused) = (self.catalog.clone(), Arc::clone(&self.paused));
             return look(catalog, paused, request).boxed();
         }
-        let said = self.said.clone();
-        async move {
-            let (answer, heard) = oneshot::channel();
-            drop(said.send(Said::Claim(request, answer)));
-            heard.await.unwrap_or_else(|_| Err(LedgerError("it is being closed".to_owned())))
-        }
-        .boxed()
+        self.ask(|answer| Said::Claim(request, answer))
+    }
+
+    fn paid(&self, paid: Paid) -> BoxFuture<'static, Result<(), LedgerError>> {
+        self.ask(|answer| Said::Paid(paid, answer))
     }
 
     fn note(&self, note: Note) {

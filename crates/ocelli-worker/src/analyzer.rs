@@ -8,6 +8,8 @@ use ocelli_core::{
 };
 use thiserror::Error;
 
+use crate::Meter;
+
 /// Enough for five 50-megabyte scans, or for several photographs on each core of a large machine.
 const BYTES_IN_HAND: u64 = 256 * 1024 * 1024;
 
@@ -56,6 +58,8 @@ pub struct Job {
     pub needed: Vec<NeededText>,
     /// When the pipe gives up on the job.
     pub deadline: tokio::time::Instant,
+    /// Is told what the attempt has cost so far.
+    pub meter: Meter,
 }
 
 /// An outcome, and how it came about.

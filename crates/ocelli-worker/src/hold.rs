@@ -3,14 +3,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ocelli_core::claim::{ClaimRequest, Ended, JobKey, Renewal};
+use ocelli_core::claim::{ClaimRequest, Cost, Ended, JobKey, Paid, Renewal};
 use ocelli_core::{AttemptId, BatchId, Provenance};
+use ocelli_failpoint::{Failpoint, reached};
 
-use crate::Ledger;
 use crate::ledger::Note;
+use crate::{Ledger, Meter};
 
 /// A claim is renewed this often within its lease: two renewals may be lost.
 const RENEWALS: u32 = 3;
+/// How long an answer waits until what it cost is written down. It is paid: a catalog that is away must not keep it from
+/// the queue.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A job in hand. Dropped without a word, its claim is given back.
 #[derive(Debug)]
@@ -52,28 +56,45 @@ impl Hold {
         }
     }
 
-    /// The attempt is over, and this is what it cost. `answered`: for how long nobody else may begin, because its answer
+    /// Whom an analyzer tells what the attempt has cost so far.
+    pub(crate) fn meter(&self) -> Meter {
+        if self.is_claimed() {
+            Meter::new(&self.ledger, &self.job, self.attempt)
+        } else {
+            Meter::default()
+        }
+    }
+
+    /// Writes down what the attempt has cost, before anything about it is published: whoever dies in between has not
+    /// spent it unseen.
+    pub(crate) async fn paid(&self, cost: &Provenance) {
+        let Some(cost) = Cost::of(cost).filter(|_| self.is_claimed()) else { return };
+        let paid = Paid { job: self.job.clone(), attempt: self.attempt, cost };
+        match tokio::time::timeout(NOTED_WITHIN, self.ledger.paid(paid)).await {
+            Ok(Ok(())) => reached(Failpoint::WorkerPaid),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "what an answer cost is known from its message alone")
+            }
+            Err(_) => tracing::debug!("what an answer cost is written down later"),
+        }
+    }
+
+    /// The attempt is over. `answered`: for how long nobody else may begin, because its answer
     /// is on its way to the collector.
-    pub(crate) fn end(&self, answered: Option<Duration>, cost: Option<&Provenance>) {
+    pub(crate) fn end(&self, answered: Option<Duration>) {
         if self.lease.is_none() || self.over.swap(true, Ordering::Relaxed) {
             return;
         }
-        let tokens = |cost: &Provenance| {
-            cost.tokens_in.unwrap_or(0).saturating_add(cost.tokens_out.unwrap_or(0))
-        };
         self.ledger.note(Note::Ended(Ended {
             job: self.job.clone(),
             attempt: self.attempt,
             answered,
-            tokens: cost.map_or(0, tokens),
-            micros: cost.and_then(|cost| cost.cost_micros).unwrap_or(0),
-            currency: cost.and_then(|cost| cost.currency.clone()),
         }));
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.end(None, None);
+        self.end(None);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use ocelli_core::claim::{Claim, ClaimRequest, Ended, Renewal};
+use ocelli_core::claim::{Claim, ClaimRequest, Ended, Paid, Renewal};
 use ocelli_core::{AnalyzerName, Digest, Revision};
 use thiserror::Error;
 
@@ -15,6 +15,8 @@ use thiserror::Error;
 pub enum Note {
     /// The work goes on.
     Renewal(Renewal),
+    /// It has cost something.
+    Paid(Paid),
     /// The attempt is over.
     Ended(Ended),
 }
@@ -23,6 +25,9 @@ pub enum Note {
 pub trait Book: Send + Sync + 'static {
     /// Whether a job may be done; taken for this attempt when it may.
     fn claim(&self, request: ClaimRequest) -> BoxFuture<'static, Result<Claim, LedgerError>>;
+
+    /// Notes what an attempt has cost; ends when that is written down.
+    fn paid(&self, paid: Paid) -> BoxFuture<'static, Result<(), LedgerError>>;
 
     /// Takes a note without waiting. One that is lost costs others at most a lease of waiting.
     fn note(&self, note: Note);
@@ -62,6 +67,10 @@ impl Ledger {
         self.0.claim(request).await
     }
 
+    pub(crate) async fn paid(&self, paid: Paid) -> Result<(), LedgerError> {
+        self.0.paid(paid).await
+    }
+
     pub(crate) fn note(&self, note: Note) {
         self.0.note(note);
     }
@@ -92,6 +101,10 @@ where
         let batch = request.batch;
         let done = (self.0)(request.job.digest, request.job.analyzer, request.job.revision);
         async move { Ok(if done.await? { Claim::Done } else { Claim::Free { batch } }) }.boxed()
+    }
+
+    fn paid(&self, _: Paid) -> BoxFuture<'static, Result<(), LedgerError>> {
+        std::future::ready(Ok(())).boxed()
     }
 
     fn note(&self, _: Note) {}

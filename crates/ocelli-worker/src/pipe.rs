@@ -23,7 +23,7 @@ use crate::fetch::fetch;
 use crate::hand::Hand;
 use crate::hold::Hold;
 use crate::places::Places;
-use crate::{AnalyzeError, Analyzer, Answer, Job, Ledger, WorkerMetrics};
+use crate::{AnalyzeError, Analyzer, Answer, Job, Ledger, Meter, WorkerMetrics};
 
 /// What the pipe needs for every job.
 pub(crate) struct Pipe<A> {
@@ -162,10 +162,17 @@ impl<A: Analyzer> Pipe<A> {
             }
         };
         let enqueued_at = intake.enqueued_at;
-        let mut result = hold.during(self.attempt(&intake, enqueued_at)).await;
+        let mut result = hold.during(self.attempt(&intake, enqueued_at, hold.meter())).await;
         match &mut result {
             Ok(answer) => sign(&mut answer.provenance, hold),
             Err(error) => error.provenance.iter_mut().for_each(|how| sign(how, hold)),
+        }
+        let how = match &result {
+            Ok(answer) => Some(&answer.provenance),
+            Err(error) => error.provenance.as_deref(),
+        };
+        if let Some(how) = how {
+            hold.during(hold.paid(how)).await;
         }
         match result {
             Ok(answer) => {
@@ -198,6 +205,7 @@ impl<A: Analyzer> Pipe<A> {
         &self,
         intake: &Intake,
         enqueued_at: Timestamp,
+        meter: Meter,
     ) -> Result<Answer, AnalyzeError> {
         let name = self.analyzer.name().as_str();
         let room = self.hand.room(intake.image.bytes).await;
@@ -218,6 +226,7 @@ impl<A: Analyzer> Pipe<A> {
             sources: intake.sources.clone(),
             needed: intake.dependence.texts.clone(),
             deadline,
+            meter,
         };
         let analysis = AssertUnwindSafe(self.analyzer.analyze(job)).catch_unwind();
         let mut result = match tokio::time::timeout_at(deadline + GRACE, analysis).await {
@@ -364,8 +373,7 @@ impl<A: Analyzer> Pipe<A> {
                 Ok(()) => {
                     reached(Failpoint::WorkerPublished);
                     if let Some(hold) = hold {
-                        let how = messages.iter().find_map(provenance);
-                        hold.end(Some(self.answer_lease), how);
+                        hold.end(Some(self.answer_lease));
                     }
                     delivery.ack().await.map_err(|error| chain(&error))
                 }
@@ -373,7 +381,7 @@ impl<A: Analyzer> Pipe<A> {
                     // Nothing is lost: the delivery goes back to its queue and the answer will be made again.
                     self.metrics.count(name, "returned");
                     if let Some(hold) = hold {
-                        hold.end(None, messages.iter().find_map(provenance));
+                        hold.end(None);
                     }
                     drop(delivery);
                     return Handled::Outage(reason);
@@ -386,7 +394,6 @@ impl<A: Analyzer> Pipe<A> {
             Disposition::Retry { deferred, delay, why } => {
                 self.metrics.count(name, why.counted());
                 let (attempts, reason) = (deferred.attempts, deferred.reason.clone());
-                let spent = deferred.spent.clone();
                 // The note comes first: a job in a delay queue without a note would look lost to the sweeper.
                 if let Err(reason) =
                     self.publish(&Queue::Results, &[Message::Deferred(*deferred)]).await
@@ -397,7 +404,7 @@ impl<A: Analyzer> Pipe<A> {
                 reached(Failpoint::WorkerDeferred);
                 let settled = delivery.retry(delay, attempts).await.map_err(|error| chain(&error));
                 if let Some(hold) = hold {
-                    hold.end(None, spent.map(cost).as_ref());
+                    hold.end(None);
                 }
                 match why {
                     Why::Outage => return Handled::Outage(reason),
@@ -448,25 +455,6 @@ fn sign(provenance: &mut Provenance, hold: &Hold) {
     if hold.is_claimed() || provenance.has_cost() {
         provenance.attempt = Some(hold.attempt);
         provenance.batch = hold.batch;
-    }
-}
-
-/// How an analysis came about, when the message carries one.
-fn provenance(message: &Message) -> Option<&Provenance> {
-    match message {
-        Message::Partial(partial) => Some(&partial.analysis.provenance),
-        _ => None,
-    }
-}
-
-/// What an attempt cost that was put off.
-fn cost(spent: Spent) -> Provenance {
-    Provenance {
-        tokens_in: Some(spent.tokens_in),
-        tokens_out: Some(spent.tokens_out),
-        cost_micros: Some(spent.cost_micros),
-        currency: spent.currency,
-        ..Provenance::default()
     }
 }
 

@@ -2,19 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ocelli_core::claim::{ClaimRequest, Ended, JobKey, Renewal};
+use ocelli_core::claim::{ClaimRequest, Cost, Ended, JobKey, Paid, Renewal};
 use ocelli_core::{AnalyzerName, AttemptId, BatchId, Budget, Digest};
 use sqlx::postgres::PgConnection;
 
 use super::list;
 use super::writing::Writing;
-use crate::claims::{CLOCK_SLACK_MICROSECONDS, Claiming, Standing, currency, span};
+use crate::claims::{
+    CLOCK_SLACK_MICROSECONDS, Claiming, LOST_AFTER_MICROSECONDS, Standing, currency, span,
+};
 use crate::error::Fault;
 use crate::payments::{
-    Amounts, Paying, Payment, SumColumns, SumKey, bounded, columns_of_sum, sum_columns,
+    Amounts, Lost, LostColumns, Paying, Payment, SumColumns, SumKey, bounded, columns_of_lost,
+    columns_of_payment, columns_of_sum, sum_columns,
 };
-use crate::rows::{batch, digest};
+use crate::rows::{Read, batch, digest};
 use crate::spending::{Sum, sum_of_budget};
+use crate::tidying::Tidying;
 
 /// A statement with the clock of the database in microseconds.
 macro_rules! at_now {
@@ -100,23 +104,22 @@ impl Claiming for Writing {
         Ok(())
     }
 
+    async fn note_costs(&mut self, paid: &[Paid]) -> Result<(), Fault> {
+        costs(&mut self.0, paid).await
+    }
+
     async fn end(&mut self, ended: &[Ended]) -> Result<(), Fault> {
         of_jobs!(
             query,
-            at_now!("UPDATE claims c SET renewed_at = ", ", until = CASE WHEN mine.lease = 0 THEN 0 ELSE ", " + mine.lease END, \
-             tokens = c.tokens + mine.tokens, micros = c.micros + mine.micros, \
-             currency = COALESCE(mine.currency, c.currency) \
-             FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[], \
-             $8::text[]) AS mine (digest, analyzer, revision, attempt, lease, tokens, micros, currency) \
+            at_now!("UPDATE claims c SET renewed_at = ", ", until = CASE WHEN mine.lease = 0 THEN 0 ELSE ", " + mine.lease END \
+             FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[]) \
+             AS mine (digest, analyzer, revision, attempt, lease) \
              WHERE c.digest = mine.digest AND c.analyzer = mine.analyzer AND c.revision = mine.revision \
              AND c.attempt = mine.attempt"),
             ended.iter().map(|one| &one.job)
         )
         .bind(bytes(ended.iter().map(|one| &one.attempt)))
         .bind(ended.iter().map(|one| one.answered.map_or(0, span)).collect::<Vec<_>>())
-        .bind(ended.iter().map(|one| bounded(one.tokens)).collect::<Vec<_>>())
-        .bind(ended.iter().map(|one| bounded(one.micros)).collect::<Vec<_>>())
-        .bind(ended.iter().map(|one| one.currency.as_deref()).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         let idle: Vec<&Ended> = ended.iter().filter(|one| one.answered.is_none()).collect();
@@ -127,7 +130,7 @@ impl Claiming for Writing {
                 "DELETE FROM claims c USING UNNEST($1::bytea[], $2::text[], $3::text[], $4::bytea[]) \
                  AS gone (digest, analyzer, revision, attempt) WHERE c.digest = gone.digest \
                  AND c.analyzer = gone.analyzer AND c.revision = gone.revision AND c.attempt = gone.attempt \
-                 AND c.tokens = 0 AND c.micros = 0",
+                 AND c.calls = 0",
                 idle.iter().map(|one| &one.job)
             )
             .bind(bytes(idle.iter().map(|one| &one.attempt)))
@@ -135,6 +138,29 @@ impl Claiming for Writing {
             .await?;
         }
         Ok(())
+    }
+
+    async fn take_out(&mut self, claims: &[&ClaimRequest]) -> Result<Vec<Lost>, Fault> {
+        let rows: Vec<LostColumns> = of_jobs!(
+            query_as,
+            concat!(
+                at_now!(
+                    "DELETE FROM claims c USING (SELECT l.digest, l.analyzer, l.revision FROM claims l \
+                     JOIN UNNEST($1::bytea[], $2::text[], $3::text[]) AS asked (digest, analyzer, revision) \
+                     ON l.digest = asked.digest AND l.analyzer = asked.analyzer AND l.revision = asked.revision \
+                     WHERE l.calls > 0 AND (l.until <= ",
+                    " OR l.renewed_at > ",
+                    " + $4) ORDER BY l.digest, l.analyzer, l.revision FOR UPDATE OF l) AS gone \
+                     WHERE c.digest = gone.digest AND c.analyzer = gone.analyzer AND c.revision = gone.revision RETURNING "
+                ),
+                columns_of_lost!("c.")
+            ),
+            claims.iter().map(|one| &one.job)
+        )
+        .bind(CLOCK_SLACK_MICROSECONDS)
+        .fetch_all(&mut *self.0)
+        .await?;
+        Ok(lost(rows)?)
     }
 
     async fn take(&mut self, claims: &[&ClaimRequest]) -> Result<(), Fault> {
@@ -148,7 +174,7 @@ impl Claiming for Writing {
              ON CONFLICT (digest, analyzer, revision) DO UPDATE SET attempt = excluded.attempt, \
              holder = excluded.holder, renewed_at = excluded.renewed_at, until = excluded.until, \
              batch = excluded.batch \
-             WHERE c.until <= excluded.renewed_at OR c.renewed_at > excluded.renewed_at + $8"),
+             WHERE c.calls = 0 AND (c.until <= excluded.renewed_at OR c.renewed_at > excluded.renewed_at + $8)"),
             claims.iter().map(|one| &one.job)
         )
         .bind(bytes(claims.iter().map(|one| &one.attempt)))
@@ -230,10 +256,10 @@ impl Paying for Writing {
         let new: Vec<Vec<u8>> = of_jobs!(
             query_scalar,
             "INSERT INTO payments (digest, analyzer, revision, attempt, model, batch, month, currency, calls, \
-             tokens_in, tokens_out, micros, wasted_tokens, wasted_micros, kept) \
+             tokens_in, tokens_out, micros, wasted_tokens, wasted_micros, kept, at, presumed) \
              SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::bytea[], \
              $7::bigint[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], \
-             $14::bigint[], $15::bool[]) ON CONFLICT DO NOTHING RETURNING attempt",
+             $14::bigint[], $15::bool[], $16::bigint[], $17::bool[]) ON CONFLICT DO NOTHING RETURNING attempt",
             payments.iter().map(|one| &one.job)
         )
         .bind(bytes(payments.iter().map(|one| &one.attempt)))
@@ -248,6 +274,8 @@ impl Paying for Writing {
         .bind(of(|one| one.amounts.wasted_tokens))
         .bind(of(|one| one.amounts.wasted_micros))
         .bind(payments.iter().map(|one| one.kept).collect::<Vec<_>>())
+        .bind(of(|one| one.at))
+        .bind(payments.iter().map(|one| one.presumed).collect::<Vec<_>>())
         .fetch_all(&mut *self.0)
         .await?;
         let ids = new.into_iter().filter_map(|bytes| bytes.try_into().ok());
@@ -277,6 +305,31 @@ impl Paying for Writing {
         rows.into_iter().map(|row| Ok(sum_columns(row)?)).collect()
     }
 
+    async fn unpresume(&mut self, payments: &[&Payment]) -> Result<Vec<(SumKey, Amounts)>, Fault> {
+        let rows: Vec<SumColumns> = of_jobs!(
+            query_as,
+            concat!(
+                "WITH gone AS (DELETE FROM payments p \
+                 USING UNNEST($1::bytea[], $2::text[], $3::text[], $4::bytea[]) \
+                 AS heard (digest, analyzer, revision, attempt) WHERE p.digest = heard.digest \
+                 AND p.analyzer = heard.analyzer AND p.attempt = heard.attempt AND p.presumed RETURNING p.*) SELECT ",
+                columns_of_sum!(),
+                " FROM gone"
+            ),
+            payments.iter().map(|one| &one.job)
+        )
+        .bind(bytes(payments.iter().map(|one| &one.attempt)))
+        .fetch_all(&mut *self.0)
+        .await?;
+        rows.into_iter().map(|row| Ok(sum_columns(row)?)).collect()
+    }
+
+    async fn horizon(&mut self) -> Result<i64, Fault> {
+        Ok(sqlx::query_scalar("SELECT before FROM payment_horizon FOR SHARE")
+            .fetch_one(&mut *self.0)
+            .await?)
+    }
+
     async fn add_to_sums(&mut self, sums: &BTreeMap<SumKey, Amounts>) -> Result<(), Fault> {
         let of = |field: fn(&Amounts) -> i64| sums.values().map(field).collect::<Vec<i64>>();
         // In the order of keys, as the map has them: collectors never wait for each other in a ring.
@@ -303,20 +356,21 @@ impl Paying for Writing {
         Ok(())
     }
 
-    async fn end_answered(&mut self, jobs: &[&JobKey]) -> Result<(), Fault> {
+    async fn end_answered(&mut self, jobs: &[&JobKey]) -> Result<Vec<Lost>, Fault> {
         // In the order of claimers.
-        of_jobs!(
-            query,
-            "DELETE FROM claims c USING (SELECT l.digest, l.analyzer, l.revision FROM claims l \
+        let rows: Vec<LostColumns> = of_jobs!(
+            query_as,
+            concat!("DELETE FROM claims c USING (SELECT l.digest, l.analyzer, l.revision FROM claims l \
              JOIN UNNEST($1::bytea[], $2::text[], $3::text[]) AS done (digest, analyzer, revision) \
              ON l.digest = done.digest AND l.analyzer = done.analyzer AND l.revision = done.revision \
              ORDER BY l.digest, l.analyzer, l.revision FOR UPDATE OF l) AS gone \
-             WHERE c.digest = gone.digest AND c.analyzer = gone.analyzer AND c.revision = gone.revision",
+             WHERE c.digest = gone.digest AND c.analyzer = gone.analyzer AND c.revision = gone.revision RETURNING ",
+            columns_of_lost!("c.")),
             jobs.iter().copied()
         )
-        .execute(&mut *self.0)
+        .fetch_all(&mut *self.0)
         .await?;
-        Ok(())
+        Ok(lost(rows)?)
     }
 
     async fn forget_pending(&mut self, arrived: &[(JobKey, AttemptId)]) -> Result<(), Fault> {
@@ -326,4 +380,95 @@ impl Paying for Writing {
             .await?;
         Ok(())
     }
+}
+
+impl Tidying for Writing {
+    async fn take_out_old(&mut self, most: u32) -> Result<Vec<Lost>, Fault> {
+        let rows: Vec<LostColumns> = sqlx::query_as(concat!(
+            at_now!(
+                "DELETE FROM claims c USING (SELECT digest, analyzer, revision FROM claims \
+                 WHERE calls > 0 AND until <= ",
+                " AND renewed_at < ",
+                " - $1 ORDER BY digest, analyzer, revision LIMIT $2 FOR UPDATE SKIP LOCKED) AS gone \
+                 WHERE c.digest = gone.digest AND c.analyzer = gone.analyzer AND c.revision = gone.revision RETURNING "
+            ),
+            columns_of_lost!("c.")
+        ))
+        .bind(LOST_AFTER_MICROSECONDS)
+        .bind(i64::from(most))
+        .fetch_all(&mut *self.0)
+        .await?;
+        Ok(lost(rows)?)
+    }
+
+    async fn archive(&mut self, keep: i64, most: u32) -> Result<u64, Fault> {
+        let due: bool = sqlx::query_scalar(at_now!(
+            "SELECT EXISTS (SELECT 1 FROM payments WHERE at < ",
+            " - $1)"
+        ))
+        .bind(keep)
+        .fetch_one(&mut *self.0)
+        .await?;
+        if !due {
+            return Ok(0);
+        }
+        // Whoever counts at the moment is waited for, and waits from here on.
+        sqlx::query("SELECT before FROM payment_horizon FOR UPDATE").execute(&mut *self.0).await?;
+        let (count, newest): (i64, Option<i64>) = sqlx::query_as(concat!(
+            at_now!(
+                "WITH gone AS (DELETE FROM payments WHERE (digest, analyzer, attempt) IN \
+                 (SELECT digest, analyzer, attempt FROM payments WHERE at < ",
+                " - $1 ORDER BY at LIMIT $2) RETURNING *), added AS (INSERT INTO old_payments AS spend ("
+            ),
+            columns_of_sum!(),
+            ") SELECT month, analyzer, currency, model, batch, SUM(calls)::bigint, SUM(tokens_in)::bigint, \
+             SUM(tokens_out)::bigint, SUM(micros)::bigint, SUM(wasted_tokens)::bigint, SUM(wasted_micros)::bigint \
+             FROM (SELECT ",
+            columns_of_payment!(),
+            " FROM gone) AS parts GROUP BY month, analyzer, currency, model, batch",
+            crate::upserts::spend!(),
+            ") SELECT COUNT(*), MAX(at) FROM gone"
+        ))
+        .bind(keep)
+        .bind(i64::from(most))
+        .fetch_one(&mut *self.0)
+        .await?;
+        sqlx::query("UPDATE payment_horizon SET before = GREATEST(before, $1)")
+            .bind(newest.map_or(0, |newest| newest.saturating_add(1)))
+            .execute(&mut *self.0)
+            .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+fn lost(rows: Vec<LostColumns>) -> Read<Vec<Lost>> {
+    rows.into_iter().map(Lost::read).collect()
+}
+
+/// Notes what attempts have cost so far, as far as they hold their claims.
+async fn costs(connection: &mut PgConnection, paid: &[Paid]) -> Result<(), Fault> {
+    let of = |field: fn(&Cost) -> u64| {
+        paid.iter().map(|one| bounded(field(&one.cost))).collect::<Vec<i64>>()
+    };
+    of_jobs!(
+        query,
+        "UPDATE claims c SET calls = GREATEST(mine.calls, 1), tokens_in = mine.tokens_in, tokens_out = mine.tokens_out, \
+         micros = mine.micros, currency = mine.currency, model = mine.model \
+         FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[], \
+         $8::bigint[], $9::text[], $10::text[]) \
+         AS mine (digest, analyzer, revision, attempt, calls, tokens_in, tokens_out, micros, currency, model) \
+         WHERE c.digest = mine.digest AND c.analyzer = mine.analyzer AND c.revision = mine.revision \
+         AND c.attempt = mine.attempt",
+        paid.iter().map(|one| &one.job)
+    )
+    .bind(bytes(paid.iter().map(|one| &one.attempt)))
+    .bind(of(|cost| u64::from(cost.calls)))
+    .bind(of(|cost| cost.tokens_in))
+    .bind(of(|cost| cost.tokens_out))
+    .bind(of(|cost| cost.micros))
+    .bind(paid.iter().map(|one| one.cost.currency.as_deref()).collect::<Vec<_>>())
+    .bind(paid.iter().map(|one| one.cost.model.as_deref()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
 }

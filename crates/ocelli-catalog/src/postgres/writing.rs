@@ -405,7 +405,7 @@ impl Unit for Writing {
             .execute(&mut *self.0)
             .await?;
             sqlx::query(
-                "DELETE FROM claims WHERE renewed_at < \
+                "DELETE FROM claims WHERE calls = 0 AND renewed_at < \
                  (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint - $1",
             )
             .bind(FORGET_CLAIMS_AFTER_MICROSECONDS)

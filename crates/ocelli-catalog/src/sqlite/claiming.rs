@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ocelli_core::claim::{ClaimRequest, Ended, JobKey, Renewal};
+use ocelli_core::claim::{ClaimRequest, Cost, Ended, JobKey, Paid, Renewal};
 use ocelli_core::{AnalyzerName, AttemptId, BatchId, Budget, Digest};
 use sqlx::sqlite::SqliteConnection;
 
 use super::writing::Writing;
-use crate::claims::{CLOCK_SLACK_MICROSECONDS, Claiming, Standing, currency, span};
+use crate::claims::{
+    CLOCK_SLACK_MICROSECONDS, Claiming, LOST_AFTER_MICROSECONDS, Standing, currency, span,
+};
 use crate::error::Fault;
 use crate::payments::{
-    Amounts, Paying, Payment, SumColumns, SumKey, bounded, columns_of_sum, sum_columns,
+    Amounts, Lost, LostColumns, Paying, Payment, SumColumns, SumKey, bounded, columns_of_lost,
+    columns_of_payment, columns_of_sum, sum_columns,
 };
 use crate::rows::batch;
 use crate::spending::{Sum, sum_of_budget};
+use crate::tidying::Tidying;
 
 /// A statement with the clock of the database in microseconds.
 macro_rules! at_now {
@@ -59,7 +63,10 @@ pub(crate) async fn open_of_batches(
 /// Binds the key of a job as the first three parameters.
 macro_rules! of_job {
     ($sql:expr, $job:expr) => {
-        sqlx::query($sql)
+        of_job!(query, $sql, $job)
+    };
+    ($query:ident, $sql:expr, $job:expr) => {
+        sqlx::$query($sql)
             .bind($job.digest.as_bytes().to_vec())
             .bind($job.analyzer.as_str())
             .bind($job.revision.as_str())
@@ -86,30 +93,32 @@ impl Claiming for Writing {
         Ok(())
     }
 
+    async fn note_costs(&mut self, paid: &[Paid]) -> Result<(), Fault> {
+        for Paid { job, attempt, cost } in paid {
+            note_cost(&mut self.0, job, attempt, cost).await?;
+        }
+        Ok(())
+    }
+
     async fn end(&mut self, ended: &[Ended]) -> Result<(), Fault> {
         for one in ended {
             of_job!(
                 at_now!(
                     "UPDATE claims SET renewed_at = ",
                     ", until = CASE WHEN $5 = 0 THEN 0 ELSE ",
-                    " + $5 END, \
-                 tokens = tokens + $6, micros = micros + $7, currency = COALESCE($8, currency) \
-                 WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND attempt = $4"
+                    " + $5 END WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND attempt = $4"
                 ),
                 one.job
             )
             .bind(one.attempt.as_bytes().to_vec())
             .bind(one.answered.map_or(0, span))
-            .bind(bounded(one.tokens))
-            .bind(bounded(one.micros))
-            .bind(one.currency.as_deref())
             .execute(&mut *self.0)
             .await?;
             if one.answered.is_none() {
                 // A row that says nothing more. What an attempt cost that is on its way stays.
                 of_job!(
                     "DELETE FROM claims WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND attempt = $4 \
-                     AND tokens = 0 AND micros = 0",
+                     AND calls = 0",
                     one.job
                 )
                 .bind(one.attempt.as_bytes().to_vec())
@@ -120,6 +129,30 @@ impl Claiming for Writing {
         Ok(())
     }
 
+    async fn take_out(&mut self, claims: &[&ClaimRequest]) -> Result<Vec<Lost>, Fault> {
+        let mut all = Vec::new();
+        for one in claims {
+            let row: Option<LostColumns> = of_job!(
+                query_as,
+                concat!(
+                    at_now!(
+                        "DELETE FROM claims WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND calls > 0 \
+                         AND (until <= ",
+                        " OR renewed_at > ",
+                        " + $4) RETURNING "
+                    ),
+                    columns_of_lost!("")
+                ),
+                one.job
+            )
+            .bind(CLOCK_SLACK_MICROSECONDS)
+            .fetch_optional(&mut *self.0)
+            .await?;
+            all.extend(row.map(Lost::read).transpose()?);
+        }
+        Ok(all)
+    }
+
     async fn take(&mut self, claims: &[&ClaimRequest]) -> Result<(), Fault> {
         for one in claims {
             of_job!(
@@ -128,7 +161,8 @@ impl Claiming for Writing {
                  ON CONFLICT (digest, analyzer, revision) DO UPDATE SET attempt = excluded.attempt, \
                  holder = excluded.holder, renewed_at = excluded.renewed_at, until = excluded.until, \
                  batch = excluded.batch \
-                 WHERE claims.until <= excluded.renewed_at OR claims.renewed_at > excluded.renewed_at + $8"),
+                 WHERE claims.calls = 0 \
+                 AND (claims.until <= excluded.renewed_at OR claims.renewed_at > excluded.renewed_at + $8)"),
                 one.job
             )
             .bind(one.attempt.as_bytes().to_vec())
@@ -229,8 +263,8 @@ impl Paying for Writing {
             let (sum, amounts) = (&one.sum, &one.amounts);
             let done = of_job!(
                 "INSERT INTO payments (digest, analyzer, revision, attempt, model, batch, month, currency, calls, \
-                 tokens_in, tokens_out, micros, wasted_tokens, wasted_micros, kept) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+                 tokens_in, tokens_out, micros, wasted_tokens, wasted_micros, kept, at, presumed) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING",
                 one.job
             )
             .bind(one.attempt.as_bytes().to_vec())
@@ -245,6 +279,8 @@ impl Paying for Writing {
             .bind(amounts.wasted_tokens)
             .bind(amounts.wasted_micros)
             .bind(one.kept)
+            .bind(one.at)
+            .bind(one.presumed)
             .execute(&mut *self.0)
             .await?;
             if done.rows_affected() > 0 {
@@ -278,6 +314,27 @@ impl Paying for Writing {
         Ok(all)
     }
 
+    async fn unpresume(&mut self, payments: &[&Payment]) -> Result<Vec<(SumKey, Amounts)>, Fault> {
+        let mut all = Vec::new();
+        for one in payments {
+            let row: Option<SumColumns> = sqlx::query_as(concat!(
+                "DELETE FROM payments WHERE digest = $1 AND analyzer = $2 AND attempt = $3 AND presumed RETURNING ",
+                columns_of_sum!()
+            ))
+            .bind(one.job.digest.as_bytes().to_vec())
+            .bind(one.job.analyzer.as_str())
+            .bind(one.attempt.as_bytes().to_vec())
+            .fetch_optional(&mut *self.0)
+            .await?;
+            all.extend(row.map(sum_columns).transpose()?);
+        }
+        Ok(all)
+    }
+
+    async fn horizon(&mut self) -> Result<i64, Fault> {
+        Ok(sqlx::query_scalar("SELECT before FROM payment_horizon").fetch_one(&mut *self.0).await?)
+    }
+
     async fn add_to_sums(&mut self, sums: &BTreeMap<SumKey, Amounts>) -> Result<(), Fault> {
         for (sum, amounts) in sums {
             sqlx::query(concat!(
@@ -303,16 +360,22 @@ impl Paying for Writing {
         Ok(())
     }
 
-    async fn end_answered(&mut self, jobs: &[&JobKey]) -> Result<(), Fault> {
+    async fn end_answered(&mut self, jobs: &[&JobKey]) -> Result<Vec<Lost>, Fault> {
+        let mut all = Vec::new();
         for job in jobs {
-            of_job!(
-                "DELETE FROM claims WHERE digest = $1 AND analyzer = $2 AND revision = $3",
+            let row: Option<LostColumns> = of_job!(
+                query_as,
+                concat!(
+                    "DELETE FROM claims WHERE digest = $1 AND analyzer = $2 AND revision = $3 RETURNING ",
+                    columns_of_lost!("")
+                ),
                 job
             )
-            .execute(&mut *self.0)
+            .fetch_optional(&mut *self.0)
             .await?;
+            all.extend(row.map(Lost::read).transpose()?);
         }
-        Ok(())
+        Ok(all)
     }
 
     async fn forget_pending(&mut self, arrived: &[(JobKey, AttemptId)]) -> Result<(), Fault> {
@@ -327,4 +390,84 @@ impl Paying for Writing {
         }
         Ok(())
     }
+}
+
+impl Tidying for Writing {
+    async fn take_out_old(&mut self, most: u32) -> Result<Vec<Lost>, Fault> {
+        let rows: Vec<LostColumns> = sqlx::query_as(concat!(
+            at_now!(
+                "DELETE FROM claims WHERE (digest, analyzer, revision) IN (SELECT digest, analyzer, revision FROM claims \
+                 WHERE calls > 0 AND until <= ",
+                " AND renewed_at < ",
+                " - $1 LIMIT $2) RETURNING "
+            ),
+            columns_of_lost!("")
+        ))
+        .bind(LOST_AFTER_MICROSECONDS)
+        .bind(i64::from(most))
+        .fetch_all(&mut *self.0)
+        .await?;
+        rows.into_iter().map(|row| Ok(Lost::read(row)?)).collect()
+    }
+
+    async fn archive(&mut self, keep: i64, most: u32) -> Result<u64, Fault> {
+        // The moment is looked at once: the statements below must be about the same rows.
+        let before: i64 = sqlx::query_scalar(at_now!("SELECT ", " - $1"))
+            .bind(keep)
+            .fetch_one(&mut *self.0)
+            .await?;
+        let newest: Option<i64> = sqlx::query_scalar(
+            "SELECT MAX(at) FROM (SELECT at FROM payments WHERE at < $1 ORDER BY at LIMIT $2)",
+        )
+        .bind(before)
+        .bind(i64::from(most))
+        .fetch_one(&mut *self.0)
+        .await?;
+        let Some(newest) = newest else { return Ok(0) };
+        sqlx::query(concat!(
+            "INSERT INTO old_payments AS spend (",
+            columns_of_sum!(),
+            ") SELECT month, analyzer, currency, model, batch, SUM(calls), SUM(tokens_in), SUM(tokens_out), \
+             SUM(micros), SUM(wasted_tokens), SUM(wasted_micros) FROM (SELECT ",
+            columns_of_payment!(),
+            " FROM payments WHERE at <= $1) GROUP BY month, analyzer, currency, model, batch HAVING true",
+            crate::upserts::spend!()
+        ))
+        .bind(newest)
+        .execute(&mut *self.0)
+        .await?;
+        let gone = sqlx::query("DELETE FROM payments WHERE at <= $1")
+            .bind(newest)
+            .execute(&mut *self.0)
+            .await?;
+        sqlx::query("UPDATE payment_horizon SET before = max(before, $1)")
+            .bind(newest.saturating_add(1))
+            .execute(&mut *self.0)
+            .await?;
+        Ok(gone.rows_affected())
+    }
+}
+
+/// Notes what an attempt has cost so far, if it holds its claim.
+async fn note_cost(
+    connection: &mut SqliteConnection,
+    job: &JobKey,
+    attempt: &AttemptId,
+    cost: &Cost,
+) -> Result<(), Fault> {
+    of_job!(
+        "UPDATE claims SET calls = max($5, 1), tokens_in = $6, tokens_out = $7, micros = $8, currency = $9, model = $10 \
+         WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND attempt = $4",
+        job
+    )
+    .bind(attempt.as_bytes().to_vec())
+    .bind(i64::from(cost.calls))
+    .bind(bounded(cost.tokens_in))
+    .bind(bounded(cost.tokens_out))
+    .bind(bounded(cost.micros))
+    .bind(cost.currency.as_deref())
+    .bind(cost.model.as_deref())
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -311,7 +311,7 @@ impl Unit for Writing {
             .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)
             .execute(&mut *self.0)
             .await?;
-            sqlx::query("DELETE FROM claims WHERE renewed_at < CAST(unixepoch('subsec') * 1000000 AS INTEGER) - $1")
+            sqlx::query("DELETE FROM claims WHERE calls = 0 AND renewed_at < CAST(unixepoch('subsec') * 1000000 AS INTEGER) - $1")
                 .bind(FORGET_CLAIMS_AFTER_MICROSECONDS)
                 .execute(&mut *self.0)
                 .await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ocelli_catalog::Catalog;
-use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Ended, JobKey, Renewal};
+use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Cost, Ended, JobKey, Paid, Renewal};
 use ocelli_core::wire::Message;
 use ocelli_core::{AttemptId, Budget, Digest, Limit, Period};
 
@@ -40,20 +40,36 @@ pub(crate) async fn claim(
     catalog.book(&bookings, budgets).await.unwrap().remove(0)
 }
 
-async fn claim_for(catalog: &Catalog, image: &str, number: u128, lease: Duration) -> Claim {
+pub(crate) async fn claim_for(
+    catalog: &Catalog,
+    image: &str,
+    number: u128,
+    lease: Duration,
+) -> Claim {
     let bookings = Bookings { claims: vec![request(image, number, lease)], ..Bookings::default() };
     catalog.book(&bookings, &[]).await.unwrap().remove(0)
 }
 
 pub(crate) fn ended(image: &str, number: u128, answered: Option<Duration>) -> Ended {
-    Ended {
-        job: job(image),
-        attempt: attempt(number),
-        answered,
-        tokens: 0,
-        micros: 0,
-        currency: None,
+    Ended { job: job(image), attempt: attempt(number), answered }
+}
+
+/// What one call cost.
+pub(crate) fn cost(tokens: u64, micros: u64) -> Cost {
+    Cost {
+        model: Some("model".to_owned()),
+        calls: 1,
+        tokens_in: tokens,
+        tokens_out: 0,
+        micros,
+        currency: Some("USD".to_owned()),
     }
+}
+
+/// Notes what an attempt has cost so far.
+pub(crate) async fn note(catalog: &Catalog, image: &str, number: u128, cost: Cost) {
+    let paid = vec![Paid { job: job(image), attempt: attempt(number), cost }];
+    catalog.book(&Bookings { paid, ..Bookings::default() }, &[]).await.unwrap();
 }
 
 pub(crate) async fn end(catalog: &Catalog, ended: Ended) {
@@ -65,7 +81,7 @@ pub(crate) fn is_free(claim: &Claim) -> bool {
 }
 
 /// Asks until the answer is free.
-async fn until_free(catalog: &Catalog, image: &str, number: u128) {
+pub(crate) async fn until_free(catalog: &Catalog, image: &str, number: u128) {
     let started = Instant::now();
     while !is_free(&claim(catalog, image, number, &[]).await) {
         assert!(started.elapsed() < Duration::from_secs(60), "the claim does not end");
@@ -232,13 +248,8 @@ pub(crate) async fn what_is_on_its_way_counts_against_a_budget(world: World) {
     let budgets = [money(30)];
     assert!(is_free(&claim(&catalog, "a", 1, &budgets).await));
     // The answer is on its way to the collector, which is away.
-    let cost = Ended {
-        tokens: 100,
-        micros: 30,
-        currency: Some("USD".to_owned()),
-        ..ended("a", 1, Some(LONG))
-    };
-    end(&catalog, cost).await;
+    note(&catalog, "a", 1, cost(100, 30)).await;
+    end(&catalog, ended("a", 1, Some(LONG))).await;
     assert_eq!(catalog.budgets(&budgets).await.unwrap()[0].spent, 30);
     let Claim::Paused { reason, all: true } = claim(&catalog, "b", 2, &budgets).await else {
         panic!("the budget is used up")
@@ -249,9 +260,8 @@ pub(crate) async fn what_is_on_its_way_counts_against_a_budget(world: World) {
         Budget { limit: Limit::Tokens(100), period: Period::Total, analyzer: None, ..money(0) };
     assert!(!is_free(&claim(&catalog, "c", 3, &[tokens]).await));
     // An attempt that led to nothing, and whose note has not arrived, counts too, and holds nobody up.
-    let cost =
-        Ended { tokens: 5, micros: 5, currency: Some("USD".to_owned()), ..ended("b", 2, None) };
-    end(&catalog, cost).await;
+    note(&catalog, "b", 2, cost(5, 5)).await;
+    end(&catalog, ended("b", 2, None)).await;
     assert_eq!(catalog.budgets(&budgets).await.unwrap()[0].spent, 35);
     assert!(is_free(&claim(&catalog, "b", 4, &[]).await));
 }

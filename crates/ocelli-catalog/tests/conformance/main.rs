@@ -7,6 +7,7 @@ mod accounts;
 mod cases;
 mod claims;
 mod dependents;
+mod lost;
 mod model;
 mod opening;
 mod outages;
@@ -20,6 +21,7 @@ use accounts::*;
 use cases::*;
 use claims::*;
 use dependents::*;
+use lost::*;
 use searching::*;
 use spending::*;
 
@@ -90,6 +92,12 @@ on_both! {
     numbers_beyond_all_reason_stay_numbers,
     a_budget_of_a_batch_stops_the_jobs_of_that_batch_alone,
     a_budget_of_a_month_ends_with_it_and_money_counts_in_its_currency,
+    a_paid_attempt_that_was_never_heard_of_is_waste_once_its_job_is_taken_over,
+    a_message_that_comes_after_all_takes_the_place_of_what_was_presumed,
+    an_answer_of_another_attempt_writes_off_what_the_holder_of_the_claim_has_paid,
+    a_paid_attempt_whose_job_nobody_takes_over_is_written_off_after_a_while,
+    old_payments_are_taken_out_their_sums_stay_and_no_message_counts_them_again,
+    nothing_is_counted_twice_while_payments_are_taken_out,
     a_dependent_job_is_ready_with_the_last_answer_it_needs_and_taken_once,
     a_dependent_job_over_known_answers_is_ready_at_once_in_any_order,
     a_failure_that_is_tried_again_holds_what_needs_it,

@@ -24,12 +24,12 @@ fn sums(rows: &[SpendRow]) -> [u64; 6] {
     })
 }
 
-async fn total(catalog: &Catalog) -> [u64; 6] {
+pub(crate) async fn total(catalog: &Catalog) -> [u64; 6] {
     assert_eq!(catalog.audit().await.unwrap().problems, Vec::<String>::new());
     sums(&catalog.spend().await.unwrap())
 }
 
-fn put_off(image: &str, number: u128, micros: u64) -> Message {
+pub(crate) fn put_off(image: &str, number: u128, micros: u64) -> Message {
     Message::Deferred(Deferred {
         digest: Digest::of(image.as_bytes()),
         analyzer: name(LLM),

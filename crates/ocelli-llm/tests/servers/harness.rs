@@ -100,6 +100,7 @@ pub(crate) fn job_of(bytes: Bytes) -> Job {
         sources: vec!["file:///archive/meme.png".parse().unwrap()],
         needed: Vec::new(),
         deadline: Instant::now() + Duration::from_secs(10),
+        meter: ocelli_worker::Meter::default(),
     }
 }
 

@@ -130,6 +130,8 @@ impl Checker<'_> {
         // Several of them must fit into one message.
         let ok = limits.needed_text <= ByteSize(256 * 1024);
         self.need(ok, &["limits", "needed_text"], "expected at most 256KiB");
+        let ok = collector.keep_payments >= Duration::from_secs(24 * 3600);
+        self.need(ok, &["collector", "keep_payments"], "expected at least 1d");
         let times: [(&[&str], Duration); 12] = [
             (&["catalog", "operation_timeout"], settings.catalog.operation_timeout),
             (&["broker", "connect_timeout"], broker.connect_timeout),
@@ -164,7 +166,7 @@ impl Checker<'_> {
             let covered = wanted.filter(|one| budget.covers(&one.name));
             let priced: Vec<_> = covered
                 .filter_map(|one| Some((&one.name, one.llm()?)))
-                .filter(|(_, llm)| !llm.prices.is_empty())
+                .filter(|(_, llm)| has_prices(llm))
                 .collect();
             self.need(
                 !priced.is_empty() || budget.analyzer.as_ref().is_some_and(|name| settings.analyzer(name).is_none()),
@@ -348,6 +350,12 @@ impl Checker<'_> {
         let ok = !llm.total_timeout.is_zero() && llm.total_timeout <= deadline;
         self.need(ok, &at("total_timeout"), "expected more than 0s and at most job_deadline");
     }
+}
+
+/// Whether any of its calls has a price.
+fn has_prices(llm: &LlmSettings) -> bool {
+    let own = |prices: &Vec<PriceSettings>| !prices.is_empty();
+    !llm.prices.is_empty() || llm.endpoints.iter().any(|one| one.prices.as_ref().is_some_and(own))
 }
 
 fn has_host(url: &str) -> bool {

@@ -201,6 +201,9 @@ pub struct CollectorSettings {
     /// The sweeper's period.
     #[serde(deserialize_with = "duration")]
     pub sweep_every: Duration,
+    /// How long each paid attempt is remembered.
+    #[serde(deserialize_with = "duration")]
+    pub keep_payments: Duration,
 }
 
 /// `[producer]`: how sources are listed and enqueued.
