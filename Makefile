@@ -61,8 +61,9 @@ chaos: setup-servers build ## kill, cut and freeze real processes, brokers and d
 bench-ocr: setup build ## accuracy and speed of OCR beside the plain tesseract command, in one run
 	@$(PROGRAMS)/examples/bench-ocr
 
+# ONLY=few, many, endpoints or memory measures a part.
 bench-llm: setup build ## throughput of the vision-model worker against a server of known speed
-	@$(PROGRAMS)/examples/bench-llm
+	@$(PROGRAMS)/examples/bench-llm $(if $(ONLY),only $(ONLY))
 
 # Installs llama-cpp-python from Python packages into the build folder: minutes, the first time.
 test-llm-real: setup build

@@ -94,6 +94,57 @@ async fn the_openai_protocol_works_from_settings_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_server_is_reached_through_the_proxy_of_the_environment_with_its_own_headers() {
+    // A plain proxy is asked for whole addresses; this double answers whatever host is named.
+    let proxy = ModelServer::start(ModelServerOptions::default()).await;
+    let mut world = World::new();
+    world.settings(
+        "[analyzers.gemma3-27b-vision]\nenabled = false\n[analyzers.\"llama3.2-vision\"]\n\
+         endpoints = [{ url = \"http://gpu.invalid:11434\", headers = { \"x-team\" = \"archive\" } }]",
+    );
+    world.samples("in", &[NOTE]);
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = world.command("ocelli");
+        command.args(["run", "in"]).envs(variables.iter().copied());
+        crate::world::Said::from(command.output().unwrap())
+    };
+    let url = proxy.url().to_string();
+    let refused = run(&[("HTTP_PROXY", url.as_str()), ("NO_PROXY", "gpu.invalid")]);
+    assert!(refused.err.contains("llama3.2-vision is off: "), "there is no such host: {refused:?}");
+    assert_eq!(proxy.calls(), 0);
+    let said = run(&[("HTTP_PROXY", url.as_str())]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let received = &proxy.received()[0];
+    assert_eq!((received.headers["x-team"].as_str(), proxy.calls()), ("archive", 1));
+    assert_eq!(received.headers["host"], "gpu.invalid:11434");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_refused_stops_the_analyzer_spends_no_attempt_and_is_said() {
+    let server = ModelServer::start(ModelServerOptions {
+        api_key: Some("right".into()),
+        ..ModelServerOptions::default()
+    })
+    .await;
+    let mut world = World::new();
+    world.settings(&format!(
+        "[analyzers.gemma3-27b-vision]\nenabled = false\n[analyzers.\"llama3.2-vision\"]\n\
+         endpoints = [{{ url = \"{}\", api_key = \"wrong\" }}]",
+        server.url()
+    ));
+    world.samples("in", &[NOTE]);
+    let said = world.ocelli(["run", "in"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("llama3.2-vision is off: "), "{said:?}");
+    assert!(said.err.contains("HTTP 401") && said.err.contains("check the API key"), "{said:?}");
+    assert!(!said.err.contains("wrong"), "{said:?}");
+    assert_eq!(server.calls(), 0);
+    server.set_api_key(Some("wrong"));
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    assert_eq!((server.calls(), &world.row("llama3.2-vision")["failed"]), (1, &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_a_model_refuses_fails_alone_and_can_be_tried_again() {
     let (world, server) = world(ModelServerOptions::default()).await;
     world.samples("in", &[NOTE, CHART]);

@@ -86,7 +86,11 @@ impl LlmAnalyzer {
         let analyzer = options.name.clone();
         let prompt = Prompt::load(&options.prompt, &options.language, &options.needs)
             .map_err(|source| LlmError::Prompt { analyzer: analyzer.clone(), source })?;
-        let pool = Pool::new(&options).map_err(|error| match error {
+        let prepare = Prepare { longest_side: options.longest_side, encoding: options.encoding };
+        let ladder = Ladder::new(&options);
+        let engine = RwLock::new(options.protocol.name().to_owned());
+        let options = Arc::new(options);
+        let pool = Pool::new(Arc::clone(&options)).map_err(|error| match error {
             ClientError::Header(header) => {
                 LlmError::Options(OptionsError::Header { analyzer: analyzer.clone(), header })
             }
@@ -95,10 +99,6 @@ impl LlmAnalyzer {
             }
             ClientError::Build(source) => LlmError::Http { analyzer: analyzer.clone(), source },
         })?;
-        let prepare = Prepare { longest_side: options.longest_side, encoding: options.encoding };
-        let ladder = Ladder::new(&options);
-        let engine = RwLock::new(options.protocol.name().to_owned());
-        let options = Arc::new(options);
         let metrics = metrics.of(analyzer.as_str(), &options.prices.currency);
         let asker = Asker::new(Arc::clone(&options), pool, metrics);
         Ok(Self { options, prompt, ladder, prepare, preparation, asker, engine })

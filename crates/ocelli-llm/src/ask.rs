@@ -188,16 +188,7 @@ impl Asker {
                 return Err(reason);
             }
         };
-        let pinned = self.pool.pinned();
-        let other = pinned.is_some() && seen.digest.is_some() && pinned != seen.digest;
-        self.pool.looked(lease.index(), seen.digest);
-        if other {
-            let reason =
-                "it has another version of the model than the one these answers are filed under";
-            lease.block(reason);
-            return Err(reason.to_owned());
-        }
-        Ok(())
+        self.pool.seen(lease.index(), seen.digest).map_err(str::to_owned)
     }
 
     /// Tells the pool what happened, and decides: `Ok` asks again, wherever that is possible next.
@@ -214,8 +205,8 @@ impl Asker {
                 lease.failed(Evidence::Endpoint, &error.reason);
                 Ok(())
             }
-            Kind::Busy => {
-                lease.busy(error.retry_after, &error.reason);
+            Kind::Busy(busy) => {
+                lease.busy(busy, error.retry_after, &error.reason);
                 Ok(())
             }
             Kind::Configuration => {

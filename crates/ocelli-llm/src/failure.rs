@@ -23,8 +23,8 @@ pub(crate) enum Kind {
     Unreachable,
     /// Something answers, but no model server: a proxy, a login page.
     Stranger,
-    /// Come back later: 429, 502, 503.
-    Busy,
+    /// Come back later.
+    Busy(Busy),
     /// Key, permission, quota or model: nothing will work until a person acts.
     Configuration,
     /// The server failed: it may be the image.
@@ -39,6 +39,18 @@ pub(crate) enum Kind {
     Request,
     /// 4xx about this image or its prompt.
     Image,
+}
+
+/// Why a server wants to be asked later, which decides for how long when it does not say so itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// A limit on requests or tokens is reached: 429 and its likes.
+    Rate,
+    /// It has too much to do: 503.
+    Overload,
+    /// It, or what is behind a proxy, is not there yet: 502, and 503 while a model is loaded. Says nothing about how much
+    /// it can do at once.
+    Loading,
 }
 
 impl CallError {
@@ -94,7 +106,10 @@ fn kind_of(status: StatusCode, error: &ErrorBody) -> Kind {
         }
         // OpenAI's and its likes', and Ollama's cloud: a session, an hour or a week is used up.
         429 if says(&["exceeded your current quota", "usage limit"]) => Kind::Configuration,
-        408 | 425 | 429 | 502 | 503 | 529 => Kind::Busy,
+        503 if says(&["loading"]) => Kind::Busy(Busy::Loading),
+        502 => Kind::Busy(Busy::Loading),
+        503 => Kind::Busy(Busy::Overload),
+        408 | 425 | 429 | 529 => Kind::Busy(Busy::Rate),
         // The model is named in 400 by servers that hold exactly one.
         400 | 422 if coded("model_not_found") || says(&["pinned to", "does not support image"]) => {
             Kind::Configuration
@@ -129,11 +144,12 @@ mod tests {
 
     #[test]
     fn each_status_means_one_thing() {
+        let rate = Kind::Busy(Busy::Rate);
         let cases = [
             (401, r#"{"error":"unauthorized"}"#, Kind::Configuration),
             (403, "", Kind::Configuration),
             (404, r#"{"error":"model 'x' not found"}"#, Kind::Configuration),
-            (429, r#"{"error":{"message":"slow down","type":"rate_limit"}}"#, Kind::Busy),
+            (429, r#"{"error":{"message":"slow down","type":"rate_limit"}}"#, rate),
             (429, r#"{"error":{"message":"m","type":"insufficient_quota"}}"#, Kind::Configuration),
             (429, r#"{"error":{"message":"m","code":"insufficient_quota"}}"#, Kind::Configuration),
             (
@@ -151,7 +167,7 @@ mod tests {
                 r#"{"error":{"message":"You exceeded your current quota, please check your plan"}}"#,
                 Kind::Configuration,
             ),
-            (429, r#"{"error":"too many concurrent requests"}"#, Kind::Busy),
+            (429, r#"{"error":"too many concurrent requests"}"#, rate),
             (
                 402,
                 r#"{"error":{"message":"Insufficient credits","code":402}}"#,
@@ -160,10 +176,10 @@ mod tests {
             (
                 503,
                 r#"{"error":"server busy, please try again. maximum pending requests exceeded"}"#,
-                Kind::Busy,
+                Kind::Busy(Busy::Overload),
             ),
-            (503, r#"{"error":{"message":"Loading model"}}"#, Kind::Busy),
-            (502, "<html>", Kind::Busy),
+            (503, r#"{"error":{"message":"Loading model"}}"#, Kind::Busy(Busy::Loading)),
+            (502, "<html>", Kind::Busy(Busy::Loading)),
             (500, "Internal Server Error", Kind::Server),
             (504, "", Kind::Server),
             (500, r#"{"error":{"message":"Prompt exceeds n_ctx: 5000 > 4096"}}"#, Kind::Image),

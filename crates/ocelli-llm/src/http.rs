@@ -15,6 +15,7 @@ use crate::endpoint::{below, shown};
 use crate::failure::{CallError, Kind};
 use crate::options::{EndpointOptions, Timeouts};
 use crate::retry_after;
+use crate::wire::headers_in;
 
 /// Why no client could be built.
 #[derive(Debug, Error)]
@@ -54,7 +55,9 @@ impl Response {
         if self.status == StatusCode::OK {
             Ok((self.body, self.html))
         } else {
-            Err(CallError::from_status(self.status, &self.body, self.retry_after))
+            let in_body = || retry_after::parse(&headers_in(&self.body), Timestamp::now());
+            let retry_after = self.retry_after.or_else(in_body);
+            Err(CallError::from_status(self.status, &self.body, retry_after))
         }
     }
 }

@@ -221,8 +221,11 @@ pub struct Patience {
     pub outage: Duration,
     /// First pause of an endpoint that failed; doubles with each failure in a row.
     pub pause_floor: Duration,
-    /// Longest pause of an endpoint that failed.
+    /// Longest pause of an endpoint that failed or that limits the rate of requests.
     pub pause_cap: Duration,
+    /// Longest pause between two looks at an endpoint that is away while there is work, and of one that is loading or has
+    /// too much to do and does not say for how long.
+    pub return_cap: Duration,
     /// Longest `Retry-After` that is believed; a server that asks for more is asked again after this.
     pub retry_after_cap: Duration,
     /// Further requests of one attempt after a server error or a broken answer: it may be the image.
@@ -239,6 +242,8 @@ impl Default for Patience {
             outage: Duration::from_secs(30),
             pause_floor: Duration::from_secs(1),
             pause_cap: Duration::from_secs(60),
+            // A look is a request of some bytes, and a server that is back should not wait for work.
+            return_cap: Duration::from_secs(3),
             retry_after_cap: Duration::from_secs(600),
             server_error_retries: 2,
             images_before_blame: 3,

@@ -1,11 +1,12 @@
 //! The endpoints of one analyzer: which one is asked next, how many requests each gets at once, and what is known about
-//! the trouble each of them is in.
+//! the trouble each of them is in. One that is away is looked after ([`watch`]) while there is work.
 
 pub(crate) mod breaker;
 mod bucket;
 mod lease;
 mod limit;
 mod state;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::http::{ClientError, Http};
-use crate::options::{LlmOptions, Patience};
+use crate::options::LlmOptions;
 use bucket::Bucket;
 pub(crate) use lease::Lease;
 use state::{Endpoint, Standing};
@@ -23,16 +24,22 @@ use state::{Endpoint, Standing};
 #[derive(Debug)]
 pub(crate) struct Pool {
     clients: Vec<Http>,
-    patience: Patience,
+    options: Arc<LlmOptions>,
     state: Mutex<State>,
     changed: Notify,
 }
+
+/// Why an endpoint is not used whose model has another digest than the one that answers are filed under.
+const OTHER_MODEL: &str =
+    "it has another version of the model than the one these answers are filed under";
 
 #[derive(Debug)]
 struct State {
     endpoints: Vec<Endpoint>,
     /// Jobs that wait for a place.
     waiting: usize,
+    /// Jobs that ever asked for a place.
+    asked: u64,
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
     /// Digest of the model that the current revision stands for.
@@ -46,7 +53,7 @@ pub(crate) struct NoEndpoint {
 }
 
 impl Pool {
-    pub(crate) fn new(options: &LlmOptions) -> Result<Arc<Self>, ClientError> {
+    pub(crate) fn new(options: Arc<LlmOptions>) -> Result<Arc<Self>, ClientError> {
         let client = |endpoint| Http::new(endpoint, options.timeouts, options.response_bytes);
         let clients = options.endpoints.iter().map(client).collect::<Result<Vec<_>, _>>()?;
         let endpoints = options
@@ -59,12 +66,13 @@ impl Pool {
         let state = State {
             endpoints,
             waiting: 0,
+            asked: 0,
             requests: bucket(options.requests_per_minute),
             tokens: bucket(options.tokens_per_minute),
             model_digest: None,
         };
         let (state, changed) = (Mutex::new(state), Notify::new());
-        Ok(Arc::new(Self { clients, patience: options.patience, state, changed }))
+        Ok(Arc::new(Self { clients, options, state, changed }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -97,6 +105,7 @@ impl Pool {
         avoid: Option<usize>,
     ) -> Result<Lease, NoEndpoint> {
         let mut waiting = None;
+        self.lock().asked += 1;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -110,7 +119,9 @@ impl Pool {
             let end = match wait.cause {
                 Cause::Person => return Err(NoEndpoint { reason: wait.reason }),
                 Cause::Place => deadline,
-                Cause::Trouble => deadline.min(*give_up.get_or_insert(now + self.patience.outage)),
+                Cause::Trouble => {
+                    deadline.min(*give_up.get_or_insert(now + self.options.patience.outage))
+                }
             };
             if now >= end {
                 return Err(NoEndpoint { reason: wait.reason });
@@ -133,6 +144,7 @@ impl Pool {
                 return Err(Wait { until: Some(at), reason, cause: Cause::Place });
             }
         }
+        watch::begin(self, &mut state.endpoints);
         let standings: Vec<_> =
             state.endpoints.iter().map(|endpoint| endpoint.standing(now)).collect();
         let best = standings
@@ -197,6 +209,18 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
+    /// What a look in between learned about an endpoint; an error when it has another model now.
+    pub(crate) fn seen(&self, index: usize, digest: Option<String>) -> Result<(), &'static str> {
+        let pinned = self.pinned();
+        let other = pinned.is_some() && digest.is_some() && pinned != digest;
+        self.looked(index, digest);
+        if other {
+            self.block(index, OTHER_MODEL.to_owned());
+            return Err(OTHER_MODEL);
+        }
+        Ok(())
+    }
+
     /// A probe found that an endpoint cannot serve this analyzer.
     pub(crate) fn block(&self, index: usize, reason: String) {
         self.lock().endpoints[index].blocked = Some(reason);
@@ -224,8 +248,8 @@ impl Pool {
         }
     }
 
-    pub(crate) const fn retry_pause(&self) -> (Duration, Duration) {
-        (self.patience.pause_floor, self.patience.pause_cap)
+    pub(crate) fn retry_pause(&self) -> (Duration, Duration) {
+        (self.options.patience.pause_floor, self.options.patience.pause_cap)
     }
 }
 

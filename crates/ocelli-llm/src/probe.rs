@@ -43,7 +43,7 @@ pub(crate) async fn ask_tiny(http: &Http, options: &LlmOptions) -> Result<(), St
     match response.and_then(crate::http::Response::ok) {
         Ok(_) => Ok(()),
         // It works again, but has other things to do.
-        Err(error) if error.kind == Kind::Busy => Ok(()),
+        Err(error) if matches!(error.kind, Kind::Busy(_)) => Ok(()),
         Err(error) => Err(error.reason),
     }
 }

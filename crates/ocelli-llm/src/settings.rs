@@ -163,6 +163,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use ocelli_runtime::settings::LoadOptions;
+    use secrecy::ExposeSecret;
 
     use super::*;
 
@@ -212,6 +213,35 @@ mod tests {
         let day = jiff::civil::date(2026, 5, 5);
         assert_eq!(mine.prices.cost_micros(day, Some(10), Some(4)), Some(20));
         mine.check().unwrap();
+    }
+
+    #[test]
+    fn an_endpoint_has_its_own_key_headers_number_and_prices_in_the_currency_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), "from-a-file\n").unwrap();
+        let fields = format!(
+            "currency = \"EUR\"\nprices = [{{ since = \"2026-01-01\", input_per_million = 1, output_per_million = 1 }}]\n\
+             endpoints = [\"http://own:1\", {{ url = \"https://api.example/v1\", api_key_file = {:?}, in_flight = 64, \
+             headers = {{ \"X-Title\" = \"memes\" }}, \
+             prices = [{{ since = \"2026-01-01\", input_per_million = 3, output_per_million = 9 }}] }}]\n",
+            folder.path().join("key")
+        );
+        let options = options(folder.path(), &fields).unwrap();
+        options.check().unwrap();
+        let (own, dear) = (&options.endpoints[0], &options.endpoints[1]);
+        assert!(own.prices.is_none() && own.api_key.is_none());
+        assert_eq!(own.in_flight, InFlight::Adaptive { min: 1, max: 16 });
+        assert_eq!(dear.in_flight, InFlight::Adaptive { min: 1, max: 64 });
+        assert_eq!(
+            dear.api_key.as_ref().map(|key| key.expose_secret().trim()),
+            Some("from-a-file")
+        );
+        assert_eq!(dear.headers["X-Title"].expose_secret(), "memes");
+        let prices = dear.prices.as_ref().unwrap();
+        let day = jiff::civil::date(2026, 5, 5);
+        assert_eq!(options.prices.cost_micros(day, Some(10), Some(1)), Some(11));
+        assert_eq!(prices.cost_micros(day, Some(10), Some(1)), Some(39));
+        assert_eq!(prices.currency, "EUR");
     }
 
     #[test]

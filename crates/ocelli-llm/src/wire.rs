@@ -5,9 +5,13 @@ pub(crate) mod ollama;
 pub(crate) mod openai;
 
 use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::completion::{Call, Completion, Picture};
 use crate::options::{LlmOptions, Protocol};
+
+/// Headers in a body that are looked at.
+const MOST_HEADERS: usize = 100;
 
 /// A body with status 200 that is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +107,17 @@ pub(crate) struct ErrorBody {
     pub(crate) code: String,
 }
 
+/// Headers of the provider behind it, which OpenRouter puts into the body of an error (`error.metadata.headers`).
+pub(crate) fn headers_in(body: &[u8]) -> HeaderMap {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let told = value["error"]["metadata"]["headers"].as_object();
+    let header = |(name, value): (&String, &serde_json::Value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_str(value.as_str()?).ok()?))
+    };
+    told.into_iter().flatten().take(MOST_HEADERS).filter_map(header).collect()
+}
+
 /// Foreign text in messages: one line, short.
 pub(crate) fn clip(text: &str) -> String {
     const SHOWN: usize = 200;
@@ -144,6 +159,19 @@ mod tests {
             let picture = Picture { base64: first.image, ..picture };
             let second = chat_body(&options, &Call { picture: Some(&picture), ..call });
             assert_eq!(second.bytes, first.bytes);
+        }
+    }
+
+    #[test]
+    fn what_a_provider_behind_a_router_says_is_found_in_the_body() {
+        let body = br#"{"error":{"message":"Rate limit exceeded: free-models-per-min. ","code":429,"metadata":
+            {"headers":{"X-RateLimit-Limit":"20","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1741305600000",
+            "no header":"x","odd":7},"provider_name":null}},"user_id":"user_1"}"#;
+        let headers = headers_in(body);
+        assert_eq!(headers["x-ratelimit-reset"], "1741305600000");
+        assert_eq!(headers.len(), 3);
+        for body in [&b"{}"[..], b"<html>", br#"{"error":{"metadata":{"headers":[1]}}}"#] {
+            assert!(headers_in(body).is_empty());
         }
     }
 

@@ -12,8 +12,8 @@ use crate::fleet::{Fleet, options};
 
 /// What a client may lose.
 const LEAST: f64 = 0.97;
-/// How long an endpoint that is back may be left alone: the longest pause between two trials.
-const RETURN: Duration = Duration::from_secs(60);
+/// How long an endpoint that is back may be left alone: the longest pause between two looks, and the time of an answer.
+const RETURN: Duration = Duration::from_secs(5);
 /// How long finding the number of places may take; less than the minute that is promised.
 const SEARCH: Duration = Duration::from_secs(45);
 
@@ -138,8 +138,8 @@ pub(crate) async fn outage() -> anyhow::Result<Vec<Line>> {
         Line::new(
             "its first answer after its return",
             again
-                .map_or_else(|| "none".to_owned(), |after| format!("{:.0} s", after.as_secs_f64())),
-            "<= 60 s",
+                .map_or_else(|| "none".to_owned(), |after| format!("{:.1} s", after.as_secs_f64())),
+            "<= 5 s",
             again.is_some(),
         ),
         Line::new(

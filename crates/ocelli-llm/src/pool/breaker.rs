@@ -74,6 +74,18 @@ impl Breaker {
         }
     }
 
+    /// It was seen to be back: the next request is the trial, whenever it was to be tried again.
+    pub(crate) fn returned(&mut self, now: Instant) {
+        if let State::Open { until } = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
+
+    /// Whether requests go out without more ado.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
     pub(crate) fn succeeded(&mut self) {
         self.state = State::Closed;
         self.openings = 0;
@@ -142,6 +154,19 @@ mod tests {
             breaker.begin_trial();
         }
         assert_eq!(pauses, [1, 2, 4, 8, 8, 8]);
+    }
+
+    #[test]
+    fn an_endpoint_that_was_seen_to_be_back_is_tried_at_once() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        breaker.returned(now);
+        assert_eq!(breaker.allows(now), Allowed::Yes, "it was never away");
+        breaker.failed(now, Evidence::Endpoint, 1.0);
+        breaker.returned(now);
+        assert_eq!(breaker.allows(now), Allowed::Trial);
+        breaker.begin_trial();
+        breaker.returned(now);
+        assert_eq!(breaker.allows(now), Allowed::No(None), "one trial, not two");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Pool;
 use super::breaker::Evidence;
 use super::state::Endpoint;
+use crate::failure::Busy;
 use crate::http::Http;
 
 /// One place at one endpoint.
@@ -65,9 +66,9 @@ impl Lease {
         self.update(|endpoint| endpoint.failed(Instant::now(), evidence, reason, random));
     }
 
-    pub(crate) fn busy(&self, retry_after: Option<Duration>, reason: &str) {
-        let random = rand::random::<f64>();
-        self.update(|endpoint| endpoint.busy(Instant::now(), retry_after, reason, random));
+    pub(crate) fn busy(&self, busy: Busy, retry_after: Option<Duration>, reason: &str) {
+        let (now, random) = (Instant::now(), rand::random::<f64>());
+        self.update(|endpoint| endpoint.busy(now, busy, retry_after, reason, random));
     }
 
     pub(crate) fn block(&self, reason: &str) {

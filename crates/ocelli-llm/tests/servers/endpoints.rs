@@ -257,3 +257,49 @@ async fn a_server_is_taken_back_after_an_outage_without_a_word_to_the_other() {
         n = n.wrapping_add(1);
     }
 }
+
+/// A server that was given up for as long as it takes.
+fn given_up(mut options: LlmOptions) -> LlmOptions {
+    options.patience.pause_floor = Duration::from_secs(600);
+    options.patience.pause_cap = Duration::from_secs(600);
+    options.patience.return_cap = Duration::from_millis(50);
+    options.patience.outage = Duration::from_secs(8);
+    options
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_back_is_found_by_looking_while_there_is_work() {
+    for protocol in BOTH {
+        let mut first = server(protocol, Behaviour::Answer).await;
+        let second = server(protocol, Behaviour::Answer).await;
+        let analyzer = analyzer(given_up(options(protocol, &[&first, &second])));
+        analyzer.probe().await.unwrap();
+        first.go_down();
+        let answers = join_all((0..8).map(|n| analyzer.analyze(job(n)))).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert_eq!((first.calls(), second.calls()), (0, 8), "no job was risked twice");
+        first.come_back().await;
+        let back = Instant::now();
+        let mut n = 8;
+        while first.calls() == 0 {
+            assert!(back.elapsed() < Duration::from_secs(5), "it is in use again");
+            analyzer.analyze(job(n)).await.unwrap();
+            n = n.wrapping_add(1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_only_endpoint_is_found_by_looking_while_a_job_waits_for_it() {
+    for protocol in BOTH {
+        let mut server = server(protocol, Behaviour::Answer).await;
+        server.go_down();
+        let (analyzer, registry) = counted_analyzer(given_up(options(protocol, &[&server])));
+        let (answer, ()) = tokio::join!(analyzer.analyze(job(1)), async {
+            until("a request failed", || failed_calls(&registry) > 0).await;
+            server.come_back().await;
+        });
+        assert_eq!(reading(&answer.unwrap()).flags, []);
+        assert_eq!((server.calls(), failed_calls(&registry)), (1, 1));
+    }
+}

@@ -68,6 +68,7 @@ pub(crate) fn options(protocol: Protocol, servers: &[&ModelServer]) -> LlmOption
             outage: Duration::from_millis(300),
             pause_floor: Duration::from_millis(20),
             pause_cap: Duration::from_millis(80),
+            return_cap: Duration::from_millis(80),
             ..Patience::default()
         },
         ..LlmOptions::default()

@@ -84,3 +84,43 @@ async fn without_prices_an_analysis_holds_its_tokens_and_no_cost() {
     assert_eq!((provenance.calls, provenance.wasted_tokens), (1, 0));
     assert_eq!((provenance.cost_micros, provenance.currency), (None, None));
 }
+
+/// From one day on, so much for a million tokens of either kind.
+fn flat(price: f64) -> Prices {
+    let since = date(2020, 1, 1);
+    let table = vec![Price { since, input_per_million: price, output_per_million: price }];
+    Prices { currency: "EUR".to_owned(), table }
+}
+
+#[tokio::test]
+async fn each_call_costs_what_its_endpoint_costs() {
+    for protocol in BOTH {
+        let (paid, dear) =
+            (server(protocol, Behaviour::Answer).await, server(protocol, Behaviour::Answer).await);
+        let mut options = LlmOptions { prices: flat(1.0), ..options(protocol, &[&paid, &dear]) };
+        options.endpoints[1].prices = Some(flat(100.0));
+        let analyzer = analyzer(options);
+        let mut costs: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for number in 0..8 {
+            let how = analyzer.analyze(job(number)).await.unwrap().provenance;
+            let tokens = how.tokens_in.unwrap() + how.tokens_out.unwrap();
+            let each = how.cost_micros.unwrap() / tokens;
+            costs.entry(how.endpoint.unwrap()).or_default().push(each);
+            if number == 3 {
+                paid.go_down();
+            }
+        }
+        assert!(costs[paid.url().as_str()].iter().all(|each| *each == 1), "{costs:?}");
+        assert!(costs[dear.url().as_str()].iter().all(|each| *each == 100), "{costs:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_without_a_price_has_tokens_and_no_cost() {
+    let own = server(Protocol::Ollama, Behaviour::Answer).await;
+    let mut options = LlmOptions { prices: flat(1.0), ..options(Protocol::Ollama, &[&own]) };
+    options.endpoints[0].prices = Some(Prices::default());
+    let how = analyzer(options).analyze(job(1)).await.unwrap().provenance;
+    assert!(how.tokens_in > Some(300));
+    assert_eq!((how.cost_micros, how.currency), (None, None));
+}

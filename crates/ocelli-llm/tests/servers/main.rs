@@ -10,4 +10,5 @@ mod json;
 mod ledger;
 mod limits;
 mod probing;
+mod recorded;
 mod tls;

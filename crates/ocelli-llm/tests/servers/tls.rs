@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ocelli_core::FailureClass;
 use ocelli_llm::{LlmAnalyzer, LlmMetrics, LlmOptions, Preparation, Protocol};
@@ -84,6 +85,19 @@ async fn the_certificate_of_a_private_authority_is_accepted_when_it_is_named() {
     let (address, authority) = tls_server("localhost");
     let reason = asked(address, Some(authority)).await.probe().await.unwrap_err().reason;
     assert!(reason.contains("'gemma3:27b' is not there; it offers: none"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_the_handshake_is_left_at_the_deadline_of_connecting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let analyzer = asked(listener.local_addr().unwrap(), None).await;
+    // The system accepts the connection; nobody reads from it.
+    let begun = Instant::now();
+    let reason = analyzer.probe().await.unwrap_err().reason;
+    assert!(reason.contains("cannot connect"), "{reason}");
+    let error = analyzer.analyze(job(1)).await.unwrap_err();
+    assert_eq!(error.class, FailureClass::Outage, "{}", error.reason);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
