@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers build run test check fmt up down chaos bench-ocr bench-llm test-llm-real
+.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm test-llm-real
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -18,6 +18,7 @@ setup: ## install the Debian packages that are missing (Tesseract, clang, fonts)
 # With RabbitMQ and PostgreSQL, which tests and `make up` start privately.
 setup-servers:
 	@deploy/local/setup.sh --servers
+	@deploy/local/checkers.sh
 
 build: setup
 	@$(BUILD)
@@ -40,17 +41,26 @@ test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreS
 check: setup-servers ## formatting, lints, shell scripts, licences (the last one where cargo-deny is installed)
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
-	@shellcheck -x deploy/local/*.sh .ci/run
+	@shellcheck -x deploy/local/*.sh deploy/debian/{build.sh,try.sh,postinst,prerm,postrm} .ci/run
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; fi
 
 fmt: ## format the code
 	@cargo fmt --all
 
-up: setup-servers build ## start RabbitMQ, PostgreSQL, workers and collector on this machine, data in .ocelli/
+up: setup-servers build ## start RabbitMQ, PostgreSQL, the programs and Prometheus here, data in .ocelli/
 	@deploy/local/up.sh
 
 down: ## stop what make up started; the data stays
 	@deploy/local/down.sh
+
+package: setup ## build the optimised programs and the Debian package of them, into target/package
+	@OCELLI_REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) cargo build --release --bins --locked \
+	  -p ocelli -p ocelli-ocr -p ocelli-llm -p ocelli-collector -p ocelli-producer
+	@deploy/debian/build.sh $(or $(CARGO_TARGET_DIR),target)/release $(or $(CARGO_TARGET_DIR),target)/package
+
+# About four minutes; nothing else should run beside it.
+scale: setup-servers build ## measure throughput with 1 to 32 worker processes of fixed latency, and what gives out first
+	@$(PROGRAMS)/ocelli-chaos scale --ceiling
 
 # MINUTES= scales the runs (default about ten), ONLY=R1,R4 picks some, SEED= repeats the choices of a run, SIM=1 runs
 # 100,000 seeds of the simulation. The conformance suites are among what runs.

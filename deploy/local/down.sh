@@ -14,6 +14,8 @@ fi
 # shellcheck source-path=SCRIPTDIR source=processes.sh
 . deploy/local/processes.sh
 
+stop prometheus TERM 30
+stop ocelli-web TERM 60
 # The collector after the workers: it writes what they still report.
 stop ocelli-llm-worker TERM 60
 stop ocelli-ocr-worker TERM 60

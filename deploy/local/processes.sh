@@ -49,11 +49,11 @@ stop() {
 # port_open PORT: whether something listens on 127.0.0.1.
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# ready_answer PORT: whether GET /readyz answers 200.
+# ready_answer PORT [PATH]: whether GET PATH (/readyz) answers 200.
 ready_answer() {
     local line
     {
-        printf 'GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
+        printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "${2:-/readyz}" >&3
         IFS= read -r -t 5 line <&3
     } 3<>"/dev/tcp/127.0.0.1/$1" 2>/dev/null && [[ $line == *" 200"* ]]
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and nothing when none is.
 #   setup.sh            what building and running ocelli needs
-#   setup.sh --servers  also what its tests and `make up` need: RabbitMQ and PostgreSQL
-# No system service is started: both servers are only ever run privately, with their data in a folder of ours.
+#   setup.sh --servers  also what its tests and `make up` need: RabbitMQ, PostgreSQL and Prometheus, and checkers of files
+# No system service is started: the servers are only ever run privately, with their data in a folder of ours.
 set -euo pipefail
 
 packages=(
@@ -14,7 +14,7 @@ packages=(
     util-linux
 )
 if [[ ${1:-} == --servers ]]; then
-    packages+=(rabbitmq-server postgresql shellcheck)
+    packages+=(rabbitmq-server postgresql prometheus shellcheck systemd python3-venv)
 fi
 
 if ! command -v cargo >/dev/null; then

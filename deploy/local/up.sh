@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The distributed tier on this machine, privately: RabbitMQ, PostgreSQL and one of each ocelli program, with all data in
-# ./.ocelli (OCELLI_UP_DIR). No system service is touched and nothing listens beyond 127.0.0.1. Running it again starts
+# The distributed tier on this machine, privately: RabbitMQ, PostgreSQL, one of each ocelli program, and Prometheus that
+# watches them, with all data in ./.ocelli (OCELLI_UP_DIR). No system service is touched and nothing listens beyond 127.0.0.1. Running it again starts
 # what is not running. down.sh stops everything and keeps the data.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,9 +14,13 @@ postgres_port=${OCELLI_UP_POSTGRES_PORT:-5433}
 ocr_port=${OCELLI_UP_OCR_PORT:-9481}
 llm_port=${OCELLI_UP_LLM_PORT:-9482}
 collector_port=${OCELLI_UP_COLLECTOR_PORT:-9483}
+web_port=${OCELLI_UP_WEB_PORT:-9484}
+exporter_port=${OCELLI_UP_EXPORTER_PORT:-15693}
+prometheus_port=${OCELLI_UP_PROMETHEUS_PORT:-9491}
+scrape_every=${OCELLI_UP_SCRAPE_EVERY:-15s}
 programs=${OCELLI_UP_PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}
 
-mkdir -p "$home"/{run,log,rabbitmq}
+mkdir -p "$home"/{run,log,rabbitmq,prometheus/targets}
 home=$(cd "$home" && pwd)
 run=$home/run
 log=$home/log
@@ -39,6 +43,9 @@ free postgres "$postgres_port" OCELLI_UP_POSTGRES_PORT
 free ocelli-ocr-worker "$ocr_port" OCELLI_UP_OCR_PORT
 free ocelli-llm-worker "$llm_port" OCELLI_UP_LLM_PORT
 free ocelli-collector "$collector_port" OCELLI_UP_COLLECTOR_PORT
+free ocelli-web "$web_port" OCELLI_UP_WEB_PORT
+free rabbitmq "$exporter_port" OCELLI_UP_EXPORTER_PORT
+free prometheus "$prometheus_port" OCELLI_UP_PROMETHEUS_PORT
 for program in ocelli ocelli-ocr-worker ocelli-llm-worker ocelli-collector; do
     if [[ ! -x $programs/$program ]]; then
         echo "up: $programs/$program is not built." >&2
@@ -46,6 +53,11 @@ for program in ocelli ocelli-ocr-worker ocelli-llm-worker ocelli-collector; do
         exit 1
     fi
 done
+
+if ! command -v prometheus >/dev/null; then
+    echo "up: Prometheus is not installed. hint: make setup-servers, or apt-get install prometheus" >&2
+    exit 1
+fi
 
 # RabbitMQ. The script behind Debian's own one: it changes neither user nor folder.
 rabbitmq=/usr/lib/rabbitmq/bin/rabbitmq-server
@@ -61,8 +73,9 @@ fi
 if ! running rabbitmq >/dev/null; then
     echo "starting RabbitMQ"
     printf '%s\n' "listeners.tcp.1 = 127.0.0.1:$amqp_port" 'management.tcp.ip = 127.0.0.1' \
-        "management.tcp.port = $management_port" >"$home/rabbitmq/rabbitmq.conf"
-    echo '[rabbitmq_management].' >"$home/rabbitmq/enabled_plugins"
+        "management.tcp.port = $management_port" 'prometheus.tcp.ip = 127.0.0.1' \
+        "prometheus.tcp.port = $exporter_port" >"$home/rabbitmq/rabbitmq.conf"
+    echo '[rabbitmq_management, rabbitmq_prometheus].' >"$home/rabbitmq/enabled_plugins"
     start rabbitmq env HOME="$home/rabbitmq" ERL_EPMD_PORT="$mapper_port" ERL_EPMD_ADDRESS=127.0.0.1 \
         RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODENAME=ocelli@localhost \
         RABBITMQ_DIST_PORT="$distribution_port" RABBITMQ_CONFIG_FILE="$home/rabbitmq/rabbitmq.conf" \
@@ -132,14 +145,43 @@ program() {
 program ocelli-collector "$collector_port"
 program ocelli-ocr-worker "$ocr_port"
 program ocelli-llm-worker "$llm_port"
+# The archive's site, where it has been built.
+if [[ -x $programs/ocelli-web ]]; then
+    program ocelli-web "$web_port"
+fi
 wait_for ocelli-collector 60 ready_answer "$collector_port"
 wait_for ocelli-ocr-worker 60 ready_answer "$ocr_port"
 wait_for ocelli-llm-worker 60 ready_answer "$llm_port"
+if running ocelli-web >/dev/null; then
+    wait_for ocelli-web 60 ready_answer "$web_port"
+fi
+
+# Prometheus, with the shipped configuration and rules, and what runs here as targets.
+if ! running prometheus >/dev/null; then
+    echo "starting Prometheus"
+    targets=()
+    for target in "ocelli-collector $collector_port" "ocelli-ocr-worker $ocr_port" "ocelli-llm-worker $llm_port" \
+        "ocelli-web $web_port"; do
+        read -r name port <<<"$target"
+        running "$name" >/dev/null || continue
+        targets+=("{\"targets\": [\"127.0.0.1:$port\"], \"labels\": {\"program\": \"$name\"}}")
+    done
+    (IFS=, && echo "[${targets[*]}]") >"$home/prometheus/targets/ocelli.json"
+    echo "[{\"targets\": [\"127.0.0.1:$exporter_port\"]}]" >"$home/prometheus/targets/rabbitmq.json"
+    cp -r deploy/prometheus/rules "$home/prometheus/"
+    sed -e "s/127.0.0.1:9090/127.0.0.1:$prometheus_port/" -e "s/_interval: 15s/_interval: $scrape_every/" \
+        -e "s/scrape_timeout: 10s/scrape_timeout: $scrape_every/" \
+        deploy/prometheus/prometheus.yml >"$home/prometheus/prometheus.yml"
+    start prometheus prometheus --config.file="$home/prometheus/prometheus.yml" \
+        --storage.tsdb.path="$home/prometheus/data" --web.listen-address="127.0.0.1:$prometheus_port"
+fi
+wait_for prometheus 60 ready_answer "$prometheus_port" /-/ready
 
 shown=${settings#"$PWD/"}
 cat <<TEXT
 
 Everything is up. Logs: ${log#"$PWD/"}   RabbitMQ's own pages: http://127.0.0.1:$management_port (guest, guest)
+Prometheus, with alerts: http://127.0.0.1:$prometheus_port
 
   $programs/ocelli --config $shown produce samples/     enqueue images
   $programs/ocelli --config $shown status               how far they are

@@ -9,9 +9,9 @@ use crate::services::{Database, Fleet};
 use crate::world::{NOTE, Service, until};
 
 /// Status and body of a GET. Connection refused counts as status 0.
-fn get(address: &str, path: &str) -> (u16, String) {
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     let Ok(mut stream) = TcpStream::connect(address) else { return (0, String::new()) };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut answer = String::new();
     if stream
         .write_all(request.as_bytes())

@@ -77,8 +77,8 @@ impl BrokerMetrics {
             )?,
             memory_ready: IntGaugeVec::new(
                 Opts::new(
-                    "ocelli_broker_memory_ready",
-                    "Messages waiting in a queue of the memory broker.",
+                    "ocelli_queue_messages",
+                    "Messages waiting in a queue of this process; RabbitMQ counts its own.",
                 ),
                 &["queue"],
             )?,

@@ -93,15 +93,23 @@ pub(crate) fn undecided(news: &News, stored: &Stored) -> Vec<Key> {
     keys
 }
 
-/// Adds `news` to `stored` and collects the rows that change. `contents` holds the [`undecided`] ones. Returns whether
-/// the record became complete.
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Folded {
+    /// Whether it became complete.
+    pub(crate) completed: bool,
+    /// When something was asked of it for the last time; none when nothing is, or its image was refused.
+    pub(crate) asked_at: Option<Timestamp>,
+}
+
+/// Adds `news` to `stored` and collects the rows that change. `contents` holds the [`undecided`] ones.
 pub(crate) fn fold(
     digest: Digest,
     news: News,
     stored: Stored,
     contents: &BTreeMap<Key, Analysis>,
     rows: &mut Rows,
-) -> bool {
+) -> Folded {
     let mut now = stored.clone();
     now.exists = true;
     if let Some(facts) = &news.facts {
@@ -123,7 +131,12 @@ pub(crate) fn fold(
     }
     rows.analyses
         .extend(now.add_analyses(news.analyses, contents).into_values().map(|new| (digest, new)));
-    now.settle(digest, &stored, rows)
+    let asked = now
+        .wants
+        .values()
+        .map(|want| want.reopened.map_or(want.asked_at, |at| at.max(want.asked_at)));
+    let asked_at = asked.max().filter(|_| now.image.refusal.is_none());
+    Folded { completed: now.settle(digest, &stored, rows), asked_at }
 }
 
 /// Takes failures out again, so that their wants are open. Returns the keys that were taken out.

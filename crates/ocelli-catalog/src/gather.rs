@@ -104,6 +104,8 @@ impl Facts {
                     (new.at, &new.reason) < (old.at, &old.reason)
                 });
             }
+            // A heartbeat has said what it had to say by coming through.
+            Message::FencePassed(fence) if fence.pulse => {}
             Message::FencePassed(fence) => {
                 self.fences.insert((fence.analyzer.clone(), micros(fence.published_at)));
             }

@@ -80,6 +80,8 @@ pub struct Buried {
     pub fates: BTreeMap<Fate, u64>,
     /// Images whose record became complete.
     pub completed: Vec<Digest>,
+    /// When something was asked of each of these for the last time, refused images left out.
+    pub asked: Vec<Timestamp>,
 }
 
 impl Buried {

@@ -50,6 +50,7 @@ mod postgres;
 pub mod query;
 mod rows;
 pub mod search;
+mod sizing;
 mod spending;
 mod sqlite;
 mod tidying;
@@ -65,5 +66,6 @@ pub use model::{
     FailureFilter, Fate, FenceState, History, Hold, Known, OpenJob, OpenJobs, Postponed, SeenJob,
     Status,
 };
+pub use sizing::Service;
 pub use spending::{BudgetState, SpendRow, amount};
 pub use tidying::Tidied;

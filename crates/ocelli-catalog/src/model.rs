@@ -11,6 +11,8 @@ use serde::Serialize;
 pub struct Applied {
     /// Images whose record became complete: it was incomplete or unknown before. Each once, in the order of digests.
     pub completed: Vec<Digest>,
+    /// When something was asked of each of these for the last time, refused images left out.
+    pub asked: Vec<Timestamp>,
     /// Dependent jobs that became ready to be enqueued, see [`Catalog::ready_jobs`](crate::Catalog::ready_jobs).
     pub ready: u64,
     /// Messages that say nothing the catalog can keep: position in the batch and reason.

@@ -114,6 +114,22 @@ impl Catalog {
         read().map_err(|error| self.unreadable(error))
     }
 
+    /// When the oldest of each analyzer's open jobs was asked for, or opened again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn oldest_open(&self) -> Result<BTreeMap<AnalyzerName, Timestamp>, CatalogError> {
+        let rows: Vec<(String, i64)> = ask!(self, "look for the oldest open jobs", pool => sqlx::query_as(
+            "SELECT analyzer, MIN(CASE WHEN reopened > asked_at THEN reopened ELSE asked_at END) FROM wants \
+             WHERE state = 'open' GROUP BY analyzer",
+        )
+        .fetch_all(pool))?;
+        rows.iter()
+            .map(|(analyzer, at)| Ok((parse("analyzer name", analyzer)?, time(*at)?)))
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
     /// The latest announced revision of each analyzer.
     ///
     /// # Errors

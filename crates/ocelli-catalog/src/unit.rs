@@ -78,8 +78,10 @@ async fn add<U: Unit>(
     for (digest, news) in facts.images {
         let stored = stored.remove(&digest).unwrap_or_default();
         let contents = contents.remove(&digest).unwrap_or_default();
-        if fold::fold(digest, news, stored, &contents, rows) {
+        let folded = fold::fold(digest, news, stored, &contents, rows);
+        if folded.completed {
             applied.completed.push(digest);
+            applied.asked.extend(folded.asked_at);
         }
     }
     let is_ready = |want: &Wanted| want.hold == Some(Hold::Ready);
@@ -121,6 +123,7 @@ pub(crate) async fn bury<U: Unit + Paying>(
     }
     let applied = add(&mut unit, gather(&messages), stored, &mut rows).await?;
     buried.completed = applied.completed;
+    buried.asked = applied.asked;
     unit.write(&rows).await?;
     Costs::of(&messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);

@@ -59,6 +59,16 @@ enum Subcommands {
         #[arg(long, conflicts_with = "seeds")]
         seed: Option<u64>,
     },
+    /// Measure throughput with 1 to 32 worker processes whose analyses take 100 ms; prints a table, exit code 1 when it does
+    /// not grow as it should.
+    Scale {
+        /// How long each fleet is measured.
+        #[arg(long, default_value_t = 6.0)]
+        seconds: f64,
+        /// Also with more slots, until something gives out.
+        #[arg(long)]
+        ceiling: bool,
+    },
     /// A worker that reads nothing, for load.
     NullWorker(NullArguments),
     /// A worker of the next version, that reads nothing either.
@@ -107,6 +117,7 @@ fn main() -> ExitCode {
             chaos::list();
             ExitCode::SUCCESS
         }
+        Subcommands::Scale { seconds, ceiling } => ended(chaos::scale(seconds, ceiling)),
         Subcommands::Simulate { seeds, seed } => simulate(seeds, seed),
         Subcommands::NullWorker(arguments) => null_worker(arguments),
         Subcommands::NextWorker { common } => next::worker(&common),

@@ -325,6 +325,7 @@ mod tests {
             analyzer: "a".parse().unwrap(),
             published_at: Timestamp::UNIX_EPOCH,
             bulk: true,
+            pulse: false,
         };
         let wants = [Want { analyzer: "a".parse().unwrap(), revision: None }];
         let batch = BatchId::new(uuid::Uuid::nil());

@@ -6,17 +6,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelli_broker::{Broker, Consumer, Delivery};
 use ocelli_catalog::{Applied, Catalog, CatalogError, Content, Letter};
-use ocelli_core::chain;
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
+use ocelli_core::{AnalyzerName, Budget, chain};
 use ocelli_failpoint::{Failpoint, reached};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CollectorMetrics, dispatch, letters, tidy};
+use crate::{CollectorMetrics, dispatch, heartbeat, letters, stock, tidy};
 
 /// What `main` wires together.
 pub struct Parts {
@@ -45,6 +45,16 @@ pub struct CollectorOptions {
     pub needed_text: usize,
     /// How long each attempt that cost something is remembered by itself.
     pub keep_payments: Duration,
+    /// Analyzers that get heartbeats and stand in the metrics, also while nothing is asked of them.
+    pub analyzers: Vec<AnalyzerName>,
+    /// How often each of them gets one.
+    pub heartbeat_every: Duration,
+    /// How often the catalog is counted for metrics; never when zero.
+    pub count_every: Duration,
+    /// How often it is audited; never when zero.
+    pub audit_every: Duration,
+    /// Budgets in the metrics.
+    pub budgets: Vec<Budget>,
 }
 
 /// Four pages of print.
@@ -59,6 +69,11 @@ impl Default for CollectorOptions {
             retry_cap: Duration::from_secs(10),
             needed_text: NEEDED_TEXT,
             keep_payments: Duration::from_secs(90 * 24 * 3600),
+            analyzers: Vec::new(),
+            heartbeat_every: Duration::from_secs(60),
+            count_every: Duration::from_secs(60),
+            audit_every: Duration::ZERO,
+            budgets: Vec::new(),
         }
     }
 }
@@ -75,27 +90,23 @@ pub enum CollectorError {
 }
 
 /// Collects until `shutdown`; what was gathered by then is still written. Beside the results, the dead queue is emptied,
-/// dependent jobs are enqueued and the accounts are tidied.
+/// dependent jobs are enqueued, the accounts are tidied, heartbeats are sent and the catalog is counted.
 ///
 /// # Errors
 /// [`CollectorError`].
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), CollectorError> {
     let ready = Notify::new();
-    let enqueueing = async {
-        dispatch::run(&parts, &ready, &shutdown).await;
+    let beside = async {
+        tokio::join!(
+            dispatch::run(&parts, &ready, &shutdown),
+            heartbeat::run(&parts, &shutdown),
+            stock::run(&parts, &shutdown),
+            tidy::run(&parts.catalog, parts.options.keep_payments, &shutdown)
+        );
         Ok(())
     };
-    let tidying = async {
-        tidy::run(&parts.catalog, parts.options.keep_payments, &shutdown).await;
-        Ok(())
-    };
-    tokio::try_join!(
-        results(&parts, &ready, &shutdown),
-        letters::run(&parts, &shutdown),
-        enqueueing,
-        tidying
-    )
-    .map(|_| ())
+    tokio::try_join!(results(&parts, &ready, &shutdown), letters::run(&parts, &shutdown), beside)
+        .map(|_| ())
 }
 
 async fn results(
@@ -219,7 +230,7 @@ impl Parts {
         let started = Instant::now();
         match self.catalog.apply(messages).await {
             Ok(applied) => {
-                self.metrics.commit.observe(started.elapsed().as_secs_f64());
+                self.metrics.committed(started.elapsed());
                 Ok(Written::Applied(applied))
             }
             Err(error) if is_refusal(&error) => {
@@ -270,9 +281,12 @@ impl Parts {
     /// Acks what is committed and sets aside what was refused.
     async fn settle(&self, messages: &[Message], deliveries: Vec<Delivery>, applied: Applied) {
         self.metrics.batch.observe(messages.len() as f64);
-        self.metrics.completed.inc_by(applied.completed.len() as u64);
+        self.metrics.complete(applied.completed.len(), &applied.asked);
         for message in messages {
             self.metrics.messages.with_label_values(&[message.kind()]).inc();
+            if let Message::FencePassed(mark) = message {
+                self.metrics.heard(&mark.analyzer, mark.published_at);
+            }
         }
         let rejected: HashMap<usize, String> = applied.rejected.into_iter().collect();
         let mut written = Vec::with_capacity(deliveries.len());

@@ -54,7 +54,7 @@ impl Parts {
             .await;
         // Dropped deliveries return to the queue; the next collector takes them in.
         let Some(buried) = written else { return };
-        self.metrics.completed.inc_by(buried.completed.len() as u64);
+        self.metrics.complete(buried.completed.len(), &buried.asked);
         for (fate, count) in buried.fates {
             self.metrics.dead.with_label_values(&[fate.name()]).inc_by(count);
             if matches!(fate, ocelli_catalog::Fate::Kept | ocelli_catalog::Fate::Failed) {

@@ -10,10 +10,12 @@
 mod collect;
 mod dispatch;
 mod enqueue;
+mod heartbeat;
 mod letters;
 mod metrics;
 mod proof;
 mod settings;
+mod stock;
 mod sweep;
 mod tidy;
 

@@ -7,7 +7,7 @@ use ocelli_broker::{Broker, BrokerMetrics};
 use ocelli_catalog::{Catalog, CatalogMetrics};
 use ocelli_collector::{CollectorMetrics, CollectorOptions, Parts, SweepOptions, run, sweep};
 use ocelli_runtime::ExitCode;
-use ocelli_wiring::{CommonArgs, Fault, Process, fault::chain, parts, start};
+use ocelli_wiring::{CommonArgs, Fault, Process, fault::chain, parse, parts, start};
 use tokio_util::sync::CancellationToken;
 
 /// Assembles records: takes sightings and partial results from the queue and writes them into the catalog.
@@ -19,7 +19,7 @@ struct Arguments {
 }
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = parse();
     start("ocelli-collector", &arguments.common, collect)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ocelli_runtime::Settings;
-use ocelli_runtime::settings::Enabled;
+use ocelli_runtime::settings::{AnalyzerSettings, Enabled};
 
 use crate::{CollectorOptions, SweepOptions};
 
@@ -17,9 +17,19 @@ impl CollectorOptions {
             prefetch: settings.collector.prefetch,
             needed_text: needed_text(settings),
             keep_payments: settings.collector.keep_payments,
+            analyzers: wanted(settings).map(|analyzer| analyzer.name.clone()).collect(),
+            heartbeat_every: settings.collector.heartbeat_every,
+            count_every: settings.collector.count_every,
+            audit_every: settings.collector.audit_every,
+            budgets: settings.budgets.clone(),
             ..Self::default()
         }
     }
+}
+
+/// Analyzers that are not switched off.
+fn wanted(settings: &Settings) -> impl Iterator<Item = &AnalyzerSettings> {
+    settings.analyzers.iter().filter(|analyzer| analyzer.enabled != Enabled::No)
 }
 
 /// `limits.needed_text`, for [`crate::requeue_open`] and [`crate::requeue_jobs`].
@@ -35,13 +45,8 @@ impl SweepOptions {
     /// A worker holds its slots' jobs and a few more behind them, so a delivery may wait for two jobs before its own.
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Self {
-        let longest = settings
-            .analyzers
-            .iter()
-            .filter(|analyzer| analyzer.enabled != Enabled::No)
-            .map(|analyzer| analyzer.job_deadline)
-            .max()
-            .unwrap_or_default();
+        let longest =
+            wanted(settings).map(|analyzer| analyzer.job_deadline).max().unwrap_or_default();
         Self {
             longest_job: longest * 3 + settings.worker.drain + Duration::from_secs(10),
             // A dead connection is noticed after two heartbeats.

@@ -133,6 +133,7 @@ pub async fn sweep(
     // Younger ones would not be proven by a fence of now.
     let open = catalog.open_analyzers(earlier(now, options.clock_skew)).await?;
     if open.is_empty() {
+        metrics.sweep_ended();
         return Ok(swept);
     }
     let fences = catalog.fences().await?;
@@ -163,6 +164,9 @@ pub async fn sweep(
             }
         }
     }
+    metrics.fences.inc_by(swept.fences);
+    metrics.postponed.inc_by(swept.postponed);
+    metrics.sweep_ended();
     if swept.requeued > 0 {
         tracing::warn!(jobs = swept.requeued, "jobs had got lost and were enqueued again");
     }
@@ -195,7 +199,8 @@ impl Sweeper<'_> {
         if !verdict.send {
             return Ok((requeued, false));
         }
-        let fence = Fence { analyzer: analyzer.clone(), published_at: self.now, bulk: false };
+        let fence =
+            Fence { analyzer: analyzer.clone(), published_at: self.now, bulk: false, pulse: false };
         catalog.note_fence(analyzer, self.now).await?;
         reached(Failpoint::FenceNoted);
         self.enqueue.publish(&Message::Fence(fence), Queue::Jobs(analyzer.clone())).await?;

@@ -167,6 +167,9 @@ pub struct Fence {
     /// Whether it has passed the queue for fresh jobs and goes through the one for backfills.
     #[serde(default)]
     pub bulk: bool,
+    /// Whether it is a heartbeat and proves nothing: it leaves out the queue for backfills, and the catalog forgets it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pulse: bool,
 }
 
 /// Why a message cannot be encoded or read.
@@ -229,6 +232,9 @@ mod body_bytes {
 macro_rules! kinds {
     ($($variant:ident => $kind:literal),* $(,)?) => {
         impl Message {
+            /// The names of all kinds.
+            pub const KINDS: &[&str] = &[$($kind),*];
+
             /// The name of the message's kind, as in the envelope.
             #[must_use]
             pub fn kind(&self) -> &'static str {
@@ -429,6 +435,7 @@ mod tests {
             analyzer: "a".parse().unwrap(),
             published_at: "2024-05-04T09:00:51Z".parse().unwrap(),
             bulk: false,
+            pulse: false,
         };
         let body = rmp_serde::to_vec_named(&fence).unwrap();
         assert_eq!(

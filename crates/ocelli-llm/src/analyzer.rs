@@ -99,6 +99,7 @@ impl LlmAnalyzer {
             }
             ClientError::Build(source) => LlmError::Http { analyzer: analyzer.clone(), source },
         })?;
+        metrics.watch(analyzer.as_str(), &pool);
         let metrics = metrics.of(analyzer.as_str(), &options.prices.currency);
         let asker = Asker::new(Arc::clone(&options), pool, metrics);
         Ok(Self { options, prompt, ladder, prepare, preparation, asker, engine })

@@ -5,7 +5,7 @@ use ocelli_core::AnalyzerName;
 use ocelli_llm::{LlmAnalyzer, LlmMetrics, LlmOptions, Preparation};
 use ocelli_runtime::ExitCode;
 use ocelli_runtime::settings::Kind;
-use ocelli_wiring::{CommonArgs, Fault, start, workers::work};
+use ocelli_wiring::{CommonArgs, Fault, parse, start, workers::work};
 
 const NAME: &str = "ocelli-llm-worker";
 
@@ -21,7 +21,7 @@ struct Arguments {
 }
 
 fn main() -> std::process::ExitCode {
-    let Arguments { common, analyzer: only } = Arguments::parse();
+    let Arguments { common, analyzer: only } = parse();
     start(NAME, &common, async |process| {
         let metrics = LlmMetrics::register(&process.registry)?;
         let preparation = Preparation::from_settings(&process.settings);

@@ -1,9 +1,15 @@
-//! Calls, tokens and seconds of model servers.
+//! Calls, tokens and seconds of model servers, and how the servers stand.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry,
 };
+
+use crate::pool::{Pool, Standings};
 
 /// How a call ended: the values of the label `result`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,7 @@ pub struct LlmMetrics {
     seconds: HistogramVec,
     in_flight: IntGaugeVec,
     hangs: IntCounterVec,
+    endpoints: Endpoints,
 }
 
 impl LlmMetrics {
@@ -46,44 +53,61 @@ impl LlmMetrics {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             calls: IntCounterVec::new(
-                Opts::new("ocelli_llm_calls_total", "Requests to model servers, by how they ended"),
+                Opts::new(
+                    "ocelli_llm_calls_total",
+                    "Requests to model servers, by how they ended.",
+                ),
                 &["analyzer", "result"],
             )?,
             tokens: IntCounterVec::new(
                 Opts::new(
                     "ocelli_llm_tokens_total",
-                    "Tokens read (in) and written (out) by models",
+                    "Tokens read (in) and written (out) by models.",
                 ),
                 &["analyzer", "direction"],
             )?,
             wasted_tokens: IntCounterVec::new(
                 Opts::new(
                     "ocelli_llm_wasted_tokens_total",
-                    "Tokens, read and written, of answers that were not kept",
+                    "Tokens, read and written, of answers that were not kept.",
                 ),
                 &["analyzer"],
             )?,
             cost: CounterVec::new(
-                Opts::new("ocelli_llm_cost_total", "Cost of answers by the prices in the settings"),
+                Opts::new(
+                    "ocelli_llm_cost_total",
+                    "Cost of answers by the prices in the settings.",
+                ),
                 &["analyzer", "currency"],
             )?,
             seconds: HistogramVec::new(
-                HistogramOpts::new("ocelli_llm_call_seconds", "Time of an answer, kept or not")
+                HistogramOpts::new("ocelli_llm_call_seconds", "Time of an answer, kept or not.")
                     .buckets(vec![0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0]),
                 &["analyzer"],
             )?,
             in_flight: IntGaugeVec::new(
-                Opts::new("ocelli_llm_in_flight", "Requests under way at model servers"),
+                Opts::new("ocelli_llm_in_flight", "Requests under way at model servers."),
                 &["analyzer"],
             )?,
             hangs: IntCounterVec::new(
                 Opts::new(
                     "ocelli_llm_hanging_decoders_total",
-                    "Images whose decoding did not end in time and was given up",
+                    "Images whose decoding did not end in time and was given up.",
                 ),
                 &["analyzer"],
             )?,
+            endpoints: Endpoints {
+                pools: Arc::default(),
+                gauge: IntGaugeVec::new(
+                    Opts::new(
+                        "ocelli_llm_endpoints",
+                        "Model servers of an analyzer that can be asked, are full, are away (open breaker, asked to wait), or need a person.",
+                    ),
+                    &["analyzer", "state"],
+                )?,
+            },
         };
+        registry.register(Box::new(metrics.endpoints.clone()))?;
         registry.register(Box::new(metrics.calls.clone()))?;
         registry.register(Box::new(metrics.tokens.clone()))?;
         registry.register(Box::new(metrics.wasted_tokens.clone()))?;
@@ -92,6 +116,12 @@ impl LlmMetrics {
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.hangs.clone()))?;
         Ok(metrics)
+    }
+
+    /// Shows how the endpoints of an analyzer stand, for as long as there is one.
+    pub(crate) fn watch(&self, analyzer: &str, pool: &Arc<Pool>) {
+        let mut pools = self.endpoints.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push((analyzer.to_owned(), Arc::downgrade(pool)));
     }
 
     /// The metrics of one analyzer.
@@ -116,6 +146,35 @@ impl Default for LlmMetrics {
     /// Counted nowhere: for tests and for programs without a registry.
     fn default() -> Self {
         Self::register(&Registry::new()).expect("no name is taken in a new registry")
+    }
+}
+
+/// As many as there are analyzers.
+type Watched = Vec<(String, Weak<Pool>)>;
+
+/// Looks at the endpoints when somebody asks: a breaker closes with time, which is no event.
+#[derive(Debug, Clone)]
+struct Endpoints {
+    pools: Arc<Mutex<Watched>>,
+    gauge: IntGaugeVec,
+}
+
+impl Collector for Endpoints {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (analyzer, pool) in &*self.pools.lock().unwrap_or_else(PoisonError::into_inner) {
+            let Some(pool) = pool.upgrade() else { continue };
+            let Standings { free, full, away, blocked } = pool.standings();
+            for (state, count) in
+                [("free", free), ("full", full), ("away", away), ("blocked", blocked)]
+            {
+                self.gauge.with_label_values(&[analyzer.as_str(), state]).set(count);
+            }
+        }
+        self.gauge.collect()
     }
 }
 

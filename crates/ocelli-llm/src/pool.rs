@@ -46,6 +46,15 @@ struct State {
     model_digest: Option<String>,
 }
 
+/// Endpoints, by how they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Standings {
+    pub(crate) free: i64,
+    pub(crate) full: i64,
+    pub(crate) away: i64,
+    pub(crate) blocked: i64,
+}
+
 /// Why no endpoint could be asked. Always an outage: nothing is wrong with the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoEndpoint {
@@ -87,6 +96,21 @@ impl Pool {
     pub(crate) fn places(&self) -> usize {
         let now = Instant::now();
         self.lock().endpoints.iter().map(|endpoint| endpoint.places(now)).sum()
+    }
+
+    /// How many endpoints stand how now.
+    pub(crate) fn standings(&self) -> Standings {
+        let now = Instant::now();
+        let mut all = Standings::default();
+        for endpoint in &self.lock().endpoints {
+            *match endpoint.standing(now) {
+                Standing::Free { .. } => &mut all.free,
+                Standing::Full => &mut all.full,
+                Standing::Away { .. } => &mut all.away,
+                Standing::Blocked(_) => &mut all.blocked,
+            } += 1;
+        }
+        all
     }
 
     /// Requests under way.

@@ -5,7 +5,7 @@ use ocelli_core::AnalyzerName;
 use ocelli_ocr::{OcrMetrics, OcrOptions, TesseractAnalyzer};
 use ocelli_runtime::ExitCode;
 use ocelli_runtime::settings::Kind;
-use ocelli_wiring::{CommonArgs, Fault, start, workers::work};
+use ocelli_wiring::{CommonArgs, Fault, parse, start, workers::work};
 
 const NAME: &str = "ocelli-ocr-worker";
 
@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
     if let Some(code) = ocelli_ocr::run_if_child() {
         return code;
     }
-    let Arguments { common, analyzer: only } = Arguments::parse();
+    let Arguments { common, analyzer: only } = parse();
     start(NAME, &common, async |process| {
         let metrics = OcrMetrics::register(&process.registry)?;
         work(process, NAME, Kind::Ocr, &only, |settings, configured| {

@@ -20,6 +20,12 @@ impl OcrMetrics {
     /// When a metric of the same name is registered.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self::unregistered()?;
+        for reason in ["died", "deadline", "idle"] {
+            metrics.children_lost.with_label_values(&[reason]);
+        }
+        for reason in ["images", "memory"] {
+            metrics.children_replaced.with_label_values(&[reason]);
+        }
         registry.register(Box::new(metrics.children_started.clone()))?;
         registry.register(Box::new(metrics.children_lost.clone()))?;
         registry.register(Box::new(metrics.children_replaced.clone()))?;
@@ -35,25 +41,25 @@ impl OcrMetrics {
         Ok(Self {
             children_started: IntCounter::new(
                 "ocelli_ocr_children_started_total",
-                "OCR child processes started",
+                "OCR child processes started.",
             )?,
             children_lost: IntCounterVec::new(
                 Opts::new(
                     "ocelli_ocr_children_lost_total",
-                    "OCR child processes that died or were killed",
+                    "OCR child processes that died or were killed.",
                 ),
                 &["reason"],
             )?,
             children_replaced: IntCounterVec::new(
                 Opts::new(
                     "ocelli_ocr_children_replaced_total",
-                    "OCR child processes ended in good order after enough images or memory",
+                    "OCR child processes ended in good order after enough images or memory.",
                 ),
                 &["reason"],
             )?,
             child_memory: IntGauge::new(
                 "ocelli_ocr_child_resident_bytes",
-                "Resident memory of the OCR child that answered last",
+                "Resident memory of the OCR child that answered last.",
             )?,
         })
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Parser;
 use ocelli_producer::{ProducerOptions, Source, role};
 use ocelli_runtime::ExitCode;
-use ocelli_wiring::{CommonArgs, Fault, Process, start};
+use ocelli_wiring::{CommonArgs, Fault, Process, parse, start};
 
 /// Enqueues images for the workers: lists folders, files, URLs and manifests, and publishes what is still needed. Run
 /// again over the same sources, it enqueues only what is missing.
@@ -23,7 +23,7 @@ struct Arguments {
 }
 
 fn main() -> std::process::ExitCode {
-    let Arguments { common, sources, batch } = Arguments::parse();
+    let Arguments { common, sources, batch } = parse();
     start("ocelli-producer", &common, |process| produce(process, sources, batch))
 }
 

@@ -6,10 +6,13 @@
 
 pub mod books;
 pub mod fault;
+pub mod health;
+mod manual;
 pub mod parts;
 pub mod process;
 pub mod workers;
 
 pub use books::Books;
 pub use fault::Fault;
+pub use manual::parse;
 pub use process::{CommonArgs, Process, start};

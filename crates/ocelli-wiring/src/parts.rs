@@ -1,6 +1,7 @@
 //! Opening what several roles need.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use ocelli_broker::{Broker, BrokerMetrics, ConnectError, MemoryOptions, RabbitOptions};
 use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
@@ -54,9 +55,7 @@ pub async fn catalog(
     metrics: Option<CatalogMetrics>,
 ) -> Result<Catalog, Fault> {
     let url = settings.catalog.url.expose();
-    if let Some(path) = sqlite_path(url)
-        && let Some(folder) = std::path::Path::new(path).parent()
-    {
+    if let Some(folder) = catalog_folder(settings) {
         std::fs::create_dir_all(folder).map_err(|error| {
             Fault::new(
                 ocelli_runtime::ExitCode::ServiceAway,
@@ -79,8 +78,12 @@ pub async fn catalog(
     Ok(Catalog::open(url, options).await?)
 }
 
-fn sqlite_path(url: &str) -> Option<&str> {
-    url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
+/// Where the catalog's file lies; none when it is a server's.
+#[must_use]
+pub fn catalog_folder(settings: &Settings) -> Option<&Path> {
+    let url = settings.catalog.url.expose();
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
+    Path::new(path).parent()
 }
 
 /// Limits for decoders.

@@ -14,6 +14,7 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
+use crate::{health, parts};
 
 /// Options of every program.
 #[derive(Debug, Clone, Default, Args)]
@@ -33,6 +34,9 @@ pub struct CommonArgs {
     /// Least important log lines shown: error, warn, info, debug, trace, or a filter.
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
+    /// Start nothing: ask the program that listens at http.listen whether it is healthy, and end with 0 or 1.
+    #[arg(long)]
+    pub healthcheck: bool,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -90,6 +94,9 @@ pub fn start(
     let result = (|| {
         ocelli_failpoint::check().map_err(|error| Fault::new(ExitCode::Usage, error))?;
         let settings = arguments.load(&[])?.settings;
+        if arguments.healthcheck {
+            return health::check(&settings, "/healthz");
+        }
         telemetry::init(settings.log.format, &settings.log.level, binary)
             .map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -119,6 +126,9 @@ impl Process {
     /// When the address of the side door is taken, or a signal handler cannot be installed.
     pub async fn begin(binary: &'static str, settings: Settings) -> Result<Self, Fault> {
         let registry = metrics::registry(binary)?;
+        if let Some(folder) = parts::catalog_folder(&settings) {
+            metrics::free_space(&registry, folder.to_owned())?;
+        }
         let readiness = Readiness::new();
         let watchdog = Watchdog::new();
         let shutdown =

@@ -4,28 +4,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ocelli_core::OutcomeKind;
+use jiff::Timestamp;
+use ocelli_core::{FailureClass, OutcomeKind};
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
+    GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, register_gauge_vec_with_registry,
+    register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
+    register_int_gauge_vec_with_registry,
 };
+
+/// How a job was settled when it was not with an outcome of its own.
+const OTHERWISE: [&str; 6] = ["duplicate", "held", "paused", "rejected", "retried", "returned"];
+
+/// The steps of a job that are timed.
+const STAGES: [&str; 3] = ["fetch", "analyze", "publish"];
 
 /// Metrics of the pipe; labels are analyzer names and closed sets. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics {
-    /// `ocelli_jobs_total{analyzer,outcome}`: done, empty, skipped, failed, retried, duplicate, held, paused, rejected,
-    /// returned.
-    pub(crate) jobs: IntCounterVec,
-    /// `ocelli_job_duration_seconds{analyzer,stage}`: fetch, analyze, publish.
-    pub(crate) duration: HistogramVec,
-    /// `ocelli_job_wait_seconds{analyzer}`: enqueued to started.
+    jobs: IntCounterVec,
+    failures: IntCounterVec,
+    duration: HistogramVec,
+    fetched: IntCounterVec,
+    last_job: GaugeVec,
+    in_progress: IntGaugeVec,
     pub(crate) wait: HistogramVec,
-    /// `ocelli_jobs_in_progress{analyzer}`.
-    pub(crate) in_progress: IntGaugeVec,
-    /// `ocelli_worker_slots{analyzer}`.
     pub(crate) slots: IntGaugeVec,
-    /// `ocelli_analyzer_ready{analyzer}`: 1 while the analyzer can work.
+    /// 1 while the analyzer can work.
     pub(crate) ready: IntGaugeVec,
-    /// `ocelli_analyzer_paused{analyzer}`: 1 while the analyzer may not work: over budget, or paused by people.
+    /// 1 while the analyzer may not work: over budget, or paused by people.
     pub(crate) paused: IntGaugeVec,
     settled: Arc<AtomicU64>,
     busy: Arc<AtomicU64>,
@@ -38,56 +44,74 @@ impl WorkerMetrics {
     /// When a name is taken already: register once per process and clone.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let seconds = vec![0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
-        let metrics = Self {
-            jobs: IntCounterVec::new(
-                Opts::new("ocelli_jobs_total", "Jobs settled by this process, by outcome."),
+        // A job may wait for days in a backfill.
+        let waits = [&seconds[..], &[1000.0, 3600.0, 10_800.0, 43_200.0, 172_800.0]].concat();
+        Ok(Self {
+            jobs: register_int_counter_vec_with_registry!(
+                "ocelli_jobs_total",
+                "Jobs settled by this process, by outcome.",
                 &["analyzer", "outcome"],
+                registry
             )?,
-            duration: HistogramVec::new(
-                HistogramOpts::new("ocelli_job_duration_seconds", "Time of a job, by stage.")
-                    .buckets(seconds.clone()),
+            failures: register_int_counter_vec_with_registry!(
+                "ocelli_job_failures_total",
+                "Attempts that ended without an outcome, by class of the failure.",
+                &["analyzer", "class"],
+                registry
+            )?,
+            duration: register_histogram_vec_with_registry!(
+                "ocelli_job_duration_seconds",
+                "Time of a job, by stage.",
                 &["analyzer", "stage"],
+                seconds,
+                registry
             )?,
-            wait: HistogramVec::new(
-                HistogramOpts::new("ocelli_job_wait_seconds", "Time from enqueueing to start.")
-                    .buckets(seconds),
+            fetched: register_int_counter_vec_with_registry!(
+                "ocelli_fetched_bytes_total",
+                "Bytes of images that were fetched for an analyzer.",
                 &["analyzer"],
+                registry
             )?,
-            in_progress: IntGaugeVec::new(
-                Opts::new("ocelli_jobs_in_progress", "Jobs being worked on."),
+            last_job: register_gauge_vec_with_registry!(
+                "ocelli_last_job_timestamp_seconds",
+                "When the last job was settled with an outcome; 0 before the first.",
                 &["analyzer"],
+                registry
             )?,
-            slots: IntGaugeVec::new(
-                Opts::new("ocelli_worker_slots", "Jobs that can be worked on at once."),
+            in_progress: register_int_gauge_vec_with_registry!(
+                "ocelli_jobs_in_progress",
+                "Jobs being worked on.",
                 &["analyzer"],
+                registry
             )?,
-            ready: IntGaugeVec::new(
-                Opts::new("ocelli_analyzer_ready", "1 while the analyzer can work, else 0."),
+            wait: register_histogram_vec_with_registry!(
+                "ocelli_job_wait_seconds",
+                "Time from enqueueing to start.",
                 &["analyzer"],
+                waits,
+                registry
             )?,
-            paused: IntGaugeVec::new(
-                Opts::new(
-                    "ocelli_analyzer_paused",
-                    "1 while the analyzer may not work: over budget, or paused by people.",
-                ),
+            slots: register_int_gauge_vec_with_registry!(
+                "ocelli_worker_slots",
+                "Jobs that can be worked on at once.",
                 &["analyzer"],
+                registry
+            )?,
+            ready: register_int_gauge_vec_with_registry!(
+                "ocelli_analyzer_ready",
+                "1 while the analyzer can work, else 0.",
+                &["analyzer"],
+                registry
+            )?,
+            paused: register_int_gauge_vec_with_registry!(
+                "ocelli_analyzer_paused",
+                "1 while the analyzer may not work: over budget, or paused by people.",
+                &["analyzer"],
+                registry
             )?,
             settled: Arc::default(),
             busy: Arc::default(),
-        };
-        let collectors: [Box<dyn Collector>; 7] = [
-            Box::new(metrics.jobs.clone()),
-            Box::new(metrics.duration.clone()),
-            Box::new(metrics.wait.clone()),
-            Box::new(metrics.in_progress.clone()),
-            Box::new(metrics.slots.clone()),
-            Box::new(metrics.ready.clone()),
-            Box::new(metrics.paused.clone()),
-        ];
-        for collector in collectors {
-            registry.register(collector)?;
-        }
-        Ok(metrics)
+        })
     }
 
     /// Jobs that ended with an outcome, or were found done, since the start of the process.
@@ -102,6 +126,28 @@ impl WorkerMetrics {
         self.busy.load(Ordering::Relaxed)
     }
 
+    /// Shows every series of an analyzer from its first moment on: one that appears with its first event is an event that
+    /// no rate sees.
+    pub(crate) fn open(&self, analyzer: &str, slots: u32) {
+        let kinds = OutcomeKind::ALL.iter().map(|kind| kind.name());
+        for outcome in kinds.chain(OTHERWISE) {
+            self.jobs.with_label_values(&[analyzer, outcome]);
+        }
+        for class in FailureClass::ALL {
+            self.failures.with_label_values(&[analyzer, class.name()]);
+        }
+        for stage in STAGES {
+            self.duration.with_label_values(&[analyzer, stage]);
+        }
+        self.fetched.with_label_values(&[analyzer]);
+        self.last_job.with_label_values(&[analyzer]);
+        self.in_progress.with_label_values(&[analyzer]);
+        self.wait.with_label_values(&[analyzer]);
+        self.ready.with_label_values(&[analyzer]);
+        self.paused.with_label_values(&[analyzer]);
+        self.slots.with_label_values(&[analyzer]).set(slots.into());
+    }
+
     pub(crate) fn begin(&self, analyzer: &str) {
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.in_progress.with_label_values(&[analyzer]).inc();
@@ -113,17 +159,37 @@ impl WorkerMetrics {
     }
 
     pub(crate) fn outcome(&self, analyzer: &str, kind: OutcomeKind) {
-        self.settled.fetch_add(1, Ordering::Relaxed);
+        self.progress(analyzer);
         self.jobs.with_label_values(&[analyzer, kind.name()]).inc();
     }
 
     pub(crate) fn duplicate(&self, analyzer: &str) {
-        self.settled.fetch_add(1, Ordering::Relaxed);
+        self.progress(analyzer);
         self.count(analyzer, "duplicate");
+    }
+
+    fn progress(&self, analyzer: &str) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+        let now = Timestamp::now().as_millisecond() as f64 / 1000.0;
+        self.last_job.with_label_values(&[analyzer]).set(now);
     }
 
     pub(crate) fn count(&self, analyzer: &str, what: &'static str) {
         self.jobs.with_label_values(&[analyzer, what]).inc();
+    }
+
+    /// Jobs that were interrupted and went back to their queue.
+    pub(crate) fn returned(&self, analyzer: &str, jobs: usize) {
+        self.jobs.with_label_values(&[analyzer, "returned"]).inc_by(jobs as u64);
+    }
+
+    pub(crate) fn failure(&self, analyzer: &str, class: FailureClass) {
+        self.failures.with_label_values(&[analyzer, class.name()]).inc();
+    }
+
+    pub(crate) fn fetched(&self, analyzer: &str, bytes: usize, took: Duration) {
+        self.fetched.with_label_values(&[analyzer]).inc_by(bytes as u64);
+        self.stage(analyzer, "fetch", took);
     }
 
     pub(crate) fn stage(&self, analyzer: &str, stage: &'static str, took: Duration) {

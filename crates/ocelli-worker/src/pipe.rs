@@ -122,7 +122,7 @@ impl<A: Analyzer> Pipe<A> {
 
     /// A fence goes through the queue for fresh jobs, then through the one for backfills, then to the collector.
     fn pass(&self, fence: Fence) -> Disposition {
-        if fence.bulk {
+        if fence.bulk || fence.pulse {
             return Disposition::Publish(Queue::Results, vec![Message::FencePassed(fence)]);
         }
         let queue = Queue::Bulk(fence.analyzer.clone());
@@ -213,8 +213,7 @@ impl<A: Analyzer> Pipe<A> {
         let bytes = fetch(&self.fetcher, intake.image.digest, &intake.sources).await?;
         reached(Failpoint::WorkerFetched);
         let bytes = room.hold(bytes);
-        self.metrics.stage(name, "fetch", fetching.elapsed());
-
+        self.metrics.fetched(name, bytes.len(), fetching.elapsed());
         let _slot = self.slots.take().await;
         let started = Instant::now();
         let waited = since(enqueued_at);
@@ -269,6 +268,7 @@ impl<A: Analyzer> Pipe<A> {
         hold: &Hold,
     ) -> Disposition {
         let AnalyzeError { class, reason, provenance } = error;
+        self.metrics.failure(self.analyzer.name().as_str(), class);
         let spent = provenance.as_ref().and_then(|how| Spent::of(how, revision, Timestamp::now()));
         match self.policy.decide(class, before) {
             Decision::Retry { .. } if class == FailureClass::Outage => {

@@ -123,7 +123,7 @@ pub async fn run<A: Analyzer>(
         watched,
         options.announce_every,
     ));
-    metrics.slots.with_label_values(&[name.as_str()]).set(first.into());
+    metrics.open(name.as_str(), first);
     let life = Life {
         pipe: Arc::new(Pipe {
             hand: Hand::new(analyzer.bytes_in_hand()),
@@ -315,6 +315,7 @@ impl<A: Analyzer> Life<A> {
                 drain_seconds = self.options.drain.as_secs(),
                 "jobs in progress were interrupted and went back to their queue, uncounted"
             );
+            self.pipe.metrics.returned(self.pipe.analyzer.name().as_str(), jobs.len());
             jobs.shutdown().await;
         }
         ended

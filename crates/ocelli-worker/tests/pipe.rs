@@ -464,12 +464,28 @@ async fn a_fence_passes_through_both_queues_and_comes_out_once() {
         analyzer: world.reader.name.clone(),
         published_at: "2024-05-04T09:00:51Z".parse().unwrap(),
         bulk: false,
+        pulse: false,
     };
     world.send(Message::Fence(fence.clone()).encode().unwrap()).await;
     world.start();
     assert_eq!(world.next().await, Message::FencePassed(Fence { bulk: true, ..fence }));
     world.stop().await;
     assert_eq!(world.ready(Queue::Bulk(world.reader.name.clone())).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_leaves_out_the_queue_for_backfills() {
+    let mut world = World::new(&[]).await;
+    let mark = Fence {
+        analyzer: world.reader.name.clone(),
+        published_at: "2024-05-04T09:00:51Z".parse().unwrap(),
+        bulk: false,
+        pulse: true,
+    };
+    world.send(Message::Fence(mark.clone()).encode().unwrap()).await;
+    world.start();
+    assert_eq!(world.next().await, Message::FencePassed(mark));
+    world.stop().await;
 }
 
 /// Waits for something that tasks of this test bring about.

@@ -7,6 +7,7 @@ use ocelli_core::{AnalyzerName, BatchId, FailureClass};
 use ocelli_wiring::CommonArgs;
 
 use crate::commands::search::SearchArgs;
+use crate::commands::sizing::FleetArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -50,6 +51,10 @@ pub(crate) enum Command {
     Search(SearchArgs),
     /// How far each analyzer is.
     Status(StatusArgs),
+    /// What work would take, before it is begun.
+    Plan(PlanArgs),
+    /// The fleet at a glance, in a terminal, with keys to pause, resume and retry.
+    Top(TopArgs),
     /// Let an analyzer finish what it has in hand and take no more, in the whole fleet.
     Pause(PauseArgs),
     /// Let a paused analyzer go on.
@@ -61,6 +66,15 @@ pub(crate) enum Command {
     Audit(JsonArgs),
     /// Look at everything ocelli needs, and say what to do about what is missing.
     Doctor(JsonArgs),
+    /// Ask the program that listens at http.listen whether it is healthy; exit code 0 or 1.
+    Healthcheck {
+        /// Another program than that of the settings.
+        #[arg(value_name = "ADDRESS:PORT")]
+        address: Option<String>,
+        /// Ask whether it can work now, which is not a matter of health.
+        #[arg(long)]
+        ready: bool,
+    },
     /// Settings: where each value comes from, and whether they are right.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -148,6 +162,31 @@ pub(crate) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// How often everything is looked at again: 500ms, 2s, 1m.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = every)]
+    pub(crate) every: std::time::Duration,
+    /// Print one look, without a terminal, and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// A time that is not nothing.
+fn every(text: &str) -> Result<std::time::Duration, String> {
+    let time = ocelli_runtime::settings::parse_duration(text).ok();
+    time.filter(|time| !time.is_zero()).ok_or_else(|| "expected a time such as 2s".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -107,7 +107,7 @@ impl Embedded {
         let collector = ocelli_collector::Parts {
             broker: fleet.broker.clone(),
             catalog: fleet.catalog.clone(),
-            options: CollectorOptions::from_settings(settings),
+            options: collector_options(settings),
             metrics: collector_metrics.clone(),
         };
         let stop = fleet.stop_collector.clone();
@@ -404,6 +404,16 @@ impl HeldBack {
     pub(crate) fn is_any(&self) -> bool {
         !self.reasons.is_empty()
     }
+}
+
+/// Where nobody can ask for metrics, nothing is counted for them.
+fn collector_options(settings: &Settings) -> CollectorOptions {
+    let mut options = CollectorOptions::from_settings(settings);
+    if settings.http.address().is_none() {
+        options.count_every = Duration::ZERO;
+        options.audit_every = Duration::ZERO;
+    }
+    options
 }
 
 /// One embedded fleet per data folder: two would both believe that they hold all open jobs.

@@ -12,7 +12,7 @@ mod table;
 
 use clap::Parser as _;
 use ocelli_runtime::{ExitCode, Loaded, telemetry};
-use ocelli_wiring::{Fault, Process};
+use ocelli_wiring::{Fault, Process, health};
 
 use crate::arguments::{Arguments, Command};
 
@@ -47,6 +47,11 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Fault> {
     // A command for people is quiet unless it is asked to talk; the side door is for services.
     let stays = matches!(arguments.command, Command::Up(_));
     let mut common = arguments.common.clone();
+    if let Command::Healthcheck { address, ready } = &arguments.command {
+        common.listen = address.clone().or(common.listen);
+        let path = if *ready { "/readyz" } else { "/healthz" };
+        return health::check(&common.load(&flags)?.settings, path);
+    }
     if !stays {
         common.log_level.get_or_insert_with(|| "warn".to_owned());
         common.listen.get_or_insert_with(|| "off".to_owned());
@@ -83,6 +88,10 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         Command::Show(arguments) => commands::show::show(settings, arguments).await,
         Command::Search(arguments) => commands::search::search(settings, arguments).await,
         Command::Status(arguments) => commands::status::status(settings, arguments).await,
+        Command::Plan(arguments) => {
+            commands::sizing::plan(settings, arguments.fleet, arguments.json).await
+        }
+        Command::Top(arguments) => commands::top::top(settings, arguments).await,
         Command::Pause(arguments) => commands::pause::pause(settings, arguments).await,
         Command::Resume(arguments) => commands::pause::resume(settings, arguments).await,
         Command::Failures(command) => commands::failures::failures(settings, command).await,
@@ -91,5 +100,6 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         Command::Config(command) => commands::config::config(loaded, command),
         Command::Completions { shell } => commands::manual::completions(*shell),
         Command::Man => commands::manual::man(),
+        Command::Healthcheck { .. } => health::check(settings, "/healthz"),
     }
 }

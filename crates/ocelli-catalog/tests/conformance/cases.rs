@@ -67,8 +67,10 @@ pub(crate) async fn a_partial_before_its_intake_is_kept_and_completes_with_it(wo
     assert_eq!(catalog.audit().await.unwrap().problems.len(), 1);
     // A producer must send the image all the same: nothing is noted as wanted of it.
     assert!(catalog.lookup(&[digest("a"), digest("b")]).await.unwrap().is_empty());
-    let late = catalog.apply(&[Message::Intake(intake("a", &[OCR]))]).await.unwrap();
-    assert_eq!(late.completed, [digest("a")]);
+    let asked = intake("a", &[OCR]);
+    let asked_at = asked.enqueued_at;
+    let late = catalog.apply(&[Message::Intake(asked)]).await.unwrap();
+    assert_eq!((late.completed, late.asked), (vec![digest("a")], vec![asked_at]));
     assert!(catalog.record(&digest("a")).await.unwrap().unwrap().is_complete());
     sound(&catalog).await;
 }
@@ -369,7 +371,12 @@ pub(crate) async fn problems_are_kept_once_per_reference(world: World) {
 
 pub(crate) async fn fences_are_noted_when_sent_and_when_passed(world: World) {
     let catalog = world.open().await;
-    let fence = |seconds| Fence { analyzer: name(OCR), published_at: at(seconds), bulk: true };
+    let fence = |seconds| Fence {
+        analyzer: name(OCR),
+        published_at: at(seconds),
+        bulk: true,
+        pulse: false,
+    };
     catalog.note_fence(&name(OCR), at(10)).await.unwrap();
     catalog.note_fence(&name(OCR), at(20)).await.unwrap();
     catalog.apply(&[Message::FencePassed(fence(20))]).await.unwrap();
@@ -385,6 +392,10 @@ pub(crate) async fn fences_are_noted_when_sent_and_when_passed(world: World) {
     assert_eq!((&again[..2], again[2].published_at), (&fences[..], at(30)));
     catalog.forget_fences(&name(OCR), at(30)).await.unwrap();
     assert_eq!(catalog.fences().await.unwrap()[&name(OCR)], again[2..]);
+    // A heartbeat proves nothing.
+    let pulse = Fence { bulk: false, pulse: true, ..fence(40) };
+    catalog.apply(&[Message::FencePassed(pulse)]).await.unwrap();
+    assert_eq!(catalog.fences().await.unwrap()[&name(OCR)], again[2..]);
 }
 
 pub(crate) async fn a_message_that_cannot_be_kept_spoils_no_other(world: World) {
@@ -394,7 +405,12 @@ pub(crate) async fn a_message_that_cannot_be_kept_spoils_no_other(world: World) 
     let mut endless = announcement(OCR, "host", 0);
     endless.worker = "w".repeat(5000);
     let messages = [
-        Message::Fence(Fence { analyzer: name(OCR), published_at: at(0), bulk: false }),
+        Message::Fence(Fence {
+            analyzer: name(OCR),
+            published_at: at(0),
+            bulk: false,
+            pulse: false,
+        }),
         Message::Intake(intake("a", &[])),
         Message::Intake(huge),
         Message::Batch(report(1, 0, u64::MAX)),

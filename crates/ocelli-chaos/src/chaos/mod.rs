@@ -19,6 +19,7 @@ mod refusals;
 mod relay;
 mod rolling;
 mod row;
+mod scale;
 
 use std::time::Instant;
 
@@ -68,6 +69,13 @@ pub(crate) fn list() {
     for (name, what) in TESTS {
         println!("{name:<5} {what}");
     }
+}
+
+/// Measures how throughput grows with worker processes; with `ceiling` until something gives out.
+pub(crate) fn scale(seconds: f64, ceiling: bool) -> Fallible<bool> {
+    let lab = Lab::new(10.0, 0, false);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(scale::all(&lab, std::time::Duration::from_secs_f64(seconds), ceiling))
 }
 
 /// Runs all tests or the named ones. True when all passed.

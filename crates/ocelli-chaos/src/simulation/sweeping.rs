@@ -114,36 +114,38 @@ impl World {
             return;
         }
         let mut news = Vec::new();
-        let sent =
-            match deed {
-                Deed::Claim(analyzer, seen) => {
-                    let claimed = self.catalog.claim(&analyzer, &seen, now);
-                    // Lost work is old work: fresh images go first.
-                    let queue = Queue::Bulk(analyzer.clone());
-                    news.extend(claimed.into_iter().map(|open| {
+        let sent = match deed {
+            Deed::Claim(analyzer, seen) => {
+                let claimed = self.catalog.claim(&analyzer, &seen, now);
+                // Lost work is old work: fresh images go first.
+                let queue = Queue::Bulk(analyzer.clone());
+                news.extend(
+                    claimed.into_iter().map(|open| {
                         Deed::Enqueue(queue.clone(), encoded(&job(&analyzer, open, now)))
-                    }));
-                    true
-                }
-                Deed::Forget(analyzer, before) => {
-                    self.catalog.forget_fences(&analyzer, before);
-                    true
-                }
-                Deed::NoteFence(analyzer, at) => {
-                    self.catalog.note_fence(&analyzer, at);
-                    true
-                }
-                Deed::SendFence(analyzer, at) => {
-                    let queue = Queue::Jobs(analyzer.clone());
-                    let fence = Message::Fence(Fence { analyzer, published_at: at, bulk: false });
-                    self.publish(&[queue], &encoded(&fence), 0)
-                }
-                Deed::Enqueue(queue, body) => {
-                    let sent = self.publish(&[queue], &body, 0);
-                    self.swept += u64::from(sent);
-                    sent
-                }
-            };
+                    }),
+                );
+                true
+            }
+            Deed::Forget(analyzer, before) => {
+                self.catalog.forget_fences(&analyzer, before);
+                true
+            }
+            Deed::NoteFence(analyzer, at) => {
+                self.catalog.note_fence(&analyzer, at);
+                true
+            }
+            Deed::SendFence(analyzer, at) => {
+                let queue = Queue::Jobs(analyzer.clone());
+                let fence =
+                    Message::Fence(Fence { analyzer, published_at: at, bulk: false, pulse: false });
+                self.publish(&[queue], &encoded(&fence), 0)
+            }
+            Deed::Enqueue(queue, body) => {
+                let sent = self.publish(&[queue], &body, 0);
+                self.swept += u64::from(sent);
+                sent
+            }
+        };
         let mut pause = 1;
         if sent {
             if let Some(collector) = self.collector(index) {

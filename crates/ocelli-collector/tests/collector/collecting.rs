@@ -47,6 +47,7 @@ async fn garbage_and_messages_of_the_future_are_rows_and_keep_nothing_up() {
         analyzer: ocr(),
         published_at: jiff::Timestamp::now(),
         bulk: false,
+        pulse: false,
     });
     world.results(&[unwritable, Message::Intake(intake("a")), partial("a")]).await;
     let (stop, collector) = world.collector();

@@ -204,6 +204,15 @@ pub struct CollectorSettings {
     /// How long each paid attempt is remembered.
     #[serde(deserialize_with = "duration")]
     pub keep_payments: Duration,
+    /// Period of the marks that go the way of every job.
+    #[serde(deserialize_with = "duration")]
+    pub heartbeat_every: Duration,
+    /// Period of counting the catalog; zero: never.
+    #[serde(deserialize_with = "duration")]
+    pub count_every: Duration,
+    /// Period of checking the catalog against itself; zero: never.
+    #[serde(deserialize_with = "duration")]
+    pub audit_every: Duration,
 }
 
 /// `[producer]`: how sources are listed and enqueued.

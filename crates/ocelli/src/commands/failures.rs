@@ -145,9 +145,30 @@ fn letter_cells(letter: &DeadLetter) -> Vec<String> {
 
 async fn retry(settings: &Settings, arguments: &FailuresArgs) -> Result<ExitCode, Fault> {
     let catalog = archive::open(settings).await?;
+    let (reopened, enqueued) = reopen(settings, &catalog, &filter(arguments)).await?;
+    catalog.close().await;
+    if arguments.json {
+        let enqueued = enqueued.unwrap_or(0);
+        let summary = serde_json::json!({ "reopened": reopened, "enqueued": enqueued });
+        output::json_line(&summary)?;
+    } else {
+        let next = match enqueued {
+            None => "the next 'ocelli run' does them again".to_owned(),
+            Some(enqueued) => format!("{enqueued} jobs were enqueued for the fleet"),
+        };
+        output::print(&format!("{reopened} failed analyses are open again; {next}"))?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Opens failures again and enqueues their jobs: how many, and how many jobs where there is a fleet to enqueue them for.
+pub(crate) async fn reopen(
+    settings: &Settings,
+    catalog: &Catalog,
+    filter: &FailureFilter,
+) -> Result<(u64, Option<u64>), Fault> {
     // The broker first: a failure that is opened again and then enqueued nowhere would wait for the sweeper.
     let fleet = if settings.broker.is_memory() { None } else { Some(Fleet::join(settings).await?) };
-    let filter = filter(arguments);
     let (mut reopened, mut enqueued, mut left) = (0_u64, 0_u64, filter.limit);
     while left > 0 {
         let part = FailureFilter { limit: left.min(AT_ONCE), ..filter.clone() };
@@ -159,24 +180,12 @@ async fn retry(settings: &Settings, arguments: &FailuresArgs) -> Result<ExitCode
         reopened += jobs.len() as u64;
         ocelli_failpoint::reached(ocelli_failpoint::Failpoint::FailuresReopened);
         if let Some(fleet) = &fleet {
-            enqueued += fleet.enqueue(&catalog, &jobs).await?;
+            enqueued += fleet.enqueue(catalog, &jobs).await?;
         }
     }
-    catalog.close().await;
-    if let Some(fleet) = &fleet {
-        fleet.broker.close().await;
-    }
-    if arguments.json {
-        let summary = serde_json::json!({ "reopened": reopened, "enqueued": enqueued });
-        output::json_line(&summary)?;
-    } else {
-        let next = match fleet {
-            None => "the next 'ocelli run' does them again".to_owned(),
-            Some(_) => format!("{enqueued} jobs were enqueued for the fleet"),
-        };
-        output::print(&format!("{reopened} failed analyses are open again; {next}"))?;
-    }
-    Ok(ExitCode::Ok)
+    let Some(fleet) = fleet else { return Ok((reopened, None)) };
+    fleet.broker.close().await;
+    Ok((reopened, Some(enqueued)))
 }
 
 async fn discard(settings: &Settings, arguments: &FailuresArgs) -> Result<ExitCode, Fault> {

@@ -10,6 +10,8 @@ pub(crate) mod produce;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod show;
+pub(crate) mod sizing;
 pub(crate) mod spend;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod up;

@@ -14,12 +14,7 @@ const NO_REASON: &str = "paused by 'ocelli pause'";
 pub(crate) async fn pause(settings: &Settings, arguments: &PauseArgs) -> Result<ExitCode, Fault> {
     let name = known(settings, &arguments.analyzer)?;
     let catalog = archive::open(settings).await?;
-    let given = arguments.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
-    let reason = match given {
-        Some(reason) => format!("{NO_REASON}: {reason}"),
-        None => NO_REASON.to_owned(),
-    };
-    let reason = format!("{reason}; 'ocelli resume {name}' lets it go on");
+    let reason = reason(name, arguments.reason.as_deref());
     catalog.set_pause(name, Some((&reason, Timestamp::now()))).await?;
     catalog.close().await;
     output::print(&format!("{name} is paused: it finishes what it has in hand and takes no more"))?;
@@ -37,6 +32,15 @@ pub(crate) async fn resume(settings: &Settings, arguments: &ResumeArgs) -> Resul
         format!("{name} was not paused")
     })?;
     Ok(ExitCode::Ok)
+}
+
+/// What `ocelli status` says of a paused analyzer.
+pub(crate) fn reason(name: &AnalyzerName, given: Option<&str>) -> String {
+    let why = match given.map(str::trim).filter(|given| !given.is_empty()) {
+        Some(given) => format!("{NO_REASON}: {given}"),
+        None => NO_REASON.to_owned(),
+    };
+    format!("{why}; 'ocelli resume {name}' lets it go on")
 }
 
 fn known<'a>(settings: &Settings, name: &'a AnalyzerName) -> Result<&'a AnalyzerName, Fault> {

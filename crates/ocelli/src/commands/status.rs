@@ -24,37 +24,37 @@ const BATCHES: u32 = 5;
 /// Everything `ocelli status` prints.
 #[derive(Debug, Serialize)]
 pub(crate) struct Overview {
-    images: u64,
-    complete: u64,
-    refused: u64,
-    sightings: u64,
-    problems: u64,
-    analyzers: Vec<Row>,
-    batches: Vec<BatchReport>,
+    pub(crate) images: u64,
+    pub(crate) complete: u64,
+    pub(crate) refused: u64,
+    pub(crate) sightings: u64,
+    pub(crate) problems: u64,
+    pub(crate) analyzers: Vec<Row>,
+    pub(crate) batches: Vec<BatchReport>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    spending: Option<Spending>,
+    pub(crate) spending: Option<Spending>,
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
-    analyzer: AnalyzerName,
-    done: u64,
-    empty: u64,
-    skipped: u64,
-    failed: u64,
-    waiting: u64,
-    running: u64,
+pub(crate) struct Row {
+    pub(crate) analyzer: AnalyzerName,
+    pub(crate) done: u64,
+    pub(crate) empty: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+    pub(crate) waiting: u64,
+    pub(crate) running: u64,
     /// Of the waiting ones, those that wait for another attempt after a failure.
-    deferred: u64,
+    pub(crate) deferred: u64,
     /// Outcomes in the last minute.
-    per_minute: u64,
+    pub(crate) per_minute: u64,
     /// Seconds until nothing waits, at the rate of the last minute.
-    eta_seconds: Option<u64>,
-    workers: usize,
+    pub(crate) eta_seconds: Option<u64>,
+    pub(crate) workers: usize,
     /// Whether it may not work: over budget, or paused by people.
-    paused: bool,
+    pub(crate) paused: bool,
     /// Why its workers do not work, or that there are none.
-    note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 pub(crate) async fn status(settings: &Settings, arguments: &StatusArgs) -> Result<ExitCode, Fault> {

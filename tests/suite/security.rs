@@ -1,0 +1,277 @@
+//! Who may do what, who is believed, and what is told to nobody.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ocelli_testkit::ports;
+use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use serde_json::{Value, json};
+
+use crate::deploy_rules::{checked, folder};
+use crate::health::get;
+use crate::services::{Database, Fleet};
+use crate::world::{NOTE, Said, Service, World, until};
+
+/// What is promised of bad addresses.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A certificate that vouches for itself, and its key, as files.
+struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn make(world: &World, file: &str, name: &str, last_year: i32) -> Self {
+        let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        parameters.not_after = date_time_ymd(last_year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let made = Self {
+            certificate: world.path(format!("{file}.pem")),
+            key: world.path(format!("{file}.key")),
+        };
+        std::fs::write(&made.certificate, parameters.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&made.key, key.serialize_pem()).unwrap();
+        made
+    }
+}
+
+/// The collector of a world, which trusts these authorities.
+fn collector(world: &World, trusted: &Path, more: &[&str]) -> Command {
+    let mut command = world.command("ocelli-collector");
+    command.env("SSL_CERT_FILE", trusted).args(more);
+    command
+}
+
+/// It ends soon, with exit code 4 and these words.
+fn refused(command: &mut Command, words: &[&str]) {
+    let started = Instant::now();
+    let said = Said::from(command.args(["--listen", "off"]).output().unwrap());
+    assert_eq!(said.code, 4, "{said:?}");
+    for word in words {
+        assert!(said.err.to_lowercase().contains(word), "'{word}': {said:?}");
+    }
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+}
+
+/// It starts, and says that it is ready.
+fn accepted(command: &mut Command, world: &World) {
+    let address = format!("127.0.0.1:{}", ports::free());
+    let service = Service::start(command.args(["--listen", &address]), world.path("accepted.log"));
+    until("it is ready", || get(&address, "/readyz").0 == 200);
+    assert_eq!(service.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_server_a_broker_is_believed_by_its_certificate_alone() {
+    let mut world = World::new();
+    let good = Certificate::make(&world, "good", "localhost", 2099);
+    let other = Certificate::make(&world, "other", "localhost", 2099);
+    let old = Certificate::make(&world, "old", "localhost", 2020);
+    let (port, old_port) = (ports::free(), ports::free());
+    let conf = |port: u16, certificate: &Certificate| {
+        let Certificate { certificate, key } = certificate;
+        let (certificate, key) = (certificate.display(), key.display());
+        format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
+             ssl_options.cacertfile = {certificate}\nssl_options.verify = verify_none"
+        )
+    };
+    let broker = OwnRabbitmq::start_with(&conf(port, &good), &Place::temporary()).await.unwrap();
+    world.settings(&format!("[catalog]\nurl = \"sqlite:{}\"", world.path("c.db").display()));
+    let at = |host: &str, port: u16| format!("broker.url=amqps://guest:guest@{host}:{port}/%2f");
+    accepted(&mut collector(&world, &good.certificate, &["--set", &at("localhost", port)]), &world);
+    // One that nobody vouches for, and one for another name.
+    refused(
+        &mut collector(&world, &other.certificate, &["--set", &at("localhost", port)]),
+        &["certificate"],
+    );
+    refused(
+        &mut collector(&world, &good.certificate, &["--set", &at("127.0.0.1", port)]),
+        &["certificate"],
+    );
+    // Without TLS on a port that wants it, and the other way round.
+    let plain = at("localhost", port).replace("amqps", "amqp");
+    refused(&mut collector(&world, &good.certificate, &["--set", &plain]), &["localhost"]);
+    let tls = at("localhost", broker.address().port());
+    refused(&mut collector(&world, &good.certificate, &["--set", &tls]), &["tls"]);
+    drop(broker);
+    let _expired =
+        OwnRabbitmq::start_with(&conf(old_port, &old), &Place::temporary()).await.unwrap();
+    refused(
+        &mut collector(&world, &old.certificate, &["--set", &at("localhost", old_port)]),
+        &["expired"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_server_a_database_is_believed_by_its_certificate_alone() {
+    let fleet = Fleet::new(Database::Sqlite).await;
+    let world = &fleet.world;
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(world.path(""), open).unwrap();
+    let good = Certificate::make(world, "good", "localhost", 2099);
+    let other = Certificate::make(world, "other", "localhost", 2099);
+    let postgres = OwnPostgres::start().await;
+    let database = postgres.database().await;
+    // The server reads a key that is its own, and nobody else's.
+    let key = world.path("server.key");
+    let mut install = Command::new("install");
+    install.args(["-m", "600"]).arg(&good.key).arg(&key);
+    if rustix::process::geteuid().is_root() {
+        install.args(["-o", "postgres"]);
+    }
+    checked(&mut install);
+    for (name, value) in [
+        ("ssl_cert_file", good.certificate.display().to_string()),
+        ("ssl_key_file", key.display().to_string()),
+        ("ssl", "on".to_owned()),
+    ] {
+        database.execute(&format!("ALTER SYSTEM SET {name} = '{value}'")).await;
+    }
+    database.execute("SELECT pg_reload_conf()").await;
+    let url = |host: &str, root: &Certificate| {
+        let url = database.url.replace("127.0.0.1", host);
+        format!("catalog.url={url}?sslmode=verify-full&sslrootcert={}", root.certificate.display())
+    };
+    let none = world.path("none.pem");
+    until("the server speaks TLS", || {
+        let mut doctor = world.command("ocelli");
+        doctor.args(["status", "--set", &url("localhost", &good)]);
+        Said::from(doctor.output().unwrap()).code == 0
+    });
+    accepted(&mut collector(world, &none, &["--set", &url("localhost", &good)]), world);
+    refused(&mut collector(world, &none, &["--set", &url("localhost", &other)]), &["certificate"]);
+    refused(&mut collector(world, &none, &["--set", &url("127.0.0.1", &good)]), &["certificate"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_works_with_the_least_permissions_and_can_do_nothing_else() {
+    let fleet = Fleet::new(Database::Postgres).await;
+    let (api, vhost) = (fleet.rabbitmq.api(), fleet.rabbitmq.vhost.clone());
+    // Queues that a grown-up made: the programs may not.
+    fleet.world.ocelli(["doctor"]);
+    let mut first = fleet.start("ocelli-collector");
+    until("the queues are there", || fleet.has_queue("ocelli.jobs.tesseract-ocr"));
+    first.signal(rustix::process::Signal::TERM);
+    assert_eq!(first.wait(), 0);
+    let file = folder().join("../rabbitmq/permissions.json");
+    let roles: Vec<Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let host = fleet.rabbitmq.url.split_once('@').unwrap().1.to_owned();
+    let user = |role: &str| format!("{role}-{vhost}");
+    for role in &roles {
+        let name = user(role["role"].as_str().unwrap());
+        api.put(&format!("users/{name}"), &json!({"password": "secret", "tags": ""})).unwrap();
+        let rights =
+            json!({"configure": role["configure"], "write": role["write"], "read": role["read"]});
+        api.put(&format!("permissions/{vhost}/{name}"), &rights).unwrap();
+    }
+    let set = |role: &str| format!("broker.url=amqp://{}:secret@{host}", user(role));
+    let as_role = |program: &str, role: &str| {
+        fleet.world.start(program, ["--listen", "127.0.0.1:0", "--set", &set(role)])
+    };
+    let services =
+        [as_role("ocelli-collector", "collector"), as_role("ocelli-ocr-worker", "worker")];
+    fleet.world.samples("in", &[NOTE]);
+    // A broken image, so that a job waits in a delay queue and dies in the end.
+    std::fs::write(fleet.world.path("in/broken.png"), b"\x89PNG\r\n\x1a\n broken").unwrap();
+    let produced = fleet.world.json(["produce", "in", "--json", "--set", &set("producer")]);
+    assert_eq!(produced["jobs"].as_u64().map(|jobs| jobs >= 1), Some(true), "{produced}");
+    until("everything is done", || {
+        let status = fleet.world.json(["status", "--json"]);
+        status["images"].as_u64() >= Some(1) && status["images"] == status["complete"]
+    });
+    for service in services {
+        assert!(!service.log().contains("ACCESS_REFUSED"), "{}", service.log());
+        assert_eq!(service.stop(), 0);
+    }
+    // A role cannot do what another one does.
+    for (program, role) in [("ocelli-collector", "producer"), ("ocelli-ocr-worker", "collector")] {
+        let mut command = fleet.world.command(program);
+        command.args(["--listen", "127.0.0.1:0", "--set", &set(role)]);
+        let service = Service::start(&mut command, fleet.world.path(format!("{role}.log")));
+        until("it is told", || service.log().to_lowercase().contains("permission"));
+    }
+    for role in &roles {
+        api.delete(&format!("users/{}", user(role["role"].as_str().unwrap()))).unwrap();
+    }
+}
+
+/// Words that stand in settings and nowhere else.
+const PLANTED: [&str; 3] =
+    ["planted-broker-password", "planted-database-password", "planted-model-key"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_in_no_log_no_metric_no_error_and_no_list_of_processes() {
+    let fleet = Fleet::new(Database::Postgres).await;
+    let (api, vhost) = (fleet.rabbitmq.api(), fleet.rabbitmq.vhost.clone());
+    let user = format!("planted-{vhost}");
+    api.put(&format!("users/{user}"), &json!({"password": PLANTED[0], "tags": ""})).unwrap();
+    let everything = json!({"configure": ".*", "write": ".*", "read": ".*"});
+    api.put(&format!("permissions/{vhost}/{user}"), &everything).unwrap();
+    let broker =
+        format!("amqp://{user}:{}@{}", PLANTED[0], fleet.rabbitmq.url.split_once('@').unwrap().1);
+    let database = fleet
+        .postgres
+        .as_ref()
+        .unwrap()
+        .url
+        .replace("postgres@", &format!("postgres:{}@", PLANTED[1]));
+    let settings = format!(
+        "[broker]\nurl = \"{broker}\"\n[catalog]\nurl = \"{database}\"\n[log]\nlevel = \"info,ocelli=trace,ocelli_broker=trace\"\n\
+         [analyzers.\"llama3.2-vision\"]\nenabled = true\n\
+         endpoints = [{{ url = \"http://127.0.0.1:1\", api_key = \"{}\" }}]\n",
+        PLANTED[2]
+    );
+    std::fs::write(fleet.world.path("ocelli.toml"), settings).unwrap();
+    let mut told = String::new();
+    let mut services = Vec::new();
+    for program in ["ocelli-collector", "ocelli-ocr-worker", "ocelli-llm-worker"] {
+        let address = format!("127.0.0.1:{}", ports::free());
+        let service = fleet.world.start(program, ["--listen", &address]);
+        until("it is ready", || get(&address, "/readyz").0 == 200);
+        services.push((address, service));
+    }
+    fleet.world.samples("in", &[NOTE]);
+    fleet.world.ocelli(["produce", "in"]);
+    until("it is read", || fleet.world.row("tesseract-ocr")["done"] == 1);
+    for (address, service) in &services {
+        for path in ["/metrics", "/readyz", "/healthz"] {
+            told.push_str(&get(address, path).1);
+        }
+        told.push_str(&std::fs::read_to_string(format!("/proc/{}/cmdline", service.id())).unwrap());
+    }
+    for arguments in [
+        &["config", "show"][..],
+        &["config", "show", "--json"],
+        &["doctor"],
+        &["status", "--json"],
+        &["top", "--once"],
+        &["show", "in/note-transparent.png", "--format", "json"],
+        // Errors name the address, not what is in it.
+        &["doctor", "--set", "broker.operation_timeout=soon"],
+        &["produce", "in", "--set", "broker.namespace=NO"],
+        &["produce", "in", "--set", "broker.connect_timeout=1ms"],
+    ] {
+        let said = fleet.world.ocelli(arguments);
+        told.push_str(&said.out);
+        told.push_str(&said.err);
+    }
+    api.put(&format!("users/{user}"), &json!({"password": "another", "tags": ""})).unwrap();
+    for program in ["ocelli-collector", "ocelli-llm-worker"] {
+        let said = fleet.world.run(program, ["--listen", "off"]);
+        assert_eq!(said.code, 4, "{said:?}");
+        told.push_str(&said.err);
+    }
+    for (_, service) in services {
+        told.push_str(&service.log());
+    }
+    api.delete(&format!("users/{user}")).unwrap();
+    assert!(told.len() > 20_000, "only {} bytes were looked at", told.len());
+    for planted in PLANTED {
+        let found = told.lines().find(|line| line.contains(planted));
+        assert_eq!(found, None, "{planted}");
+    }
+}
