@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm test-llm-real
+.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm bench-web test-llm-real
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -74,6 +74,10 @@ bench-ocr: setup build ## accuracy and speed of OCR beside the plain tesseract c
 # ONLY=few, many, endpoints or memory measures a part.
 bench-llm: setup build ## throughput of the vision-model worker against a server of known speed
 	@$(PROGRAMS)/examples/bench-llm $(if $(ONLY),only $(ONLY))
+
+# RECORDS= sets the size of the archive (default 100,000), READERS= how many read at once (default 50).
+bench-web: setup build ## how fast pages of a large archive come, with many readers at once and a writer beside them
+	@$(PROGRAMS)/examples/bench-web $(if $(RECORDS),--records $(RECORDS)) $(if $(READERS),--readers $(READERS))
 
 # Installs llama-cpp-python from Python packages into the build folder: minutes, the first time.
 test-llm-real: setup build

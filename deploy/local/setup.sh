@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and nothing when none is.
 #   setup.sh            what building and running ocelli needs
-#   setup.sh --servers  also what its tests and `make up` need: RabbitMQ, PostgreSQL and Prometheus, and checkers of files
+#   setup.sh --servers  also what its tests and `make up` need: RabbitMQ, PostgreSQL, Prometheus, a browser with what
+#                       drives it, and checkers of files
 # No system service is started: the servers are only ever run privately, with their data in a folder of ours.
 set -euo pipefail
 
@@ -14,7 +15,9 @@ packages=(
     util-linux
 )
 if [[ ${1:-} == --servers ]]; then
-    packages+=(rabbitmq-server postgresql prometheus shellcheck systemd python3-venv)
+    packages+=(rabbitmq-server postgresql prometheus shellcheck systemd python3-venv chromium)
+    # Those of Debian, unless there are others.
+    command -v npm >/dev/null || packages+=(nodejs npm)
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -10,8 +10,13 @@ fn help_tells_a_newcomer_where_to_start_and_lists_the_exit_codes() {
     for words in ["Start with: ocelli run FOLDER", "Exit codes:", "doctor", "130"] {
         assert!(said.out.contains(words), "'{words}' is not in:\n{}", said.out);
     }
-    for program in ["ocelli-producer", "ocelli-ocr-worker", "ocelli-llm-worker", "ocelli-collector"]
-    {
+    for program in [
+        "ocelli-producer",
+        "ocelli-ocr-worker",
+        "ocelli-llm-worker",
+        "ocelli-collector",
+        "ocelli-web",
+    ] {
         let said = world.run(program, ["--help"]);
         assert_eq!(said.code, 0, "{said:?}");
         assert!(said.out.contains("--config <FILE>"), "{said:?}");

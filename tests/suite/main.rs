@@ -33,4 +33,5 @@ mod shipped;
 mod spend;
 mod strangers;
 mod tidy;
+mod web;
 mod world;

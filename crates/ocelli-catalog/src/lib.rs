@@ -8,6 +8,7 @@
 //! | module | room for |
 //! |---|---|
 //! | `catalog` | [`Catalog`]: opening, closing, everything that writes |
+//! | `sheets`, `pulse`, `deeds` | what pages for people need beside that: many images at once, the last half hour, who did what |
 //! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches |
 //! | `dependents` | jobs that wait for what other analyzers answer, and those answers |
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
@@ -33,6 +34,7 @@ mod answers;
 mod auditing;
 mod catalog;
 mod claims;
+mod deeds;
 mod dependents;
 mod error;
 mod failures;
@@ -47,10 +49,12 @@ mod model;
 mod overview;
 mod payments;
 mod postgres;
+mod pulse;
 pub mod query;
 mod rows;
 pub mod search;
 mod sizing;
+mod sheets;
 mod spending;
 mod sqlite;
 mod tidying;
@@ -58,6 +62,7 @@ mod unit;
 mod upserts;
 
 pub use catalog::{Catalog, CatalogOptions};
+pub use deeds::Deed;
 pub use error::CatalogError;
 pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
@@ -67,5 +72,7 @@ pub use model::{
     Status,
 };
 pub use sizing::Service;
+pub use pulse::FailureCount;
+pub use sheets::{BatchView, Neighbours, Sheet};
 pub use spending::{BudgetState, SpendRow, amount};
 pub use tidying::Tidied;

@@ -11,7 +11,7 @@ use crate::error::CatalogError;
 use crate::model::{AnalyzerStatus, Status};
 use crate::rows::{Read, State, batch, from_json, number, parse, time, unreadable};
 
-type BatchColumns = (Vec<u8>, String, i64, i64, bool, i64, i64, i64, i64);
+pub(crate) type BatchColumns = (Vec<u8>, String, i64, i64, bool, i64, i64, i64, i64);
 type ProblemColumns = (Vec<u8>, String, String, i64);
 
 /// The span of [`AnalyzerStatus::finished_last_minute`].
@@ -211,7 +211,7 @@ impl Catalog {
 }
 
 impl AnalyzerStatus {
-    fn of(&mut self, state: State) -> &mut u64 {
+    pub(crate) fn of(&mut self, state: State) -> &mut u64 {
         use ocelli_core::OutcomeKind::{Done, Empty, Failed, Skipped};
         match state {
             State::Open => &mut self.open,
@@ -224,7 +224,7 @@ impl AnalyzerStatus {
     }
 }
 
-fn report(row: BatchColumns) -> Read<BatchReport> {
+pub(crate) fn report(row: BatchColumns) -> Read<BatchReport> {
     let (id, name, started_at, at, finished, accepted, known, skipped, problems) = row;
     Ok(BatchReport {
         batch: batch(&id)?,

@@ -22,6 +22,8 @@ pub struct ProducerOptions {
     pub exclude: Vec<String>,
     /// Folders that are never walked, wherever they are met: ocelli's own data.
     pub exclude_dirs: Vec<PathBuf>,
+    /// The only folder whose files are read, whatever a list names: for lists that come from elsewhere.
+    pub within: Option<PathBuf>,
     /// Limits for `http:` and `https:` sources.
     pub fetch: FetchLimits,
     /// Limits for images; `bytes` also bounds how much of a file is held in memory.
@@ -77,6 +79,7 @@ impl Default for ProducerOptions {
             include: Vec::new(),
             exclude: Vec::new(),
             exclude_dirs: Vec::new(),
+            within: None,
             fetch: FetchLimits::default(),
             decode: DecodeLimits::default(),
             hash_bytes: 4 << 30,

@@ -34,6 +34,7 @@ pub(crate) struct Reader {
     fetch_attempts: u32,
     per_host: usize,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    within: Option<PathBuf>,
     metrics: ProducerMetrics,
 }
 
@@ -50,6 +51,7 @@ impl Reader {
             fetch_attempts: options.fetch_attempts,
             per_host: options.fetchers_per_host,
             hosts: Mutex::default(),
+            within: options.within.clone(),
             metrics,
         }
     }
@@ -57,6 +59,12 @@ impl Reader {
     /// Reads and examines one reference; never fails, whatever is behind it. Also says how many bytes it read.
     pub(crate) async fn read(self: Arc<Self>, reference: &Reference) -> (Verdict, u64) {
         let (mut verdict, read) = match &reference.path {
+            Some(path) if self.within.as_ref().is_some_and(|within| !is_within(path, within)) => {
+                let reason =
+                    "only files that came along with the list are read here, and addresses"
+                        .to_owned();
+                (Verdict::Problem { reason }, 0)
+            }
             Some(path) => {
                 let (path, named) = (path.clone(), reference.named);
                 let reader = Arc::clone(&self);
@@ -219,6 +227,12 @@ async fn blocking(work: impl FnOnce() -> (Verdict, u64) + Send + 'static) -> (Ve
         let reason = "reading it ended by a defect of ocelli".to_owned();
         (Verdict::Problem { reason }, 0)
     })
+}
+
+/// Whether a path leads into a folder, as it is written. Whoever writes into that folder makes no links.
+fn is_within(path: &Path, folder: &Path) -> bool {
+    let up = std::path::Component::ParentDir;
+    path.starts_with(folder) && path.components().all(|part| part != up)
 }
 
 /// The path of a reference for people, else its URI.

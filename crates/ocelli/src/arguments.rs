@@ -41,8 +41,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Read all images of folders, files or manifests on this machine, then end. No server needed.
     Run(RunArgs),
-    /// Like run, but stay and read new images as they appear in the folders.
+    /// Like run, but stay, read new images as they appear in the folders, and serve the archive as a web site.
     Up(SourceArgs),
+    /// Serve the archive as a web site, without reading new images.
+    Web,
     /// Enqueue images for a fleet of workers on RabbitMQ.
     Produce(ProduceArgs),
     /// Print the record of one image.

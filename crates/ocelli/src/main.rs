@@ -45,7 +45,7 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Fault> {
         flags.push(("data.dir".to_owned(), data.to_owned()));
     }
     // A command for people is quiet unless it is asked to talk; the side door is for services.
-    let stays = matches!(arguments.command, Command::Up(_));
+    let stays = matches!(arguments.command, Command::Up(_) | Command::Web);
     let mut common = arguments.common.clone();
     if let Command::Healthcheck { address, ready } = &arguments.command {
         common.listen = address.clone().or(common.listen);
@@ -80,6 +80,10 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         Command::Up(arguments) => {
             let process = Process::begin("ocelli", settings.clone()).await?;
             commands::up::up(process, arguments).await
+        }
+        Command::Web => {
+            let process = Process::begin("ocelli", settings.clone()).await?;
+            commands::up::web(process).await
         }
         Command::Produce(arguments) => {
             let process = Process::begin("ocelli", settings.clone()).await?;

@@ -5,14 +5,17 @@
 //! | this | the tree, and its text: printing a tree and parsing it gives the same tree |
 //! | `parse` | text → tree, or what is wrong and where |
 //! | `filters` | `name:value` |
+//! | `chips` | its parts, for whoever wants to take one away |
 //! | `error` | [`QueryError`] |
 
+mod chips;
 mod error;
 mod filters;
 mod parse;
 
 use std::fmt;
 
+pub use chips::Chip;
 pub use error::QueryError;
 pub use filters::{Confidence, Filter, Is};
 pub use parse::{DEEPEST, LONGEST_QUERY, LONGEST_TERM, MOST_TERMS};

@@ -13,6 +13,7 @@
 //! | `sql` | what must hold of them |
 //! | `run` | the statements of one search |
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
+//! | `lit` | where the words of a query stand in a whole text |
 //!
 //! How it is found: few candidates are taken from an index and sorted; where more than [`COUNTED`] records match, they are so
 //! dense that walking through the archive in the order of time finds a page sooner.
@@ -21,6 +22,7 @@ mod candidates;
 mod cursor;
 pub(crate) mod form;
 pub(crate) mod index;
+mod lit;
 mod run;
 mod snippet;
 mod sql;

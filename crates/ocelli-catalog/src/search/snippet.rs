@@ -74,7 +74,7 @@ fn best(marks: &[(usize, usize)]) -> usize {
 }
 
 /// Where the terms stand, in order and without overlaps.
-fn marks(text: &[FormWord], terms: &[&Term]) -> Vec<(usize, usize)> {
+pub(super) fn marks(text: &[FormWord], terms: &[&Term]) -> Vec<(usize, usize)> {
     let mut marks: Vec<(usize, usize)> = Vec::new();
     for term in terms {
         let wanted: Vec<&str> = term.words.split(' ').collect();

@@ -11,6 +11,7 @@ mod lost;
 mod model;
 mod opening;
 mod outages;
+mod pages;
 mod searching;
 mod searching_model;
 mod spending;
@@ -22,6 +23,7 @@ use cases::*;
 use claims::*;
 use dependents::*;
 use lost::*;
+use pages::*;
 use searching::*;
 use spending::*;
 
@@ -114,4 +116,10 @@ on_both! {
     more_than_can_be_counted_is_said_and_still_paged_in_order,
     hostile_texts_and_queries_are_only_words,
     times_at_the_edges_do_not_break_the_order,
+    sheets_tell_sizes_and_states_of_many_images_at_once,
+    neighbours_lead_through_the_whole_archive_in_the_order_of_time,
+    a_batch_is_seen_with_the_states_of_its_images_alone,
+    outcomes_are_counted_in_the_span_they_fall_into,
+    failures_are_counted_as_they_are_listed,
+    what_people_did_is_listed_the_latest_first_and_page_by_page,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue};
 use ocelli_core::needs::in_order;
 use ocelli_core::{AnalyzerName, Limit};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
@@ -15,7 +15,7 @@ use super::analyzer::{
     AnalyzerSettings, Enabled, LlmSettings, OcrSettings, PriceSettings, Protocol, Reader,
 };
 use super::known::shell_name;
-use super::model::Settings;
+use super::model::{Settings, WebSettings};
 use super::problem::Problem;
 use super::show;
 use super::tree::{Tree, key, path};
@@ -26,6 +26,9 @@ use crate::telemetry::is_filter;
 const MOST_FRAMES: u32 = 50;
 /// Tesseract with one language needs about 100 MB of address space; below this every image would fail.
 const LEAST_OCR_MEMORY: ByteSize = ByteSize(128_000_000);
+
+/// Shorter tokens could be guessed.
+const SHORTEST_TOKEN: usize = 16;
 
 /// Analyzers that one may need: their texts travel in its jobs.
 const MOST_NEEDS: usize = 16;
@@ -185,12 +188,14 @@ impl Checker<'_> {
     }
 
     fn process(&mut self, settings: &Settings) {
-        let listen = settings.http.listen.as_str();
-        let ok = listen == "off"
-            || listen
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        self.need(ok, &["http", "listen"], "expected \"address:port\" or \"off\"");
+        for (section, listen) in [("http", &settings.http.listen), ("web", &settings.web.listen)] {
+            let ok = listen == "off"
+                || listen
+                    .rsplit_once(':')
+                    .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            self.need(ok, &[section, "listen"], "expected \"address:port\" or \"off\"");
+        }
+        self.web(&settings.web);
         let reason = "expected error, warn, info, debug, trace, or a filter such as info,ocelli_broker=debug";
         self.need(is_filter(&settings.log.level), &["log", "level"], reason);
 
@@ -202,6 +207,27 @@ impl Checker<'_> {
         self.need(settings.worker.stall_after > deadline, &["worker", "stall_after"], &reason);
         let ok = settings.worker.answer_lease >= settings.worker.claim_lease;
         self.need(ok, &["worker", "answer_lease"], "expected at least worker.claim_lease");
+    }
+
+    fn web(&mut self, web: &WebSettings) {
+        let long = |token: &SecretString| token.expose_secret().trim().len() >= SHORTEST_TOKEN;
+        let reason = format!("expected at least {SHORTEST_TOKEN} characters");
+        self.need(web.token.as_ref().is_none_or(long), &["web", "token"], &reason);
+        let counts: [(&str, u64); 5] = [
+            ("connections", web.connections as u64),
+            ("rate", web.rate.into()),
+            ("pictures", web.pictures.bytes()),
+            ("upload_bytes", web.upload_bytes.bytes()),
+            ("upload_files", web.upload_files as u64),
+        ];
+        for (field, number) in counts {
+            self.need(number >= 1, &["web", field], "expected at least 1");
+        }
+        let times =
+            [("request_timeout", web.request_timeout), ("upload_timeout", web.upload_timeout)];
+        for (field, time) in times {
+            self.need(!time.is_zero(), &["web", field], "expected more than 0s");
+        }
     }
 
     /// Two names that differ only in punctuation would share their environment variables.

@@ -128,23 +128,27 @@ impl Layer {
     /// Within one layer a secret and its `_file` exclude each other; across layers the later one wins, whichever of the
     /// two it is. So each unsets the other.
     pub(crate) fn settle_files(&mut self, origin: &str, problems: &mut Vec<Problem>) {
-        for section in ["broker", "catalog"] {
+        for (section, field) in SECRETS {
+            let file = format!("{field}_file");
             let Some(Value { kind: ValueKind::Table(table), .. }) = self.0.get_mut(section) else {
                 continue;
             };
             let unset = Value::new(None, ValueKind::Nil);
-            match (table.contains_key("url"), table.contains_key("url_file")) {
+            match (table.contains_key(field), table.contains_key(&file)) {
                 (true, true) => {
-                    let (origin, key) = (origin.to_owned(), format!("{section}.url"));
+                    let (origin, key) = (origin.to_owned(), format!("{section}.{field}"));
                     problems.push(Problem::Both { origin, key });
                 }
-                (true, false) => _ = table.insert("url_file".to_owned(), unset),
-                (false, true) => _ = table.insert("url".to_owned(), unset),
+                (true, false) => _ = table.insert(file, unset),
+                (false, true) => _ = table.insert(field.to_owned(), unset),
                 (false, false) => {}
             }
         }
     }
 }
+
+/// Settings that can stand in a file of their own, `FIELD_file`.
+const SECRETS: [(&str, &str); 3] = [("broker", "url"), ("catalog", "url"), ("web", "token")];
 
 /// Variables that begin with `OCELLI_` and are not settings: the settings file, and what tests and scripts use.
 fn is_foreign(name: &str) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ocelli_core::retry::RetryPolicy;
 use ocelli_core::{AnalyzerName, Budget};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::analyzer::AnalyzerSettings;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub producer: ProducerSettings,
     /// `[http]`
     pub http: HttpSettings,
+    /// `[web]`
+    pub web: WebSettings,
     /// `[log]`
     pub log: LogSettings,
     /// `[analyzers.NAME]`, in the order of display: by `order`, then by name. Disabled ones included.
@@ -246,6 +249,36 @@ impl HttpSettings {
     pub fn address(&self) -> Option<&str> {
         (self.listen != "off").then_some(self.listen.as_str())
     }
+}
+
+/// `[web]`: the archive as a web site.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebSettings {
+    /// `address:port`, or `off`.
+    pub listen: String,
+    /// Who has it may change things. `token_file` has been read into it.
+    pub token: Option<SecretString>,
+    /// Host names that are answered besides those of this machine.
+    pub hosts: Vec<String>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Requests one address may make in a second.
+    pub rate: u32,
+    /// Bound of one request.
+    #[serde(deserialize_with = "duration")]
+    pub request_timeout: Duration,
+    /// Images decoded at once; 0 = one per core.
+    pub decoders: usize,
+    /// Disk space for thumbnails and views.
+    pub pictures: ByteSize,
+    /// Bytes of one upload.
+    pub upload_bytes: ByteSize,
+    /// Files, and addresses, of one upload.
+    pub upload_files: usize,
+    /// Bound of one upload.
+    #[serde(deserialize_with = "duration")]
+    pub upload_timeout: Duration,
 }
 
 /// `[log]`

@@ -45,8 +45,9 @@ pub(crate) fn settings(
 ) -> Option<Settings> {
     let mut reader = TreeReader { tree, problems };
     reader.data_folder(data_home);
-    reader.url_file("broker");
-    reader.url_file("catalog");
+    reader.from_file("broker", "url");
+    reader.from_file("catalog", "url");
+    reader.from_file("web", "token");
     reader.default_catalog();
     let mut analyzers: Vec<AnalyzerSettings> =
         kinds.iter().filter_map(|(name, kind)| reader.analyzer(name, *kind)).collect();
@@ -61,6 +62,7 @@ pub(crate) fn settings(
         collector: reader.section("collector")?,
         producer: reader.section("producer")?,
         http: reader.section("http")?,
+        web: reader.section("web")?,
         log: reader.section("log")?,
         analyzers,
         budgets: reader.budgets(),
@@ -96,11 +98,11 @@ impl TreeReader<'_> {
         }
     }
 
-    /// Replaces `SECTION.url_file` by the URL in the file.
-    fn url_file(&mut self, section: &str) {
-        let at = path(&[section, "url_file"]);
+    /// Replaces `SECTION.FIELD_file` by what is in the file.
+    fn from_file(&mut self, section: &str, field: &str) {
+        let at = path(&[section, &format!("{field}_file")]);
         if let Some((text, origin)) = self.secret_file(&at) {
-            self.tree.set(path(&[section, "url"]), text.into(), origin);
+            self.tree.set(path(&[section, field]), text.into(), origin);
         }
     }
 

@@ -328,6 +328,8 @@ impl Report {
         }
         let example = arguments.sources.first().map(Path::new).filter(|path| path.is_file());
         let example = example.map_or_else(|| "IMAGE".to_owned(), |path| path.display().to_string());
-        eprintln!("next: ocelli show {example} | ocelli status | ocelli failures list");
+        eprintln!(
+            "next: ocelli show {example} | ocelli search WORDS | ocelli web | ocelli failures list"
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! `ocelli up`: stay, and read what appears.
+//! `ocelli up`: stay, read what appears, and serve the archive. `ocelli web`: only serve it.
 
 use ocelli_producer::{Parts, Progress};
 use ocelli_runtime::ExitCode;
+use ocelli_web::{Listener, role, serve};
 use ocelli_wiring::{Fault, Process, parts};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::arguments::SourceArgs;
 use crate::commands::run::{producer_options, sources};
@@ -29,14 +31,45 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
         progress,
         metrics: fleet.producer_metrics.clone(),
     };
+    let site = site(&process, &fleet).await?;
     starting.release();
     tracing::info!("watching; stop with Ctrl-C");
     let ended = ocelli_producer::watch(parts, process.shutdown.clone()).await;
     let requeued = fleet.check_requeue().await;
     process.readiness.set_not_ready("stopping");
+    if let Some(site) = site {
+        drop(site.await);
+    }
     fleet.stop().await?;
     process.end().await;
     requeued?;
     ended.map_err(|error| ocelli_producer::role::fault(&error))?;
+    Ok(ExitCode::Ok)
+}
+
+/// Serves the archive of this fleet, unless that is off. An address that somebody else has keeps nothing from being read.
+async fn site(process: &Process, fleet: &Embedded) -> Result<Option<JoinHandle<()>>, Fault> {
+    let Some(listen) = role::address(&process.settings) else { return Ok(None) };
+    let listener = match Listener::bind(listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!("{}", role::fault(&error));
+            return Ok(None);
+        }
+    };
+    let metrics = role::Metrics {
+        collector: fleet.collector_metrics.clone(),
+        producer: fleet.producer_metrics.clone(),
+        broker: None,
+    };
+    let here = role::Fleet::Here(fleet.broker.clone(), fleet.wants.clone());
+    let parts = role::parts(process, fleet.catalog.clone(), here, metrics)?;
+    tracing::info!("the archive is at http://{}/", listener.address());
+    Ok(Some(tokio::spawn(serve(listener, parts, process.shutdown.clone()))))
+}
+
+pub(crate) async fn web(process: Process) -> Result<ExitCode, Fault> {
+    role::run(&process).await?;
+    process.end().await;
     Ok(ExitCode::Ok)
 }

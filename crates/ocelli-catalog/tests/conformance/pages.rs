@@ -1,0 +1,145 @@
+//! Cases about what the web site asks, on both backends.
+
+use jiff::SignedDuration;
+use ocelli_core::wire::Message;
+use ocelli_core::{Digest, FailureClass, Outcome};
+
+use crate::words::*;
+use crate::world::World;
+
+fn digest(image: &str) -> Digest {
+    Digest::of(image.as_bytes())
+}
+
+pub(crate) async fn sheets_tell_sizes_and_states_of_many_images_at_once(world: World) {
+    let catalog = world.open().await;
+    let mut refused = intake("refused", &[OCR]);
+    refused.refusal = Some("not an image".to_owned());
+    let messages = [
+        Message::Intake(intake("a", &[OCR, LLM])),
+        partial("a", OCR, failed(FailureClass::Crash, "died"), 1),
+        Message::Intake(intake("b", &[OCR])),
+        partial("b", OCR, done("read"), 1),
+        Message::Intake(refused),
+        // Of this one only an analysis has arrived.
+        partial("c", OCR, done("read"), 1),
+    ];
+    catalog.apply(&messages).await.unwrap();
+    let asked: Vec<Digest> =
+        ["a", "b", "c", "refused", "unknown"].map(digest).into_iter().cycle().take(1_200).collect();
+    let sheets = catalog.sheets(&asked).await.unwrap();
+    assert_eq!(sheets.len(), 3);
+    let a = &sheets[&digest("a")];
+    assert_eq!((a.failed, a.open, a.complete, a.refused), (1, 1, false, false));
+    assert_eq!((a.image.width, a.image.height), (Some(640), Some(480)));
+    let b = &sheets[&digest("b")];
+    assert_eq!((b.failed, b.open, b.complete), (0, 0, true));
+    assert!(sheets[&digest("refused")].refused);
+    assert!(catalog.sheets(&[]).await.unwrap().is_empty());
+}
+
+pub(crate) async fn neighbours_lead_through_the_whole_archive_in_the_order_of_time(world: World) {
+    let catalog = world.open().await;
+    let mut messages = Vec::new();
+    for (image, seconds) in [("a", 5), ("b", 9), ("c", 9), ("d", 1)] {
+        let mut one = intake(image, &[]);
+        one.sighting = Some(sighting(image, seconds, 1));
+        messages.push(Message::Intake(one));
+    }
+    messages.push(partial("orphan", OCR, done("read"), 1));
+    catalog.apply(&messages).await.unwrap();
+    let mut at = digest("d");
+    let mut walked = vec![at];
+    while let Some(newer) = catalog.neighbours(&at).await.unwrap().newer {
+        assert_eq!(catalog.neighbours(&newer).await.unwrap().older, Some(at));
+        at = newer;
+        walked.push(at);
+    }
+    let mut last = [digest("b"), digest("c")];
+    last.sort();
+    assert_eq!(walked, [digest("d"), digest("a"), last[0], last[1]]);
+    let unknown = catalog.neighbours(&digest("unknown")).await.unwrap();
+    assert_eq!((unknown.newer, unknown.older), (None, None));
+}
+
+pub(crate) async fn a_batch_is_seen_with_the_states_of_its_images_alone(world: World) {
+    let catalog = world.open().await;
+    let mut other = intake("other", &[OCR]);
+    other.sighting = Some(sighting("other", 0, 2));
+    let messages = [
+        Message::Batch(report(1, 3, 2)),
+        Message::Intake(intake("a", &[OCR, LLM])),
+        Message::Intake(intake("b", &[OCR])),
+        partial("a", OCR, done("read"), 1),
+        Message::Intake(other),
+    ];
+    catalog.apply(&messages).await.unwrap();
+    let view = catalog.batch(batch(1), 1).await.unwrap().unwrap();
+    assert_eq!((view.report.accepted, view.images, view.sample.len()), (2, 2, 1));
+    let ocr = &view.analyzers[&name(OCR)];
+    assert_eq!((ocr.wanted, ocr.done, ocr.open), (2, 1, 1));
+    assert_eq!(view.analyzers[&name(LLM)].open, 1);
+    assert_eq!(catalog.batch(batch(2), 1).await.unwrap(), None, "no report of it has arrived");
+}
+
+pub(crate) async fn outcomes_are_counted_in_the_span_they_fall_into(world: World) {
+    let catalog = world.open().await;
+    let mut messages = Vec::new();
+    for (image, seconds) in [("a", 0), ("b", 1), ("c", 60), ("d", 61), ("e", 120), ("f", 121)] {
+        messages.push(Message::Intake(intake(image, &[OCR])));
+        messages.push(partial(image, OCR, Outcome::Empty, seconds));
+    }
+    catalog.apply(&messages).await.unwrap();
+    let pulse = catalog.pulse(at(120), 2, SignedDuration::from_secs(60)).await.unwrap();
+    // What finished exactly at the beginning belongs to the span before it.
+    assert_eq!(pulse[&name(OCR)], [2, 2]);
+    let later = catalog.pulse(at(10_000), 2, SignedDuration::from_secs(60)).await.unwrap();
+    assert!(later.is_empty());
+}
+
+pub(crate) async fn failures_are_counted_as_they_are_listed(world: World) {
+    let catalog = world.open().await;
+    let mut messages = Vec::new();
+    for (image, class) in
+        [("a", FailureClass::Crash), ("b", FailureClass::Permanent), ("c", FailureClass::Crash)]
+    {
+        messages.push(Message::Intake(intake(image, &[OCR, LLM])));
+        messages.push(partial(image, OCR, failed(class, "died"), 1));
+    }
+    messages.push(partial("a", LLM, failed(FailureClass::Quality, "babble"), 1));
+    catalog.apply(&messages).await.unwrap();
+    let counts = catalog.failure_counts().await.unwrap();
+    let counts: Vec<_> =
+        counts.iter().map(|one| (one.analyzer.as_str(), one.class.name(), one.count)).collect();
+    assert_eq!(counts, [(OCR, "crash", 2), (LLM, "quality", 1), (OCR, "permanent", 1)]);
+    // One that was answered after all is no failure any more.
+    catalog.apply(&[partial("a", OCR, done("read"), 2)]).await.unwrap();
+    let all: u64 = catalog.failure_counts().await.unwrap().iter().map(|one| one.count).sum();
+    assert_eq!(all, 3);
+}
+
+pub(crate) async fn what_people_did_is_listed_the_latest_first_and_page_by_page(world: World) {
+    let catalog = world.open().await;
+    let detail = serde_json::json!({ "reason": "nul \u{0} and \u{1b}[2J" });
+    for second in 0..5 {
+        let kind = format!("deed {second}");
+        let analyzer = name(OCR);
+        catalog.note_deed(at(second), &kind, Some(&analyzer), &detail).await.unwrap();
+    }
+    let first = catalog.deeds(None, 3).await.unwrap();
+    let kinds: Vec<_> = first.iter().map(|deed| deed.kind.as_str()).collect();
+    assert_eq!(kinds, ["deed 4", "deed 3", "deed 2"]);
+    assert_eq!((first[0].at, &first[0].analyzer), (at(4), &Some(name(OCR))));
+    let rest = catalog.deeds(Some(first[2].id), 3).await.unwrap();
+    assert_eq!(rest.len(), 2);
+    assert_eq!(rest[1].kind, "deed 0");
+    // A failure that was opened again is among them.
+    let messages = [
+        Message::Intake(intake("a", &[OCR])),
+        partial("a", OCR, failed(FailureClass::Crash, "died"), 1),
+    ];
+    catalog.apply(&messages).await.unwrap();
+    catalog.reopen_failures(&ocelli_catalog::FailureFilter::default()).await.unwrap();
+    let latest = &catalog.deeds(None, 1).await.unwrap()[0];
+    assert_eq!((latest.kind.as_str(), latest.digest), ("failure reopened", Some(digest("a"))));
+}

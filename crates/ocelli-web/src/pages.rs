@@ -1,0 +1,88 @@
+//! One file per page: what is asked of the catalog, what the page says, its twin for programs.
+
+pub(crate) mod batch;
+pub(crate) mod bring;
+pub(crate) mod cards;
+pub(crate) mod compare;
+pub(crate) mod failures;
+pub(crate) mod fleet;
+pub(crate) mod gallery;
+pub(crate) mod help;
+pub(crate) mod image;
+pub(crate) mod log;
+pub(crate) mod record;
+pub(crate) mod search;
+pub(crate) mod sign_in;
+pub(crate) mod trouble;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use ocelli_core::Digest;
+
+use crate::app::Site;
+use crate::assets;
+use crate::failure::WebError;
+use crate::session::Standing;
+use crate::shown::Asked;
+
+/// The longest body of a form that carries no files.
+const LONGEST_FORM: usize = 64 * 1024;
+
+/// What is around every page.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    /// Which entry of the navigation this is.
+    pub(crate) here: &'static str,
+    /// What stands in the search field.
+    pub(crate) query: String,
+    pub(crate) standing: Standing,
+    pub(crate) style: String,
+    pub(crate) script: String,
+    pub(crate) htmx: String,
+    pub(crate) icon: String,
+    /// Seconds after which the page asks again by itself.
+    pub(crate) refresh: Option<u32>,
+}
+
+impl Frame {
+    pub(crate) fn new(here: &'static str, standing: Standing) -> Self {
+        Self {
+            here,
+            query: String::new(),
+            standing,
+            style: assets::at("ocelli.css"),
+            script: assets::at("ocelli.js"),
+            htmx: assets::at("htmx.js"),
+            icon: assets::at("icon.svg"),
+            refresh: None,
+        }
+    }
+
+    pub(crate) fn of(site: &Site, head: &HeaderMap, here: &'static str) -> Self {
+        Self::new(here, site.session.standing(head))
+    }
+}
+
+/// The digest in an address.
+pub(crate) fn digest(text: &str) -> Result<Digest, WebError> {
+    text.parse().map_err(|error: ocelli_core::ids::IdError| WebError::Bad(error.to_string()))
+}
+
+/// The fields of a form.
+pub(crate) async fn form(body: Body) -> Result<Asked, WebError> {
+    let bytes = axum::body::to_bytes(body, LONGEST_FORM)
+        .await
+        .map_err(|_| WebError::TooLarge(format!("a form has at most {LONGEST_FORM} bytes")))?;
+    Ok(Asked::of(std::str::from_utf8(&bytes).ok()))
+}
+
+/// The number in a parameter, or `default`.
+pub(crate) fn number(asked: &Asked, name: &str, default: u32, most: u32) -> Result<u32, WebError> {
+    match asked.get(name) {
+        "" => Ok(default),
+        text => text.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(|| {
+            let text: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
+            WebError::Bad(format!("{name} is a number from 1 to {most}, not '{text}'"))
+        }),
+    }
+}

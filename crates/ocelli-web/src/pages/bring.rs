@@ -1,0 +1,85 @@
+//! Bringing images in: files, addresses, and lists of them. They go the producer's way, within its limits.
+//!
+//! Files are written as they come, into a folder of their own, and only up to the limits; whether they are images is the
+//! producer's to say. A list that names files means those that came along with it.
+
+mod intake;
+
+use askama::Template;
+use axum::extract::State;
+use axum::extract::multipart::{Multipart, MultipartRejection};
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse as _;
+use jiff::Timestamp;
+
+use super::Frame;
+use crate::app::App;
+use crate::failure::WebError;
+use crate::hands::Delivery;
+use crate::reply::{self, Answer, see};
+use crate::session::FORM_HEADER;
+use crate::shown::{bytes, counted, line};
+
+#[derive(Template)]
+#[template(path = "bring.html")]
+struct BringPage {
+    frame: Frame,
+    /// Why nothing can be brought in.
+    cannot: &'static str,
+    most: String,
+}
+
+/// `GET /bring`
+pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
+    let most = format!(
+        "{} and {} at once",
+        counted(app.options.upload_files as u64, "file", "files"),
+        bytes(app.options.upload_bytes)
+    );
+    let cannot = app.hands.0.cannot_bring().unwrap_or_default();
+    reply::page(&head, &BringPage { frame: Frame::of(&app, &head, "bring"), cannot, most })
+}
+
+/// `POST /bring`
+pub(crate) async fn take(
+    State(app): State<App>,
+    head: HeaderMap,
+    parts: Result<Multipart, MultipartRejection>,
+) -> Answer {
+    let parts = parts.map_err(|error| WebError::Bad(error.body_text()))?;
+    // With the header nothing of a foreign request is read at all; without it the first field says it.
+    if head.contains_key(FORM_HEADER) || head.contains_key(header::AUTHORIZATION) {
+        app.session.allow(&head, None)?;
+    }
+    if let Some(reason) = app.hands.0.cannot_bring() {
+        return Err(WebError::Away(reason.to_owned()));
+    }
+    let _place = app.uploads.try_acquire().map_err(|_| WebError::TooMany)?;
+    let limit = app.options.upload_timeout;
+    let delivery = tokio::time::timeout(limit, intake::take(&app, &head, parts))
+        .await
+        .map_err(|_| WebError::Timeout(limit.as_secs()))??;
+    let detail = serde_json::json!({
+        "name": delivery.name, "files": delivery.files.len(), "addresses": delivery.urls.len(),
+    });
+    let folder = delivery.folder.clone();
+    let batch = match bring(&app, delivery).await {
+        Ok(batch) => batch,
+        Err(error) => {
+            intake::discard(folder).await;
+            return Err(error);
+        }
+    };
+    app.catalog.note_deed(Timestamp::now(), "images brought in", None, &detail).await?;
+    let href = format!("/batch/{batch}");
+    let accept = head.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+    if accept.contains("application/json") {
+        let said = serde_json::json!({ "batch": batch, "href": href });
+        return Ok(axum::Json(said).into_response());
+    }
+    Ok(see(&href))
+}
+
+async fn bring(app: &App, delivery: Delivery) -> Result<ocelli_core::BatchId, WebError> {
+    app.hands.0.bring(delivery).await.map_err(|reason| WebError::Away(line(&reason, 500)))
+}

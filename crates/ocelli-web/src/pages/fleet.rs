@@ -1,0 +1,367 @@
+//! The fleet: how far each analyzer is, how fast, who works for it, what it costs, and what holds it back.
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use jiff::Timestamp;
+use ocelli_catalog::amount;
+use ocelli_core::AnalyzerName;
+use serde::Serialize;
+
+use super::Frame;
+use crate::app::{App, Site};
+use crate::failure::WebError;
+use crate::live::{Look, SPANS, Texts};
+use crate::reply::{self, Answer, see};
+use crate::shown::{counted, duration, grouped, line, minute};
+
+/// The longest reason that somebody may give for a pause.
+const LONGEST_REASON: usize = 200;
+/// Batches that are listed.
+const BATCHES: u32 = 12;
+/// The height of a sparkline in its own units; a span is four wide.
+const SPARK: u64 = 24;
+
+/// One analyzer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) analyzer: AnalyzerName,
+    pub(crate) kind: &'static str,
+    pub(crate) configured: bool,
+    pub(crate) off: bool,
+    pub(crate) wanted: u64,
+    pub(crate) done: u64,
+    pub(crate) empty: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+    pub(crate) waiting: u64,
+    pub(crate) running: u64,
+    pub(crate) deferred: u64,
+    pub(crate) per_minute: u64,
+    pub(crate) eta_seconds: Option<u64>,
+    pub(crate) workers: usize,
+    pub(crate) slots: u64,
+    pub(crate) paused: Option<String>,
+    pub(crate) notes: Vec<String>,
+    /// Outcomes of the last half hour, minute by minute.
+    pub(crate) pulse: Vec<u64>,
+    /// Jobs wait, and nobody would take them.
+    pub(crate) deserted: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct BudgetRow {
+    text: String,
+    spent: String,
+    percent: u64,
+    reached: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct BatchRow {
+    href: String,
+    name: String,
+    at: String,
+    state: String,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkerRow {
+    worker: String,
+    analyzer: AnalyzerName,
+    doing: String,
+    description: String,
+    note: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Twin<'a> {
+    at: Timestamp,
+    status: &'a ocelli_catalog::Status,
+    analyzers: &'a [Row],
+    budgets: Vec<BudgetRow>,
+    workers: &'a [ocelli_core::wire::Announcement],
+}
+
+#[derive(Template)]
+#[template(path = "fleet.html")]
+struct FleetPage {
+    frame: Frame,
+    texts: Texts,
+    rows: Vec<Row>,
+    budgets: Vec<BudgetRow>,
+    workers: Vec<WorkerRow>,
+    batches: Vec<BatchRow>,
+    is_empty: bool,
+}
+
+impl FleetPage {
+    /// What stands in a place that is kept up to date.
+    fn text(&self, name: &str, row: &Row) -> &str {
+        self.texts.get(&format!("{name} {}", row.analyzer)).map_or("", String::as_str)
+    }
+
+    fn whole(&self, name: &str) -> &str {
+        self.texts.get(name).map_or("", String::as_str)
+    }
+}
+
+/// `GET /fleet`
+pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
+    let look = app.live.look().await?;
+    let batches = app.catalog.batches(BATCHES).await?;
+    let rows = rows(&app, &look);
+    let page = FleetPage {
+        frame: Frame::of(&app, &head, "fleet"),
+        texts: texts(&app, &look),
+        is_empty: look.status.images == 0 && batches.is_empty(),
+        budgets: budgets(&look),
+        workers: look.workers.iter().map(worker).collect(),
+        batches: batches
+            .into_iter()
+            .map(|report| BatchRow {
+                href: format!("/batch/{}", report.batch),
+                name: line(&report.name, 80),
+                at: minute(report.started_at),
+                state: format!(
+                    "{}{}",
+                    counted(report.accepted, "image", "images"),
+                    if report.finished { "" } else { ", still listing" }
+                ),
+            })
+            .collect(),
+        rows,
+    };
+    reply::page(&head, &page)
+}
+
+/// `GET /fleet.json`
+pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
+    let look = app.live.look().await?;
+    let rows = rows(&app, &look);
+    let twin = Twin {
+        at: look.at,
+        status: &look.status,
+        analyzers: &rows,
+        budgets: budgets(&look),
+        workers: &look.workers,
+    };
+    reply::json(&head, &twin)
+}
+
+/// Every analyzer that is configured or wanted, in the order of display.
+pub(crate) fn rows(site: &Site, look: &Look) -> Vec<Row> {
+    let configured = site
+        .options
+        .analyzers
+        .iter()
+        .filter(|line| !line.off || look.status.analyzers.contains_key(&line.name));
+    let mut rows: Vec<Row> =
+        configured.map(|line| row(look, &line.name, line.kind, true, line.off)).collect();
+    for name in look.status.analyzers.keys().filter(|name| !site.options.knows(name)) {
+        rows.push(row(look, name, "", false, false));
+    }
+    rows
+}
+
+fn row(look: &Look, name: &AnalyzerName, kind: &'static str, configured: bool, off: bool) -> Row {
+    let count = look.status.analyzers.get(name).cloned().unwrap_or_default();
+    let here: Vec<_> = look.workers.iter().filter(|worker| worker.analyzer == *name).collect();
+    let in_hand: u64 = here.iter().map(|worker| u64::from(worker.in_progress)).sum();
+    let running = in_hand.min(count.open);
+    let mut notes: Vec<String> = Vec::new();
+    let paused = look.pauses.get(name).map(|reason| line(reason, 300));
+    let over = look.budgets.iter().filter(|state| state.is_reached() && state.budget.covers(name));
+    notes.extend(over.map(ocelli_catalog::BudgetState::reason));
+    for (needs, jobs) in &count.waiting_for {
+        notes.push(format!("{} for {needs}", counted(*jobs, "job waits", "jobs wait")));
+    }
+    if count.deferred > 0 {
+        notes.push(counted(
+            count.deferred,
+            "job waits for another attempt",
+            "jobs wait for another attempt",
+        ));
+    }
+    let waits: std::collections::BTreeSet<&str> =
+        here.iter().filter_map(|worker| worker.waiting.as_deref()).collect();
+    notes.extend(waits.into_iter().take(3).map(|reason| line(reason, 300)));
+    let per_minute = count.finished_last_minute;
+    Row {
+        analyzer: name.clone(),
+        kind,
+        configured,
+        off,
+        wanted: count.wanted,
+        done: count.done,
+        empty: count.empty,
+        skipped: count.skipped,
+        failed: count.failed,
+        waiting: count.open - running,
+        running,
+        deferred: count.deferred,
+        per_minute,
+        eta_seconds: (count.open > 0 && per_minute > 0)
+            .then(|| (count.open * 60).div_ceil(per_minute)),
+        workers: here.len(),
+        slots: here.iter().map(|worker| u64::from(worker.slots)).sum(),
+        deserted: count.open > 0 && here.is_empty(),
+        paused,
+        notes,
+        pulse: look.pulse.get(name).cloned().unwrap_or_else(|| vec![0; SPANS as usize]),
+    }
+}
+
+/// What changes on the page, by the names of its places.
+pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
+    let mut texts = Texts::new();
+    for row in rows(site, look) {
+        let mut put =
+            |name: &str, text: String| texts.insert(format!("{name} {}", row.analyzer), text);
+        put("done", grouped(row.done));
+        put("empty", grouped(row.empty));
+        put("skipped", grouped(row.skipped));
+        put("failed", grouped(row.failed));
+        put("waiting", grouped(row.waiting));
+        put("running", grouped(row.running));
+        put("rate", grouped(row.per_minute));
+        put("eta", row.eta_seconds.map_or_else(|| "–".to_owned(), duration));
+        put(
+            "workers",
+            match (row.workers, row.slots) {
+                (0, _) => "none".to_owned(),
+                (workers, slots) => {
+                    format!("{workers} · {}/{slots} busy", row.running.min(slots))
+                }
+            },
+        );
+        put("spark", spark(&row.pulse));
+        put("notes", row.notes.join("\n"));
+        put("bar", bar(&row));
+        let warning = if row.deserted {
+            "No worker is listening: its jobs wait until one is started."
+        } else {
+            ""
+        };
+        put("warning", warning.to_owned());
+    }
+    let status = &look.status;
+    texts.insert("images".to_owned(), counted(status.images, "image", "images"));
+    let left = status.images - status.complete.min(status.images);
+    let complete = if left == 0 {
+        "all complete".to_owned()
+    } else {
+        format!("{} not complete", grouped(left))
+    };
+    texts.insert("complete".to_owned(), complete);
+    texts
+}
+
+/// A sparkline as the path of an SVG.
+fn spark(pulse: &[u64]) -> String {
+    let most = pulse.iter().copied().max().unwrap_or(0).max(1);
+    let mut path = String::new();
+    for (place, count) in pulse.iter().enumerate() {
+        let height = SPARK - (count * (SPARK - 2)).div_ceil(most).min(SPARK - 2) - 1;
+        path.push_str(&format!("{}{} {height}", if place == 0 { 'M' } else { 'L' }, place * 4));
+    }
+    path
+}
+
+/// How far it is, as the path of a bar 100 wide.
+fn bar(row: &Row) -> String {
+    let settled = row.done + row.empty + row.skipped + row.failed;
+    let percent = if row.wanted == 0 { 0 } else { settled.min(row.wanted) * 100 / row.wanted };
+    format!("M0 0H{percent}V4H0Z")
+}
+
+fn budgets(look: &Look) -> Vec<BudgetRow> {
+    let states = look.budgets.iter();
+    states
+        .map(|state| {
+            let most = state.budget.most().max(1);
+            BudgetRow {
+                text: line(&state.budget.to_string(), 200),
+                spent: amount(&state.budget.limit, state.spent),
+                percent: (u128::from(state.spent) * 100 / u128::from(most)).min(100) as u64,
+                reached: state.is_reached(),
+            }
+        })
+        .collect()
+}
+
+fn worker(said: &ocelli_core::wire::Announcement) -> WorkerRow {
+    WorkerRow {
+        worker: line(&said.worker, 80),
+        analyzer: said.analyzer.clone(),
+        doing: format!("{}/{}", said.in_progress, said.slots),
+        description: line(&said.description, 160),
+        note: said.waiting.as_deref().map(|reason| line(reason, 300)).unwrap_or_default(),
+    }
+}
+
+/// `POST /fleet/pause`
+pub(crate) async fn pause(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
+    let form = super::form(body).await?;
+    app.session.allow(&head, Some(form.get("form")))?;
+    let name = known(&app, form.get("analyzer"))?;
+    set_pause(&app, &name, form.get("reason")).await?;
+    Ok(see("/fleet"))
+}
+
+/// `POST /fleet/resume`
+pub(crate) async fn resume(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
+    let form = super::form(body).await?;
+    app.session.allow(&head, Some(form.get("form")))?;
+    let name = known(&app, form.get("analyzer"))?;
+    let_go_on(&app, &name).await?;
+    Ok(see("/fleet"))
+}
+
+/// Lets an analyzer take no more jobs.
+pub(crate) async fn set_pause(app: &App, name: &AnalyzerName, given: &str) -> Result<(), WebError> {
+    let given: String =
+        given.trim().chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
+    let by = "paused on the web site";
+    let reason = if given.is_empty() { by.to_owned() } else { format!("{by}: {given}") };
+    let now = Timestamp::now();
+    app.catalog.set_pause(name, Some((&reason, now))).await?;
+    let detail = serde_json::json!({ "reason": reason });
+    app.catalog.note_deed(now, "analyzer paused", Some(name), &detail).await?;
+    app.live.forget().await;
+    Ok(())
+}
+
+/// Lets a paused analyzer go on.
+pub(crate) async fn let_go_on(app: &App, name: &AnalyzerName) -> Result<(), WebError> {
+    if app.catalog.set_pause(name, None).await? {
+        let (now, detail) = (Timestamp::now(), serde_json::json!({}));
+        app.catalog.note_deed(now, "analyzer resumed", Some(name), &detail).await?;
+    }
+    app.live.forget().await;
+    Ok(())
+}
+
+/// An analyzer of the settings.
+pub(crate) fn known(app: &App, name: &str) -> Result<AnalyzerName, WebError> {
+    let name: AnalyzerName = name
+        .parse()
+        .map_err(|error: ocelli_core::ids::IdError| WebError::Bad(error.to_string()))?;
+    if app.options.knows(&name) {
+        return Ok(name);
+    }
+    Err(WebError::Missing(format!("there is no analyzer '{name}' in the settings")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparkline_stays_in_its_place_whatever_the_numbers() {
+        assert_eq!(spark(&[0, 5, 10]), "M0 23L4 12L8 1");
+        assert_eq!(spark(&[0, 0]), "M0 23L4 23");
+        assert_eq!(spark(&[1_000_000, 1]), "M0 1L4 22");
+    }
+}

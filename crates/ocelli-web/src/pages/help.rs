@@ -1,0 +1,67 @@
+//! What can be typed: the query language by example, and the keys.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use super::Frame;
+use crate::app::App;
+use crate::reply::{self, Answer};
+use crate::shown::link;
+
+#[derive(Template)]
+#[template(path = "help.html")]
+struct HelpPage {
+    frame: Frame,
+    examples: Vec<(&'static str, String, &'static str)>,
+    keys: [(&'static str, &'static str); 7],
+}
+
+const EXAMPLES: [(&str, &str); 14] = [
+    ("cat dog", "both words in one answer"),
+    ("cat OR dog", "one of them"),
+    ("\"open language\"", "these words, one behind the other"),
+    ("-draft", "no answer has this word"),
+    ("scal*", "words that begin like this"),
+    ("*16tg*", "these letters anywhere: OCR glues words together"),
+    ("analyzer:tesseract-ocr chart", "only in what this analyzer read"),
+    (
+        "is:failed",
+        "also done, empty, skipped, partial, flagged, older, complete, incomplete, refused",
+    ),
+    ("has:tesseract-ocr", "it has a text by this analyzer; missing: is the opposite"),
+    ("conf:<60", "the reader was unsure"),
+    ("after:2024-05 before:2024-06", "first seen in May 2024"),
+    ("source:example.org", "seen at an address or path with this in it"),
+    ("batch:pictures", "brought in by this batch"),
+    ("format:png model:gemma3", "by format, or by the name of the model"),
+];
+
+const KEYS: [(&str, &str); 7] = [
+    ("/", "to the search field"),
+    ("j  k", "next and previous: record, or card of a list"),
+    ("o", "open the card, or the original image"),
+    ("c", "compare the answers of a record"),
+    ("b", "show or hide the boxes of the words"),
+    ("g", "to the gallery"),
+    ("?", "this page"),
+];
+
+/// `GET /help`
+pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
+    let examples = EXAMPLES.map(|(query, what)| (query, link("/search", &[("q", query)]), what));
+    let frame = Frame::of(&app, &head, "help");
+    reply::page(&head, &HelpPage { frame, examples: examples.to_vec(), keys: KEYS })
+}
+
+#[cfg(test)]
+mod tests {
+    use ocelli_catalog::query::Query;
+
+    #[test]
+    fn every_example_is_a_query() {
+        for (query, _) in super::EXAMPLES {
+            Query::parse(query).unwrap();
+        }
+    }
+}

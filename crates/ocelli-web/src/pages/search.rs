@@ -1,0 +1,141 @@
+//! Search: which records have these words, where, and in whose reading.
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use ocelli_catalog::search::Sort;
+
+use super::Frame;
+use super::cards::{Card, ChipLink, FacetList, Wish, cards, chips, facets, total};
+use crate::app::App;
+use crate::failure::WebError;
+use crate::reply::{self, Answer, Form};
+use crate::shown::{Asked, link};
+
+/// Records on a page.
+const PAGE: u32 = 24;
+
+#[derive(Template)]
+#[template(path = "search.html")]
+struct Found {
+    frame: Frame,
+    typed: String,
+    /// What is wrong with the query.
+    wrong: String,
+    cards: Vec<Card>,
+    chips: Vec<ChipLink>,
+    facets: Vec<FacetList>,
+    /// Where the facets are counted, while they are not.
+    narrow: String,
+    total: String,
+    sorts: Vec<(&'static str, String, bool)>,
+    note: &'static str,
+    next: Option<String>,
+    first: String,
+    is_first: bool,
+    twin: String,
+    atom: String,
+    feed: String,
+    as_gallery: String,
+}
+
+/// `GET /search`
+pub(crate) async fn page(
+    State(app): State<App>,
+    head: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    show(&app, &head, query.as_deref(), Form::Page).await
+}
+
+/// `GET /search.json`
+pub(crate) async fn twin(
+    State(app): State<App>,
+    head: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    show(&app, &head, query.as_deref(), Form::Json).await
+}
+
+async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> Answer {
+    let asked = Asked::of(query);
+    let mut frame = Frame::of(app, head, "search");
+    asked.get("q").clone_into(&mut frame.query);
+    let wish = match Wish::of(&asked, PAGE) {
+        Ok(wish) => wish,
+        // The query can be mended where it was typed.
+        Err(WebError::Bad(wrong)) if form == Form::Page => return mend(head, frame, wrong),
+        Err(other) => return Err(other),
+    };
+    let page = wish.ask(&app.catalog).await?;
+    if form == Form::Json {
+        return reply::json(head, &page);
+    }
+    let typed = wish.typed.as_str();
+    let sort = |name, sort: &str, this| {
+        (name, link("/search", &[("q", typed), ("sort", sort)]), wish.sort == this)
+    };
+    let cursor =
+        |cursor: &ocelli_catalog::search::Cursor| wish.with_cursor("/search", &cursor.to_string());
+    let found = Found {
+        frame,
+        wrong: String::new(),
+        cards: cards(&app.catalog, &app.options, &page, typed).await?,
+        chips: chips(&wish, "/search"),
+        facets: page.facets.as_ref().map(|all| facets(&wish, "/search", all)).unwrap_or_default(),
+        narrow: if wish.facets {
+            String::new()
+        } else {
+            link("/search", &[("q", typed), ("sort", wish.sort_name()), ("facets", "1")])
+        },
+        total: total(&page),
+        sorts: vec![
+            sort("Best match", "", Sort::Relevance),
+            sort("Newest", "newest", Sort::Newest),
+            sort("Oldest", "oldest", Sort::Oldest),
+        ],
+        note: if wish.sort == Sort::Relevance && page.sort == Sort::Newest && page.total.more {
+            "So many match that they are shown newest first."
+        } else {
+            ""
+        },
+        next: page.next.as_ref().map(cursor),
+        first: wish.with_query("/search", typed),
+        is_first: wish.cursor.is_empty(),
+        twin: link(
+            "/search.json",
+            &[("q", typed), ("sort", wish.sort_name()), ("cursor", &wish.cursor)],
+        ),
+        atom: link("/search.atom", &[("q", typed)]),
+        feed: link("/search.feed.json", &[("q", typed)]),
+        as_gallery: link("/", &[("q", typed)]),
+        typed: wish.typed.clone(),
+    };
+    reply::page(head, &found)
+}
+
+/// The page that says what is wrong with the query.
+fn mend(head: &HeaderMap, frame: Frame, wrong: String) -> Answer {
+    let found = Found {
+        typed: frame.query.chars().take(200).collect(),
+        frame: Frame { query: frame.query.chars().take(4_000).collect(), ..frame },
+        wrong,
+        cards: Vec::new(),
+        chips: Vec::new(),
+        facets: Vec::new(),
+        narrow: String::new(),
+        total: String::new(),
+        sorts: Vec::new(),
+        note: "",
+        next: None,
+        first: String::new(),
+        is_first: true,
+        twin: String::new(),
+        atom: String::new(),
+        feed: String::new(),
+        as_gallery: String::new(),
+    };
+    let mut response = reply::page(head, &found)?;
+    *response.status_mut() = axum::http::StatusCode::BAD_REQUEST;
+    Ok(response)
+}

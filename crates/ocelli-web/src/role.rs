@@ -1,0 +1,245 @@
+//! The site as a program: opens the catalog and the listener, and lends it the hands of the fleet. Shared by the binary
+//! `ocelli-web` and `ocelli up`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use ocelli_broker::{Broker, BrokerMetrics};
+use ocelli_catalog::{Catalog, CatalogMetrics};
+use ocelli_collector::{CollectorMetrics, needed_text, requeue_jobs};
+use ocelli_core::routing::Queue;
+use ocelli_core::{AnalyzerName, BatchId, Digest, Want};
+use ocelli_media::Fetcher;
+use ocelli_producer::{ProducerMetrics, ProducerOptions, Progress, Source};
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::{Fault, Process, fault::chain, parts};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Delivery, Hand, Hands, ListenError, Listener, Parts, Requeued, WebOptions, serve};
+
+/// Why nothing can be brought in where no broker is.
+const NOBODY: &str = "nothing reads images here: start 'ocelli up', which serves the archive too, or set broker.url to the \
+                      RabbitMQ of the fleet";
+
+/// Whom jobs are given to.
+#[derive(Clone)]
+pub enum Fleet {
+    /// The fleet in this process, and what it is asked for.
+    Here(Broker, Vec<Want>),
+    /// Whoever listens at the broker of the settings; it is joined when there is something to give.
+    Elsewhere,
+    /// Nobody: queues live in other processes only while these run.
+    Nobody,
+}
+
+/// Opens everything and serves until the process is told to stop.
+///
+/// # Errors
+/// When the address is taken or the catalog is away; nothing was served then.
+pub async fn run(process: &Process) -> Result<(), Fault> {
+    let settings = &process.settings;
+    let listen = address(settings).ok_or_else(|| {
+        Fault::new(
+            ExitCode::Usage,
+            "web.listen is \"off\"; set it to ADDRESS:PORT, such as 127.0.0.1:8080",
+        )
+    })?;
+    let starting = process.readiness.latch("web site");
+    let listener = Listener::bind(listen).await.map_err(|error| fault(&error))?;
+    let catalog = catalog(process).await?;
+    let fleet = if settings.broker.is_memory() { Fleet::Nobody } else { Fleet::Elsewhere };
+    let metrics = Metrics {
+        collector: CollectorMetrics::register(&process.registry)?,
+        producer: ProducerMetrics::register(&process.registry)?,
+        broker: Some(BrokerMetrics::register(&process.registry)?),
+    };
+    let parts = parts(process, catalog.clone(), fleet, metrics)?;
+    starting.release();
+    tracing::info!("the archive is at http://{}/", listener.address());
+    serve(listener, parts, process.shutdown.clone()).await;
+    catalog.close().await;
+    Ok(())
+}
+
+/// Where to listen; none when the site is off.
+#[must_use]
+pub fn address(settings: &Settings) -> Option<&str> {
+    (settings.web.listen != "off").then_some(settings.web.listen.as_str())
+}
+
+/// What a program says when the address cannot be listened on.
+#[must_use]
+pub fn fault(error: &ListenError) -> Fault {
+    Fault::new(ExitCode::Usage, format!("{}\nhint: {}", chain(error), error.hint()))
+}
+
+/// Where what the hands do is counted.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Jobs enqueued again.
+    pub collector: CollectorMetrics,
+    /// Images brought in.
+    pub producer: ProducerMetrics,
+    /// What is sent to a fleet elsewhere.
+    pub broker: Option<BrokerMetrics>,
+}
+
+/// The parts of a site over this catalog and fleet.
+///
+/// # Errors
+/// When a setting of the fetcher cannot be meant.
+pub fn parts(
+    process: &Process,
+    catalog: Catalog,
+    fleet: Fleet,
+    metrics: Metrics,
+) -> Result<Parts, Fault> {
+    let settings = &process.settings;
+    let fetcher = Fetcher::new(parts::fetch_limits(settings))
+        .map_err(|error| Fault::caused(ExitCode::Internal, &error))?;
+    let reach = Reach {
+        settings: Arc::new(settings.clone()),
+        catalog: catalog.clone(),
+        fleet,
+        joined: Arc::default(),
+        metrics,
+        shutdown: process.shutdown.clone(),
+    };
+    let options = WebOptions::from_settings(settings);
+    Ok(Parts { catalog, fetcher, hands: Hands::of(reach), options })
+}
+
+/// Opens an archive that exists. A mistyped `data.dir` must not create an empty one.
+async fn catalog(process: &Process) -> Result<Catalog, Fault> {
+    let settings = &process.settings;
+    let url = settings.catalog.url.expose();
+    if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
+        && !Path::new(path).exists()
+    {
+        return Err(Fault::new(
+            ExitCode::Usage,
+            format!(
+                "there is no archive at '{path}' yet; start one with 'ocelli run FOLDER', or name another with data.dir"
+            ),
+        ));
+    }
+    parts::catalog(settings, Some(CatalogMetrics::register(&process.registry)?)).await
+}
+
+/// What the site may set in motion.
+#[derive(Clone)]
+struct Reach {
+    settings: Arc<Settings>,
+    catalog: Catalog,
+    fleet: Fleet,
+    joined: Arc<OnceCell<Broker>>,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+}
+
+impl Reach {
+    /// The broker of the fleet, with its queues.
+    async fn broker(&self) -> Result<Option<Broker>, String> {
+        match &self.fleet {
+            Fleet::Here(broker, _) => Ok(Some(broker.clone())),
+            Fleet::Nobody => Ok(None),
+            Fleet::Elsewhere => {
+                let join = || async {
+                    let metrics = self.metrics.broker.clone().ok_or(NOBODY)?;
+                    let broker = parts::broker(&self.settings, "ocelli-web", metrics).await;
+                    let broker = broker.map_err(|error| chain(&error))?;
+                    let queues = parts::topology(&self.settings);
+                    broker.declare(&queues).await.map_err(|error| chain(&error))?;
+                    Ok::<_, String>(broker)
+                };
+                self.joined.get_or_try_init(join).await.cloned().map(Some)
+            }
+        }
+    }
+
+    async fn requeue_all(self, jobs: Vec<(Digest, AnalyzerName)>) -> Result<Requeued, String> {
+        let Some(broker) = self.broker().await? else { return Ok(Requeued::NextRun) };
+        // Also of analyzers that are switched off here: their jobs wait until a worker comes.
+        let mut names: Vec<AnalyzerName> = jobs.iter().map(|(_, name)| name.clone()).collect();
+        names.sort();
+        names.dedup();
+        let queues: Vec<_> = names
+            .into_iter()
+            .flat_map(|name| [Queue::Jobs(name.clone()), Queue::Bulk(name)])
+            .collect();
+        broker.declare(&queues).await.map_err(|error| chain(&error))?;
+        let most = needed_text(&self.settings);
+        requeue_jobs(&broker, &self.catalog, &jobs, most, &self.metrics.collector)
+            .await
+            .map(Requeued::Enqueued)
+            .map_err(|error| chain(&error))
+    }
+
+    async fn produce(self, delivery: Delivery) -> Result<BatchId, String> {
+        let broker = self.broker().await?.ok_or(NOBODY)?;
+        let wanted = match &self.fleet {
+            Fleet::Here(_, wants) => wants.clone(),
+            _ => {
+                let wants = parts::wants(&self.settings, &self.catalog).await;
+                wants.map_err(|error| error.to_string())?.0
+            }
+        };
+        let mut options = ProducerOptions::from_settings(&self.settings);
+        options.batch_name = Some(delivery.name);
+        options.within = Some(delivery.folder);
+        let files = delivery
+            .files
+            .iter()
+            .map(|path| Source::parse(path.as_os_str()).map_err(|error| chain(&error)));
+        let mut sources = files.collect::<Result<Vec<_>, _>>()?;
+        sources.extend(delivery.urls.into_iter().map(Source::Url));
+        let (progress, mut watched) = watch::channel(Progress::default());
+        let parts = ocelli_producer::Parts {
+            broker,
+            catalog: self.catalog.clone(),
+            options,
+            wanted,
+            sources,
+            progress,
+            metrics: self.metrics.producer.clone(),
+        };
+        let mut running = tokio::spawn(ocelli_producer::run(parts, self.shutdown.clone()));
+        loop {
+            if let Some(batch) = watched.borrow_and_update().batch {
+                tokio::spawn(async move {
+                    if let Ok(Err(error)) = running.await {
+                        tracing::error!(%batch, "images that were brought in: {}", chain(&error));
+                    }
+                });
+                return Ok(batch);
+            }
+            tokio::select! {
+                ended = &mut running => {
+                    let summary = ended.map_err(|error| error.to_string())?;
+                    return summary.map(|summary| summary.batch).map_err(|error| chain(&error));
+                }
+                Ok(()) = watched.changed() => {}
+            }
+        }
+    }
+}
+
+impl Hand for Reach {
+    fn requeue(
+        &self,
+        jobs: Vec<(Digest, AnalyzerName)>,
+    ) -> BoxFuture<'static, Result<Requeued, String>> {
+        self.clone().requeue_all(jobs).boxed()
+    }
+
+    fn bring(&self, delivery: Delivery) -> BoxFuture<'static, Result<BatchId, String>> {
+        self.clone().produce(delivery).boxed()
+    }
+
+    fn cannot_bring(&self) -> Option<&'static str> {
+        matches!(self.fleet, Fleet::Nobody).then_some(NOBODY)
+    }
+}
