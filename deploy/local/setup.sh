@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and nothing when none is.
 #   setup.sh            what building and running ocelli needs
-#   setup.sh --servers  also what its tests and `make up` need: RabbitMQ and PostgreSQL
+#   setup.sh --servers  also what its tests and `make up` need: RabbitMQ, PostgreSQL, a validator for XML
+#   setup.sh --bench    also what `make bench-ocr` reads with: language data of the images that it measures
 # No system service is started: both servers are only ever run privately, with their data in a folder of ours.
 set -euo pipefail
 
@@ -14,7 +15,9 @@ packages=(
     util-linux
 )
 if [[ ${1:-} == --servers ]]; then
-    packages+=(rabbitmq-server postgresql shellcheck)
+    packages+=(rabbitmq-server postgresql shellcheck libxml2-utils)
+elif [[ ${1:-} == --bench ]]; then
+    packages+=(tesseract-ocr-deu tesseract-ocr-chi-sim tesseract-ocr-jpn)
 fi
 
 if ! command -v cargo >/dev/null; then
