@@ -3,6 +3,7 @@
 #   setup.sh            what building and running ocelli needs
 #   setup.sh --servers  also what its tests and `make up` need: RabbitMQ, PostgreSQL, Prometheus, a browser with what
 #                       drives it, and checkers of files
+#   setup.sh --bench    also what `make bench-ocr` reads with: language data of the images that it measures
 # No system service is started: the servers are only ever run privately, with their data in a folder of ours.
 set -euo pipefail
 
@@ -15,9 +16,11 @@ packages=(
     util-linux
 )
 if [[ ${1:-} == --servers ]]; then
-    packages+=(rabbitmq-server postgresql prometheus shellcheck systemd python3-venv chromium)
+    packages+=(rabbitmq-server postgresql prometheus shellcheck systemd python3-venv chromium libxml2-utils)
     # Those of Debian, unless there are others.
     command -v npm >/dev/null || packages+=(nodejs npm)
+elif [[ ${1:-} == --bench ]]; then
+    packages+=(tesseract-ocr-deu tesseract-ocr-chi-sim tesseract-ocr-jpn)
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -63,7 +63,7 @@ pub enum ReadError {
     #[error("the OCR child was killed after {0:?}: the engine did not come to an end")]
     Deadline(Duration),
     /// No child became free before the job's own deadline.
-    #[error("no OCR child became free within {0:?}: all are at work on other images")]
+    #[error("no OCR child became free in time (waited {0:?}): all are at work on other images")]
     Busy(Duration),
     /// No child could be started for it.
     #[error(transparent)]
@@ -163,8 +163,12 @@ impl Pool {
 
     async fn ask(&self, request: &Request, deadline: Instant) -> Result<Reply, ReadError> {
         let asked = Instant::now();
-        let busy = |_| ReadError::Busy(asked.elapsed());
-        let permit = timeout_at(deadline, self.permits.acquire()).await.map_err(busy)?;
+        let permit = timeout_at(deadline, self.permits.acquire()).await;
+        // On a full machine a timer fires late, and lets a child through that became free after the deadline.
+        if deadline <= Instant::now() {
+            return Err(ReadError::Busy(asked.elapsed()));
+        }
+        let permit = permit.map_err(|_| ReadError::Busy(asked.elapsed()))?;
         let _permit = permit.map_err(|_| StartError::Stopping)?;
         // Bounded by the deadline for starting.
         let mut worker = self.idle_worker().await?;
@@ -190,6 +194,12 @@ impl Pool {
                 // Not waited for: the runtime reaps what is dropped.
                 worker.process.start_kill().ok();
                 self.metrics.children_lost.with_label_values(&["deadline"]).inc();
+                // Waiting for a child took the time that the reading was to have: nothing is known about the image.
+                let whole = hard.min(deadline.saturating_duration_since(asked));
+                let had = hard.min(deadline.saturating_duration_since(started));
+                if had * 10 < whole * 9 {
+                    return Err(ReadError::Busy(started.duration_since(asked)));
+                }
                 Err(ReadError::Deadline(started.elapsed()))
             }
         }

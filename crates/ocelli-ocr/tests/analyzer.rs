@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
 use ocelli_core::{Digest, FailureClass, Flag, ImageFacts, ImageFormat, Outcome};
+use ocelli_ocr::pool::ReadError;
 use ocelli_ocr::{Effort, OcrMetrics, OcrOptions, PageMode, TesseractAnalyzer, diagnose};
 use ocelli_worker::{Analyzer as _, Job};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_ocelli-ocr-worker"))
@@ -162,12 +164,37 @@ async fn a_job_that_finds_no_free_child_in_time_is_put_off_and_not_failed() {
     let analyzer = analyzer(|_| ());
     analyzer.probe().await.expect("can work");
     let pool = analyzer.pool().expect("started");
-    let late = Job { deadline: tokio::time::Instant::now(), ..job(png(&hill())) };
+    // Stopped, so that it is at work until it is told to go on, however long that takes.
+    let child = Pid::from_raw(pool.idle_pids()[0] as i32).expect("a pid");
+    kill_process(child, Signal::STOP).expect("the child is there");
     // Asks first and keeps the only child from the second.
     let first = pool.read(png(&hill()), tokio::time::Instant::now() + Duration::from_secs(60));
-    let (first, second) = tokio::join!(first, analyzer.analyze(late));
-    assert!(first.is_ok());
+    let second = async {
+        let late = Job { deadline: tokio::time::Instant::now(), ..job(png(&hill())) };
+        let answer = analyzer.analyze(late).await;
+        kill_process(child, Signal::CONT).expect("the child is there");
+        answer
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_ok(), "{first:?}");
     let error = second.expect_err("no child was free");
     assert_eq!(error.class, FailureClass::Outage);
     assert!(error.reason.contains("became free"), "{}", error.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_time_went_by_while_it_waited_for_a_child_is_put_off_and_no_crash() {
+    let analyzer = analyzer(|_| ());
+    analyzer.probe().await.expect("can work");
+    let pool = analyzer.pool().expect("started");
+    let child = Pid::from_raw(pool.idle_pids()[0] as i32).expect("a pid");
+    kill_process(child, Signal::STOP).expect("the child is there");
+    let now = tokio::time::Instant::now();
+    // Holds the child for nearly all of the time that the other one has.
+    let first = pool.read(png(&hill()), now + Duration::from_millis(1_500));
+    let late = Job { deadline: now + Duration::from_millis(1_501), ..job(png(&hill())) };
+    let (first, second) = tokio::join!(first, analyzer.analyze(late));
+    assert!(matches!(first, Err(ReadError::Deadline(_))), "{first:?}");
+    let error = second.expect_err("a child cannot start and read within a millisecond");
+    assert_eq!(error.class, FailureClass::Outage, "{}", error.reason);
 }

@@ -58,11 +58,14 @@ pub(crate) fn tiff_of(sizes: &[(u32, u32)]) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A little-endian TIFF of one uncompressed strip, from raw tag values that fit into an entry, and longer ones.
+/// A little-endian TIFF of one uncompressed strip, or of the tiles that the tags place, from raw tag values that fit into an entry, and longer ones.
 pub(crate) fn raw_tiff(tags: &[(u16, u16, Vec<u32>)], strip: &[u8]) -> Vec<u8> {
     let mut tags = tags.to_vec();
-    tags.push((273, 4, vec![8]));
-    tags.push((279, 4, vec![strip.len() as u32]));
+    // Tiles have tags of their own.
+    if tags.iter().all(|(tag, ..)| *tag != 324) {
+        tags.push((273, 4, vec![8]));
+        tags.push((279, 4, vec![strip.len() as u32]));
+    }
     tags.sort();
     let directory = 8 + strip.len() + strip.len() % 2;
     let mut spill_at = directory + 2 + tags.len() * 12 + 4;

@@ -150,6 +150,29 @@ fn palette_bilevel_and_planar_tiffs_are_decoded() {
 }
 
 #[test]
+fn tiles_of_16_bit_samples_are_put_together() {
+    // 20 x 10 pixels in two tiles of 16 x 16: black on the left, white from column 16 on.
+    let tile = |value: u16| value.to_le_bytes().repeat(256);
+    let tiles = [tile(0), tile(u16::MAX)].concat();
+    let tags = [
+        (256, 3, vec![20]),
+        (257, 3, vec![10]),
+        (258, 3, vec![16]),
+        (259, 3, vec![1]),
+        (262, 3, vec![1]),
+        (277, 3, vec![1]),
+        (322, 3, vec![16]),
+        (323, 3, vec![16]),
+        (324, 4, vec![8, 520]),
+        (325, 4, vec![512, 512]),
+    ];
+    let image = pixels(&raw_tiff(&tags, &tiles));
+    assert_eq!(image.dimensions(), (20, 10));
+    let row: Vec<u8> = (0..20).map(|x| image.get_pixel(x, 9).0[0]).collect();
+    assert_eq!(row, [[0; 16].as_slice(), &[255; 4]].concat());
+}
+
+#[test]
 fn a_jpeg_cut_off_within_its_pixels_gives_what_is_there_and_a_png_does_not() {
     let original = DynamicImage::ImageRgb8(picture(160, 120));
     let jpeg = encode(&original, ImageFormat::Jpeg);

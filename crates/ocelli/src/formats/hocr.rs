@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Document;
+use super::languages::iso_639_1;
 use super::layout::{Area, Line, pages};
 use super::xml::Escaped;
 
@@ -31,7 +32,7 @@ fn write(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
 <body>
 "#,
         Escaped(document.source),
-        Escaped(reading.languages.as_deref().unwrap_or("unknown")),
+        iso_639_1(reading.languages.as_deref().unwrap_or_default()),
     )?;
     let (mut line_number, mut word_number) = (0, 0);
     for (index, page) in pages(document).iter().enumerate() {

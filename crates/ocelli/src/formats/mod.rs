@@ -5,6 +5,7 @@
 
 mod alto;
 mod hocr;
+mod languages;
 mod layout;
 mod tsv;
 mod xml;

@@ -8,6 +8,8 @@ use roxmltree::{Document as Xml, Node};
 
 use super::{Document, alto, hocr, tsv};
 
+mod validity;
+
 fn word(text: &str, line: u32, [x, y, w, h]: [i32; 4], confidence: f32) -> Word {
     Word { text: text.to_owned(), x, y, w, h, confidence, line, step: "page".to_owned() }
 }
