@@ -15,6 +15,7 @@
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `payments`, `spending` | what models cost, as it is written down, and as it is asked; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
+//! | `carry`, `backup` | the whole archive into another database; into a file and back |
 //! | `auditing` | the check of the whole database against itself |
 //! | `model` | what is asked and answered, as types |
 //! | `gather`, `fold` | messages → facts; facts + stored rows → rows to write (pure, no SQL) |
@@ -31,6 +32,8 @@
 
 mod answers;
 mod auditing;
+mod backup;
+mod carry;
 mod catalog;
 mod claims;
 mod dependents;
@@ -55,6 +58,7 @@ mod sqlite;
 mod unit;
 mod upserts;
 
+pub use carry::{Carried, CarryError};
 pub use catalog::{Catalog, CatalogOptions};
 pub use error::CatalogError;
 pub use letters::{Buried, Content, Letter, unknown_revision};
