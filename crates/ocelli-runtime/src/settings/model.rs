@@ -31,6 +31,8 @@ pub struct Settings {
     pub collector: CollectorSettings,
     /// `[producer]`
     pub producer: ProducerSettings,
+    /// `[search]`
+    pub search: SearchSettings,
     /// `[http]`
     pub http: HttpSettings,
     /// `[log]`
@@ -201,6 +203,20 @@ pub struct CollectorSettings {
     /// The sweeper's period.
     #[serde(deserialize_with = "duration")]
     pub sweep_every: Duration,
+}
+
+/// `[search]`: what a query may ask at most.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchSettings {
+    /// Characters of a query.
+    pub query_characters: usize,
+    /// Words, phrases and filters of a query.
+    pub query_terms: usize,
+    /// Groups in groups.
+    pub query_depth: usize,
+    /// Characters of one word, phrase or value.
+    pub term_characters: usize,
 }
 
 /// `[producer]`: how sources are listed and enqueued.

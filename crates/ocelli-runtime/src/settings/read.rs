@@ -60,6 +60,7 @@ pub(crate) fn settings(
         worker: reader.section("worker")?,
         collector: reader.section("collector")?,
         producer: reader.section("producer")?,
+        search: reader.section("search")?,
         http: reader.section("http")?,
         log: reader.section("log")?,
         analyzers,
