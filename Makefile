@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm bench-web test-llm-real
+.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm bench-web bench-catalog test-llm-real
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -78,6 +78,10 @@ bench-llm: setup build ## throughput of the vision-model worker against a server
 # RECORDS= sets the size of the archive (default 100,000), READERS= how many read at once (default 50).
 bench-web: setup build ## how fast pages of a large archive come, with many readers at once and a writer beside them
 	@$(PROGRAMS)/examples/bench-web $(if $(RECORDS),--records $(RECORDS)) $(if $(READERS),--readers $(READERS))
+
+# N= is the number of records (default 30,000), ONLY=sqlite or ONLY=postgres takes one of the two.
+bench-catalog: setup-servers build ## what the collector writes beside bare inserts, and searches, on both databases
+	@$(PROGRAMS)/ocelli-testkit with-servers -- $(PROGRAMS)/examples/bench-catalog $(or $(N),30000) $(ONLY)
 
 # Installs llama-cpp-python from Python packages into the build folder: minutes, the first time.
 test-llm-real: setup build

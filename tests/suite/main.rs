@@ -8,6 +8,7 @@
 
 mod audit;
 mod bad_input;
+mod carrying;
 mod cli;
 mod crash;
 mod deploy;

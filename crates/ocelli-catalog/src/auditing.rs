@@ -28,14 +28,16 @@ const TABLES: [&str; 21] = [
     "revisions",
     "search_answers",
     "search_texts",
+    "search_vocabulary",
     "sightings",
     "spend",
+    "transfers",
     "wants",
     "workers",
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 23] = [
+const CHECKS: [(&str, &str); 24] = [
     (
         "analyses are not in the search index as what they are",
         "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM search_answers s WHERE s.id = a.id \
@@ -53,6 +55,11 @@ const CHECKS: [(&str, &str); 23] = [
          CASE WHEN w.revision IS NOT NULL THEN w.revision = a.revision ELSE NOT EXISTS \
          (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer \
           AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) END",
+    ),
+    (
+        "answers are in the search index with another time than their image",
+        "SELECT COUNT(*) FROM search_answers s LEFT JOIN images i ON i.digest = s.digest WHERE s.seen IS DISTINCT FROM \
+         CASE WHEN i.bytes IS NOT NULL THEN coalesce(i.first_seen, -9000000000000000000) END",
     ),
     (
         "images have analyses, but their intake has not arrived: it is on its way, or was never sent because a producer \
@@ -208,7 +215,7 @@ async fn damage(store: &crate::sqlite::Store) -> Result<Vec<String>, sqlx::Error
     let mut reading = store.snapshot().await?;
     for question in [
         "SELECT COUNT(*) FROM search_words WHERE search_words MATCH '\"aaa\"'",
-        "SELECT COUNT(*) FROM search_grams WHERE search_grams MATCH '\"aaa\"'",
+        "SELECT COUNT(*) FROM search_parts WHERE search_parts MATCH '\"aaa\"'",
     ] {
         sqlx::query(question).execute(&mut *reading).await?;
     }

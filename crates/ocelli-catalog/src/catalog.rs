@@ -26,6 +26,8 @@ pub struct CatalogOptions {
     /// Connections in use at once (SQLite: for reading, beside the writer). Four: a collector writes one batch after
     /// the other, the rest is for questions.
     pub connections: u32,
+    /// Whether to open a catalog into which another one was carried only half: for whoever goes on with that.
+    pub half_carried: bool,
     /// Where to count transactions and rows.
     pub metrics: Option<CatalogMetrics>,
 }
@@ -37,6 +39,7 @@ impl Default for CatalogOptions {
             busy_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(60),
             connections: 4,
+            half_carried: false,
             metrics: None,
         }
     }
@@ -126,12 +129,26 @@ impl Catalog {
         };
         let catalog =
             Self { store, place: place.into(), operation_timeout, metrics: options.metrics };
+        if !options.half_carried {
+            catalog.refuse_half().await?;
+        }
         catalog.catch_up().await?;
         Ok(catalog)
     }
 
+    /// A catalog that is half of another one must not be taken for a whole one.
+    async fn refuse_half(&self) -> Result<(), CatalogError> {
+        let from: Option<String> = ask!(self, "look for a transfer that did not end", pool => sqlx::query_scalar(
+                "SELECT source FROM transfers WHERE NOT finished"
+            )
+            .fetch_optional(pool))?;
+        from.map_or(Ok(()), |from| {
+            Err(CatalogError::HalfCarried { place: self.place.to_string(), from })
+        })
+    }
+
     /// Puts what an older ocelli wrote into the search index, part by part: a process that dies here leaves the rest to the next.
-    async fn catch_up(&self) -> Result<(), CatalogError> {
+    pub(crate) async fn catch_up(&self) -> Result<(), CatalogError> {
         let mut said = false;
         while ask!(self, "look for texts that are not in the search index", pool => {
             sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM search_backlog)").fetch_one(pool)

@@ -163,6 +163,49 @@ pub enum CatalogError {
         /// Why.
         reason: String,
     },
+    /// Another archive was carried into it, and that did not end.
+    #[error(
+        "the catalog {place} holds only a part of {from}: run the same 'ocelli migrate' (or restore) again, it goes on where it was ended"
+    )]
+    HalfCarried {
+        /// Which catalog.
+        place: String,
+        /// Where the whole is.
+        from: String,
+    },
+    /// An archive can only be carried into an empty one.
+    #[error(
+        "the catalog {place} already holds an archive, which is left as it is: name another, empty one"
+    )]
+    NotEmpty {
+        /// Which catalog.
+        place: String,
+    },
+    /// What was carried is not what is there.
+    #[error(
+        "the table {table} of {place} is not that of the archive it was carried from, which changes meanwhile: stop its \
+         collectors, then run this again"
+    )]
+    Differs {
+        /// Which catalog.
+        place: String,
+        /// Which of its tables.
+        table: String,
+    },
+    /// A file that would be written over.
+    #[error("the file {place} is there already and is left as it is: name another one")]
+    Exists {
+        /// Path.
+        place: String,
+    },
+    /// SQLite finds faults in a file.
+    #[error("the file {place} is damaged ({reason}): take another backup")]
+    Damaged {
+        /// Path.
+        place: String,
+        /// The first of the faults.
+        reason: String,
+    },
     /// Anything else.
     #[error("the catalog {place} could not {action}")]
     Database {

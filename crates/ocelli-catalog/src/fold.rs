@@ -16,6 +16,9 @@ use crate::rows::{Rows, Shown, State};
 /// The rule that an outcome names which was settled by `ocelli failures discard`.
 const DISCARDED_RULE: &str = "discarded";
 
+/// The time by which an image without a sighting is sorted: before every time that can be noted.
+const NEVER_SEEN: i64 = -9_000_000_000_000_000_000;
+
 pub(crate) type Key = (AnalyzerName, Revision);
 
 /// What the catalog holds about one image, as far as new facts can change it.
@@ -50,6 +53,14 @@ pub(crate) struct Wanted {
     pub(crate) needs: Vec<AnalyzerName>,
     /// Why its job is in no queue, while it is open.
     pub(crate) hold: Option<Hold>,
+}
+
+impl Image {
+    /// By which time the record is sorted, in microseconds; `None` while its intake has not arrived, and it is found by nobody.
+    pub(crate) fn seen(&self) -> Option<i64> {
+        self.facts.as_ref()?;
+        Some(self.first_seen.map_or(NEVER_SEEN, |at| at.as_microsecond()))
+    }
 }
 
 /// The part of an analysis that decides.
@@ -327,6 +338,11 @@ impl Stored {
         self.image.complete =
             self.image.facts.is_some() && wants.values().all(|want| want.state != State::Open);
         let became_complete = self.image.complete && !before.image.complete;
+        let seen = self.image.seen();
+        if !before.heads.is_empty() && seen != before.image.seen() {
+            rows.moved.push((digest, seen));
+        }
+        rows.seen.insert(digest, seen);
         for (analyzer, want) in wants {
             if before.wants.get(&analyzer) != Some(&want) {
                 rows.wants.push((digest, analyzer, want));

@@ -16,6 +16,7 @@
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
+//! | `carry`, `backup` | the whole archive into another database; into a file and back |
 //! | `auditing` | the check of the whole database against itself |
 //! | `model` | what is asked and answered, as types |
 //! | `gather`, `fold` | messages → facts; facts + stored rows → rows to write (pure, no SQL) |
@@ -32,6 +33,8 @@
 
 mod answers;
 mod auditing;
+mod backup;
+mod carry;
 mod catalog;
 mod claims;
 mod deeds;
@@ -61,6 +64,7 @@ mod tidying;
 mod unit;
 mod upserts;
 
+pub use carry::{Carried, CarryError};
 pub use catalog::{Catalog, CatalogOptions};
 pub use deeds::Deed;
 pub use error::CatalogError;

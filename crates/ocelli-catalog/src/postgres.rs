@@ -23,6 +23,7 @@ pub(crate) use claiming::{open_of_batches, sum};
 
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;
+use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
@@ -30,6 +31,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) pool: PgPool,
+    noted: Noted,
 }
 
 load::loads!(
@@ -84,11 +86,11 @@ impl Store {
             .acquire_timeout(options.operation_timeout)
             .idle_timeout(Duration::from_secs(600))
             .connect_lazy_with(connect);
-        Ok(Self { pool })
+        Ok(Self { pool, noted: Noted::default() })
     }
 
     pub(crate) async fn begin(&self) -> Result<Writing, Fault> {
-        Ok(Writing(self.pool.begin().await?))
+        Ok(Writing(self.pool.begin().await?, Adding::to(&self.noted)))
     }
 
     /// A transaction that sees one state; it holds no writer up.

@@ -1,6 +1,6 @@
 //! The rows that one transaction writes, and the translation of values from and to columns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
@@ -36,6 +36,10 @@ pub(crate) struct Rows {
     pub(crate) discarded: Vec<(Digest, Key)>,
     /// For the search index; no rows of their own.
     pub(crate) shown: Vec<Shown>,
+    /// Also for the search index: the times of all images that this is about, and of those whose stored answers have
+    /// another one.
+    pub(crate) seen: BTreeMap<Digest, Option<i64>>,
+    pub(crate) moved: Vec<(Digest, Option<i64>)>,
 }
 
 /// That an analysis became what readers of the record see, or is not so any more.

@@ -27,6 +27,7 @@ pub(crate) use claiming::{open_of_batches, sum};
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;
 use crate::rows::json;
+use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -36,6 +37,7 @@ pub(crate) struct Store {
     /// One connection: SQLite has one writer, and waiting here is fair, unlike its busy loop.
     pub(crate) write: SqlitePool,
     pub(crate) read: SqlitePool,
+    noted: Noted,
 }
 
 load::loads!(
@@ -64,7 +66,10 @@ impl Store {
             .foreign_keys(true)
             .pragma("cache_size", "-65536")
             .pragma("temp_store", "memory")
-            .pragma("journal_size_limit", "67108864");
+            // 64 MB of pages are written again and again before they go to the file once; the default is 4 MB, which is less
+            // than one batch.
+            .pragma("wal_autocheckpoint", "16384")
+            .pragma("journal_size_limit", "134217728");
         let pool = |connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
@@ -86,8 +91,11 @@ impl Store {
                 },
             }
         };
-        let store =
-            Self { write, read: pool(options.connections.max(1)).connect_lazy_with(connect) };
+        let store = Self {
+            write,
+            read: pool(options.connections.max(1)).connect_lazy_with(connect),
+            noted: Noted::default(),
+        };
         store.migrate(&place).await?;
         Ok(store)
     }
@@ -123,7 +131,13 @@ impl Store {
 
     pub(crate) async fn begin(&self) -> Result<Writing, Fault> {
         // The lock is taken at once, so that the transaction never has to give up in between.
-        Ok(Writing(Guard::begin(&self.write, "BEGIN IMMEDIATE").await?))
+        let guard = self.writing().await?;
+        Ok(Writing(guard, Adding::to(&self.noted)))
+    }
+
+    /// A transaction for statements that know what they do.
+    pub(crate) async fn writing(&self) -> Result<Guard, sqlx::Error> {
+        Guard::begin(&self.write, "BEGIN IMMEDIATE").await
     }
 
     /// A transaction that sees one state; it holds no writer up.

@@ -63,9 +63,9 @@ pub(crate) const NEEDED_TEXT: usize = 16 * 1024;
 impl Default for CollectorOptions {
     fn default() -> Self {
         Self {
-            batch: 500,
+            batch: 2000,
             linger: Duration::from_millis(20),
-            prefetch: 1000,
+            prefetch: 4000,
             retry_cap: Duration::from_secs(10),
             needed_text: NEEDED_TEXT,
             keep_payments: Duration::from_secs(90 * 24 * 3600),

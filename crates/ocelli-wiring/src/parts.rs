@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use ocelli_broker::{Broker, BrokerMetrics, ConnectError, MemoryOptions, RabbitOptions};
+use ocelli_catalog::query::QueryLimits;
 use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
 use ocelli_core::needs::in_order;
 use ocelli_core::routing::{Queue, queues};
@@ -84,6 +85,18 @@ pub fn catalog_folder(settings: &Settings) -> Option<&Path> {
     let url = settings.catalog.url.expose();
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
     Path::new(path).parent()
+}
+
+/// What a query may ask at most.
+#[must_use]
+pub fn query_limits(settings: &Settings) -> QueryLimits {
+    let search = &settings.search;
+    QueryLimits {
+        characters: search.query_characters,
+        terms: search.query_terms,
+        depth: search.query_depth,
+        term_characters: search.term_characters,
+    }
 }
 
 /// Limits for decoders.

@@ -66,6 +66,13 @@ pub(crate) enum Command {
     Failures(FailuresCommand),
     /// Check the whole archive against itself; exit code 1 when something does not add up.
     Audit(JsonArgs),
+    /// Carry the whole archive over into another, empty database. Run again after a kill, it goes on; at the end both are
+    /// compared. Stop collectors first.
+    Migrate(MigrateArgs),
+    /// Copy the whole archive into one new file, while others write.
+    Backup(BackupArgs),
+    /// Make an archive that is empty, or not there yet, from a backup.
+    Restore(RestoreArgs),
     /// Look at everything ocelli needs, and say what to do about what is missing.
     Doctor(JsonArgs),
     /// Ask the program that listens at http.listen whether it is healthy; exit code 0 or 1.
@@ -152,6 +159,33 @@ pub(crate) enum Format {
 #[derive(Debug, Args)]
 pub(crate) struct JsonArgs {
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Where to: postgres://user@host/database (it exists and is empty), or sqlite:/path/to/file.db.
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: String,
+    /// Print the rows of each table as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file; it must not be there yet.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// What 'ocelli backup' wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Print the rows of each table as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -16,15 +16,15 @@ impl Writing {
                 rows.iter().map(field).collect()
             }
             sqlx::query(
-                "INSERT INTO search_answers (id, digest, analyzer, kind, current, words, confidence, languages, \
-                 model, flags) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.words, \
-                 new.confidence, new.languages, new.model, new.flags FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
-                 $4::text[], $5::bool[], $6::bigint[], $7::float8[], $8::text[], $9::text[], $10::text[]) AS new \
-                 (digest, analyzer, revision, kind, current, words, confidence, languages, model, flags) \
+                "INSERT INTO search_answers (id, digest, analyzer, kind, current, seen, words, confidence, languages, \
+                 model, flags, text) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.seen, new.words, \
+                 new.confidence, new.languages, new.model, new.flags, new.text FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
+                 $4::text[], $5::bool[], $6::bigint[], $7::float8[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::text[]) AS new \
+                 (digest, analyzer, revision, kind, current, words, confidence, languages, model, flags, seen, text) \
                  JOIN analyses a ON a.digest = new.digest AND a.analyzer = new.analyzer \
                  AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, \
-                 words = excluded.words, confidence = excluded.confidence, languages = excluded.languages, \
-                 model = excluded.model, flags = excluded.flags",
+                 seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, languages = excluded.languages, \
+                 model = excluded.model, flags = excluded.flags, text = excluded.text",
             )
             .bind(all(answers, |row| row.digest.as_bytes().as_slice()))
             .bind(all(answers, |row| row.key.0.as_str()))
@@ -36,20 +36,8 @@ impl Writing {
             .bind(all(answers, |row| row.languages.as_str()))
             .bind(all(answers, |row| row.model.as_str()))
             .bind(all(answers, |row| row.flags.as_str()))
-            .execute(&mut *self.0)
-            .await?;
-            let texts: Vec<(&AnswerRow, &str)> =
-                answers.iter().filter_map(|row| Some((row, row.text.as_deref()?))).collect();
-            sqlx::query(
-                "INSERT INTO search_texts (id, text) SELECT a.id, new.text FROM \
-                 UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[]) AS new (digest, analyzer, revision, text) \
-                 JOIN analyses a ON a.digest = new.digest AND a.analyzer = new.analyzer \
-                 AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET text = excluded.text",
-            )
-            .bind(texts.iter().map(|(row, _)| row.digest.as_bytes().as_slice()).collect::<Vec<_>>())
-            .bind(texts.iter().map(|(row, _)| row.key.0.as_str()).collect::<Vec<_>>())
-            .bind(texts.iter().map(|(row, _)| row.key.1.as_str()).collect::<Vec<_>>())
-            .bind(texts.iter().map(|(_, text)| *text).collect::<Vec<_>>())
+            .bind(all(answers, |row| row.seen))
+            .bind(all(answers, |row| row.text.as_deref()))
             .execute(&mut *self.0)
             .await?;
         }
@@ -65,6 +53,29 @@ impl Writing {
             .bind(shown.iter().map(|(_, key, _)| key.0.as_str()).collect::<Vec<_>>())
             .bind(shown.iter().map(|(_, key, _)| key.1.as_str()).collect::<Vec<_>>())
             .bind(shown.iter().map(|(_, _, current)| *current).collect::<Vec<_>>())
+            .execute(&mut *self.0)
+            .await?;
+        }
+        let moved = &rows.moved;
+        if !moved.is_empty() {
+            sqlx::query(
+                "UPDATE search_answers s SET seen = new.seen FROM analyses a \
+                 JOIN UNNEST($1::bytea[], $2::bigint[]) AS new (digest, seen) ON a.digest = new.digest \
+                 WHERE s.id = a.id",
+            )
+            .bind(moved.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+            .bind(moved.iter().map(|(_, seen)| *seen).collect::<Vec<_>>())
+            .execute(&mut *self.0)
+            .await?;
+        }
+        // In the order of words, as everybody adds them: two that add the same wait for each other, never both ways.
+        let words = self.1.new_of(rows.vocabulary());
+        if !words.is_empty() {
+            sqlx::query(
+                "INSERT INTO search_vocabulary (word) SELECT new.word FROM UNNEST($1::text[]) AS new (word) \
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(words)
             .execute(&mut *self.0)
             .await?;
         }

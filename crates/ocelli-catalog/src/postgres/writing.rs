@@ -14,11 +14,12 @@ use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
 use crate::rows::{OutcomeColumns, Rows, column, json, keys, names};
 use crate::search::index::IndexRows;
+use crate::search::vocabulary::Adding;
 use crate::unit::Unit;
 use crate::upserts;
 
 /// A write transaction.
-pub(crate) struct Writing(pub(super) Transaction<'static, Postgres>);
+pub(crate) struct Writing(pub(super) Transaction<'static, Postgres>, pub(super) Adding);
 
 impl Writing {
     async fn write_images(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
@@ -494,6 +495,8 @@ impl Unit for Writing {
     }
 
     async fn commit(self) -> Result<(), Fault> {
-        Ok(self.0.commit().await?)
+        self.0.commit().await?;
+        self.1.committed();
+        Ok(())
     }
 }

@@ -18,7 +18,7 @@ use std::fmt;
 pub use chips::Chip;
 pub use error::QueryError;
 pub use filters::{Confidence, Filter, Is};
-pub use parse::{DEEPEST, LONGEST_QUERY, LONGEST_TERM, MOST_TERMS};
+pub use parse::QueryLimits;
 
 /// A parsed query.
 #[derive(Debug, Clone, PartialEq)]

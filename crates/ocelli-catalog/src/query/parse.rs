@@ -5,14 +5,26 @@ use super::filters::{NAMES, read};
 use super::{Expr, Query, QueryError, Term};
 use crate::search::form;
 
-/// Characters of a query. A page of text: nobody types more.
-pub const LONGEST_QUERY: usize = 4_000;
-/// Words, phrases and filters of a query: each is a look into the index.
-pub const MOST_TERMS: usize = 64;
-/// Groups in groups.
-pub const DEEPEST: usize = 16;
-/// Characters of one word or phrase.
-pub const LONGEST_TERM: usize = 200;
+/// What a query may ask at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Characters of a query.
+    pub characters: usize,
+    /// Words, phrases and filters of a query: each is a look into the index.
+    pub terms: usize,
+    /// Groups in groups.
+    pub depth: usize,
+    /// Characters of one word, phrase or value.
+    pub term_characters: usize,
+}
+
+impl Default for QueryLimits {
+    /// A page of text: nobody types more.
+    fn default() -> Self {
+        Self { characters: 4_000, terms: 64, depth: 16, term_characters: 200 }
+    }
+}
+
 /// Characters of a word whose beginning may be anything: the index knows three in a row.
 const SHORTEST_INSIDE: usize = 3;
 /// Characters before a star: one would be a fifth of all words.
@@ -24,14 +36,25 @@ impl Query {
     /// # Errors
     /// When it is none, or asks for too much: what is wrong, where, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
-        if text.chars().nth(LONGEST_QUERY).is_some() {
+        Self::parse_within(text, &QueryLimits::default())
+    }
+
+    /// Reads a query that asks no more than `limits`.
+    ///
+    /// # Errors
+    /// As [`Query::parse`].
+    pub fn parse_within(text: &str, limits: &QueryLimits) -> Result<Self, QueryError> {
+        let most = limits.characters;
+        if text.chars().nth(most).is_some() {
             let length = text.chars().count();
             return Err(QueryError::new(
-                LONGEST_QUERY + 1,
-                format!("the query has {length} characters; at most {LONGEST_QUERY}"),
+                most + 1,
+                format!("the query has {length} characters; at most {most}"),
             ));
         }
-        let mut parser = Parser { chars: text.chars().collect(), at: 0, terms: 0, depth: 0 };
+        let limits = *limits;
+        let mut parser =
+            Parser { chars: text.chars().collect(), limits, at: 0, terms: 0, depth: 0 };
         let expr = parser.any()?;
         match parser.peek() {
             None => Ok(Self { expr }),
@@ -42,6 +65,7 @@ impl Query {
 
 struct Parser {
     chars: Vec<char>,
+    limits: QueryLimits,
     at: usize,
     terms: usize,
     depth: usize,
@@ -142,9 +166,11 @@ impl Parser {
             });
         }
         self.terms += 1;
-        if self.terms > MOST_TERMS {
-            return Err(self
-                .error(at, &format!("more than {MOST_TERMS} words and filters: too many begin")));
+        let most = self.limits.terms;
+        if self.terms > most {
+            return Err(
+                self.error(at, &format!("more than {most} words and filters: too many begin"))
+            );
         }
         let name_end = (at..self.chars.len())
             .find(|place| !self.chars[*place].is_ascii_alphabetic())
@@ -156,9 +182,10 @@ impl Parser {
     }
 
     fn nested(&mut self, at: usize, inner: impl FnOnce(&mut Self) -> Parsed<Expr>) -> Parsed<Expr> {
-        if self.depth == DEEPEST {
+        let deepest = self.limits.depth;
+        if self.depth == deepest {
             return Err(
-                self.error(at, &format!("groups stand more than {DEEPEST} deep in each other"))
+                self.error(at, &format!("groups stand more than {deepest} deep in each other"))
             );
         }
         self.depth += 1;
@@ -199,7 +226,7 @@ impl Parser {
                 self.error(at, &format!("'{known}:' has no value (as in {known}:{example})"))
             );
         }
-        if value.chars().nth(LONGEST_TERM).is_some() {
+        if value.chars().nth(self.limits.term_characters).is_some() {
             return Err(self.too_long(at));
         }
         read(known, &value)
@@ -208,7 +235,8 @@ impl Parser {
     }
 
     fn too_long(&self, at: usize) -> QueryError {
-        self.error(at, &format!("more than {LONGEST_TERM} characters in one word, phrase or value"))
+        let most = self.limits.term_characters;
+        self.error(at, &format!("more than {most} characters in one word, phrase or value"))
     }
 
     fn term(&mut self, at: usize) -> Parsed<Expr> {
@@ -229,7 +257,7 @@ impl Parser {
             }
             core.to_owned()
         };
-        if raw.chars().nth(LONGEST_TERM).is_some() {
+        if raw.chars().nth(self.limits.term_characters).is_some() {
             return Err(self.too_long(at));
         }
         let (form, count) = form::form(&raw);
@@ -240,7 +268,7 @@ impl Parser {
             return Err(self.error(at, &what));
         }
         let length = words.chars().count();
-        if length > LONGEST_TERM {
+        if length > self.limits.term_characters {
             return Err(self.too_long(at));
         }
         if open_start && length < SHORTEST_INSIDE {

@@ -115,6 +115,17 @@ fn length_number_and_depth_are_bounded() {
     assert!(wrong(&format!("source:{}", "x".repeat(201))).contains("more than 200 characters"));
 }
 
+#[test]
+fn the_limits_are_those_that_are_given() {
+    let limits = QueryLimits { characters: 20, terms: 3, depth: 1, term_characters: 5 };
+    let wrong = |text: &str| Query::parse_within(text, &limits).unwrap_err().to_string();
+    assert!(wrong(&"a ".repeat(11)).contains("at most 20"));
+    assert!(wrong("a b c d").contains("more than 3 words"));
+    assert!(wrong("((a))").contains("more than 1 deep"));
+    assert!(wrong("abcdef").contains("more than 5 characters"));
+    assert!(Query::parse_within("(a b) abcde", &limits).is_ok());
+}
+
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-zA-Z0-9éßœ東ガЁ]{1,6}",

@@ -1,226 +1,186 @@
-//! Which answers can match, found by the indexes: never too few, and often exactly those that match.
+//! Which answers can match, found by the index of words: never too few, and often exactly those that match.
 
-use super::sql::{Conditions, Dialect, Sql};
+use std::collections::BTreeMap;
+
+use super::index::SHORTEST_PART;
+use super::sql::{Dialect, Sql, Value};
 use crate::query::{Expr, Term};
 
-/// What the indexes can be asked.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Candidates {
-    /// A question to the index of words.
-    Words(Question),
-    /// A question to the index of three characters in a row.
-    Grams(Question),
-    All(Vec<Self>),
-    Any(Vec<Self>),
-}
+/// A part that stands in more words than these is no question to the index: so many answers have one of them that walking
+/// through the archive in the order of time finds a page sooner.
+pub(super) const MOST_WORDS_OF_A_PART: usize = 1_000;
 
-/// Words (or three characters) with AND and OR.
+/// Words with AND and OR.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Question {
     Word {
         text: String,
         prefix: bool,
     },
-    /// Three characters in a row, or in PostgreSQL all of them at once.
-    Run(String),
     All(Vec<Self>),
+    /// Of none: nothing can match.
     Any(Vec<Self>),
 }
 
-impl Candidates {
-    /// The candidates for an expression; none when the indexes cannot narrow it.
-    pub(super) fn of(expr: &Expr) -> Option<Self> {
-        match expr {
-            Expr::All(parts) => {
-                let parts: Vec<Self> = parts.iter().filter_map(Self::of).collect();
-                (!parts.is_empty()).then(|| Self::join(parts, true))
-            }
-            Expr::Any(parts) => {
-                let parts: Option<Vec<Self>> = parts.iter().map(Self::of).collect();
-                parts.filter(|parts| !parts.is_empty()).map(|parts| Self::join(parts, false))
-            }
-            Expr::Not(_) | Expr::Filter(_) => None,
-            Expr::Term(term) => Some(Self::of_term(term)),
-        }
+/// A part of a word that must be looked up in the vocabulary: `*16tg*`, and the first word of `*"pen lan"`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part {
+    pub(super) text: String,
+    /// Whether words may go on behind it.
+    pub(super) open_end: bool,
+}
+
+/// The words in which parts stand; none where they are too many.
+pub(super) type Parts = BTreeMap<Part, Option<Vec<String>>>;
+
+impl Part {
+    /// What must be looked up for a term.
+    fn of(term: &Term) -> Option<Self> {
+        let (first, rest) = term.words.split_once(' ').unwrap_or((&term.words, ""));
+        let text = first.to_owned();
+        (term.open_start && first.chars().count() >= SHORTEST_PART)
+            .then_some(Self { text, open_end: term.open_end && rest.is_empty() })
     }
 
-    fn of_term(term: &Term) -> Self {
-        if term.open_start {
-            return Self::Grams(Question::Run(term.needle()));
+    /// The words in which it stands, up to one more than [`MOST_WORDS_OF_A_PART`].
+    pub(super) fn words(&self, dialect: Dialect) -> Sql {
+        let mut sql = Sql::new(dialect);
+        let text = &self.text;
+        match dialect {
+            Dialect::Sqlite => {
+                let chars: Vec<char> = text.chars().collect();
+                let runs: Vec<String> = chars
+                    .windows(SHORTEST_PART)
+                    .map(|run| format!("\"{}\"", run.iter().collect::<String>()))
+                    .collect();
+                sql.push(
+                    "SELECT v.word FROM search_parts CROSS JOIN search_vocabulary v WHERE search_parts MATCH ",
+                );
+                sql.text(runs.join(" AND ")).push(" AND v.id = search_parts.rowid AND ");
+                if self.open_end {
+                    sql.push("instr(v.word, ").text(text).push(") > 0");
+                } else {
+                    let length = i64::try_from(chars.len()).unwrap_or(i64::MAX);
+                    sql.push("substr(v.word, ").bind(Value::Number(-length)).push(") = ");
+                    sql.text(text);
+                }
+            }
+            // Words have no `%` and no `_`.
+            Dialect::Postgres => {
+                let behind = if self.open_end { "%" } else { "" };
+                sql.push("SELECT v.word FROM search_vocabulary v WHERE v.word LIKE ");
+                sql.text(format!("%{text}{behind}"));
+            }
         }
-        let count = term.words.split(' ').count();
-        let words = term.words.split(' ').enumerate().map(|(place, word)| Question::Word {
-            text: word.to_owned(),
-            prefix: term.open_end && place + 1 == count,
+        sql.push(&format!(" LIMIT {}", MOST_WORDS_OF_A_PART + 1));
+        sql
+    }
+
+    /// All parts that must be looked up for an expression.
+    pub(super) fn all(expr: &Expr) -> Vec<Self> {
+        let mut parts = Vec::new();
+        expr.asked(&mut |leaf| {
+            if let Expr::Term(term) = leaf {
+                parts.extend(Self::of(term));
+            }
         });
-        Self::Words(Question::All(words.collect()))
-    }
-
-    /// Joins what goes to one index into one question.
-    fn join(parts: Vec<Self>, all: bool) -> Self {
-        let (mut words, mut grams, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-        for part in parts {
-            match part {
-                Self::Words(question) => words.push(question),
-                Self::Grams(question) => grams.push(question),
-                other => rest.push(other),
-            }
-        }
-        let question = |parts| if all { Question::All(parts) } else { Question::Any(parts) };
-        if !words.is_empty() {
-            rest.push(Self::Words(question(words)));
-        }
-        if !grams.is_empty() {
-            rest.push(Self::Grams(question(grams)));
-        }
-        match rest.len() {
-            1 => rest.remove(0),
-            _ if all => Self::All(rest),
-            _ => Self::Any(rest),
-        }
-    }
-
-    /// Writes `FROM … WHERE …` with the answers `s0`, their texts `t0` and their images `i`, as far as the indexes know.
-    pub(super) fn from(&self, sql: &mut Sql, with_text: bool) {
-        match (sql.dialect, self) {
-            (Dialect::Sqlite, Self::Words(question) | Self::Grams(question)) => {
-                let table = self.table();
-                sql.push(&format!(
-                    "FROM {table} CROSS JOIN search_answers s0 CROSS JOIN images i "
-                ));
-                if with_text {
-                    sql.push("CROSS JOIN search_texts t0 ");
-                }
-                sql.push(&format!("WHERE {table} MATCH ")).text(question.fts());
-                sql.push(&format!(" AND s0.id = {table}.rowid AND i.digest = s0.digest"));
-                if with_text {
-                    sql.push(" AND t0.id = s0.id");
-                }
-            }
-            (Dialect::Sqlite, _) => {
-                sql.push(
-                    "FROM search_answers s0 CROSS JOIN search_texts t0 CROSS JOIN images i \
-                     WHERE t0.id = s0.id AND i.digest = s0.digest AND ",
-                );
-                self.condition(sql);
-            }
-            (Dialect::Postgres, _) => {
-                sql.push(
-                    "FROM search_texts t0 JOIN search_answers s0 ON s0.id = t0.id JOIN images i \
-                     ON i.digest = s0.digest WHERE ",
-                );
-                self.condition(sql);
-            }
-        }
-    }
-
-    fn condition(&self, sql: &mut Sql) {
-        match self {
-            Self::All(parts) => sql.joined(parts, " AND ", "true", |sql, part| part.condition(sql)),
-            Self::Any(parts) => sql.joined(parts, " OR ", "false", |sql, part| part.condition(sql)),
-            Self::Words(question) | Self::Grams(question) => match sql.dialect {
-                Dialect::Sqlite => {
-                    let table = self.table();
-                    sql.push(&format!("s0.id IN (SELECT rowid FROM {table} WHERE {table} MATCH "));
-                    sql.text(question.fts()).push(")");
-                }
-                Dialect::Postgres if matches!(self, Self::Words(_)) => {
-                    sql.push(
-                        "array_to_tsvector(string_to_array(btrim(t0.text, ' '), ' ')) @@ CAST(",
-                    );
-                    sql.text(question.tsquery()).push(" AS tsquery)");
-                }
-                Dialect::Postgres => question.like(sql),
-            },
-        }
-    }
-
-    const fn table(&self) -> &'static str {
-        if matches!(self, Self::Words(_)) { "search_words" } else { "search_grams" }
+        parts.sort_unstable();
+        parts.dedup();
+        parts
     }
 }
 
 impl Question {
+    /// The question for an expression; none when the index cannot narrow it.
+    pub(super) fn of(expr: &Expr, parts: &Parts) -> Option<Self> {
+        match expr {
+            Expr::All(inner) => {
+                let inner: Vec<Self> =
+                    inner.iter().filter_map(|expr| Self::of(expr, parts)).collect();
+                (!inner.is_empty()).then(|| Self::all(inner))
+            }
+            Expr::Any(inner) => {
+                let inner: Option<Vec<Self>> =
+                    inner.iter().map(|expr| Self::of(expr, parts)).collect();
+                inner.filter(|inner| !inner.is_empty()).map(Self::any)
+            }
+            Expr::Not(_) | Expr::Filter(_) => None,
+            Expr::Term(term) => Self::of_term(term, parts),
+        }
+    }
+
+    fn of_term(term: &Term, parts: &Parts) -> Option<Self> {
+        let count = term.words.split(' ').count();
+        let mut words: Vec<Self> = term
+            .words
+            .split(' ')
+            .enumerate()
+            .map(|(place, word)| Self::Word {
+                text: word.to_owned(),
+                prefix: term.open_end && place + 1 == count,
+            })
+            .collect();
+        if term.open_start {
+            words.remove(0);
+            let known = Part::of(term).and_then(|part| parts.get(&part)).cloned().flatten();
+            let word = |text| Self::Word { text, prefix: false };
+            words.extend(known.map(|known| Self::any(known.into_iter().map(word).collect())));
+        }
+        (!words.is_empty()).then(|| Self::all(words))
+    }
+
+    fn all(mut inner: Vec<Self>) -> Self {
+        if inner.iter().any(Self::is_hopeless) {
+            return Self::Any(Vec::new());
+        }
+        if inner.len() == 1 { inner.remove(0) } else { Self::All(inner) }
+    }
+
+    fn any(mut inner: Vec<Self>) -> Self {
+        inner.retain(|question| !question.is_hopeless());
+        if inner.len() == 1 { inner.remove(0) } else { Self::Any(inner) }
+    }
+
+    /// Whether nothing can match.
+    pub(super) fn is_hopeless(&self) -> bool {
+        matches!(self, Self::Any(inner) if inner.is_empty())
+    }
+
     /// For FTS5 with `detail=none`, which knows no phrases. Forms have no quotes.
-    fn fts(&self) -> String {
+    pub(super) fn fts(&self) -> String {
         match self {
             Self::Word { text, prefix } => format!("\"{text}\"{}", if *prefix { " *" } else { "" }),
-            Self::Run(text) => {
-                let chars: Vec<char> = text.chars().collect();
-                let mut runs: Vec<String> = chars
-                    .windows(3)
-                    .map(|three| format!("\"{}\"", three.iter().collect::<String>()))
-                    .collect();
-                runs.sort_unstable();
-                runs.dedup();
-                runs.join(" AND ")
-            }
-            Self::All(parts) => Self::joined(parts, " AND ", Self::fts),
-            Self::Any(parts) => Self::joined(parts, " OR ", Self::fts),
+            Self::All(inner) => Self::joined(inner, " AND ", Self::fts),
+            Self::Any(inner) => Self::joined(inner, " OR ", Self::fts),
         }
     }
 
     /// Forms have no quotes and no backslashes.
-    fn tsquery(&self) -> String {
+    pub(super) fn tsquery(&self) -> String {
         match self {
             Self::Word { text, prefix } => format!("'{text}'{}", if *prefix { ":*" } else { "" }),
-            Self::Run(text) => format!("'{text}'"),
-            Self::All(parts) => Self::joined(parts, " & ", Self::tsquery),
-            Self::Any(parts) => Self::joined(parts, " | ", Self::tsquery),
+            Self::All(inner) => Self::joined(inner, " & ", Self::tsquery),
+            Self::Any(inner) => Self::joined(inner, " | ", Self::tsquery),
         }
     }
 
-    /// Forms have no `%` and no `_`.
-    fn like(&self, sql: &mut Sql) {
-        match self {
-            Self::Word { text, .. } | Self::Run(text) => {
-                sql.push("t0.text LIKE ").text(format!("%{text}%"));
-            }
-            Self::All(parts) => sql.joined(parts, " AND ", "true", |sql, part| part.like(sql)),
-            Self::Any(parts) => sql.joined(parts, " OR ", "false", |sql, part| part.like(sql)),
+    fn joined(inner: &[Self], between: &str, each: fn(&Self) -> String) -> String {
+        let inner: Vec<String> = inner.iter().map(each).collect();
+        if inner.len() == 1 { inner.concat() } else { format!("({})", inner.join(between)) }
+    }
+}
+
+/// Whether the index knows exactly where this holds.
+pub(super) fn is_exact(expr: &Expr, parts: &Parts) -> bool {
+    match expr {
+        Expr::All(inner) | Expr::Any(inner) => {
+            !inner.is_empty() && inner.iter().all(|expr| is_exact(expr, parts))
         }
-    }
-
-    fn joined(parts: &[Self], between: &str, each: fn(&Self) -> String) -> String {
-        let parts: Vec<String> = parts.iter().map(each).collect();
-        if parts.len() == 1 { parts.concat() } else { format!("({})", parts.join(between)) }
-    }
-}
-
-/// Writes `FROM … WHERE …` so that the rows are exactly the answers `s0` that match, with their images `i`.
-pub(super) fn matching(
-    sql: &mut Sql,
-    conditions: &Conditions,
-    expr: &Expr,
-    candidates: &Candidates,
-) {
-    let parts = match expr {
-        Expr::All(parts) => parts.as_slice(),
-        other => std::slice::from_ref(other),
-    };
-    let rest: Vec<&Expr> = parts.iter().filter(|part| !is_exact(part)).collect();
-    candidates.from(sql, rest.iter().any(|part| asks_text(part)));
-    sql.push(&format!(" AND i.bytes IS NOT NULL AND {}", conditions.looked_at("s0")));
-    for part in rest {
-        sql.push(" AND ");
-        conditions.of_answer(sql, part, 0);
-    }
-}
-
-/// Whether the index of words knows exactly where this holds.
-fn is_exact(expr: &Expr) -> bool {
-    match expr {
-        Expr::All(parts) | Expr::Any(parts) => !parts.is_empty() && parts.iter().all(is_exact),
-        Expr::Term(term) => !term.open_start && !term.words.contains(' '),
-        Expr::Not(_) | Expr::Filter(_) => false,
-    }
-}
-
-/// Whether the text of the very answer is asked for.
-fn asks_text(expr: &Expr) -> bool {
-    match expr {
-        Expr::All(parts) | Expr::Any(parts) => parts.iter().any(asks_text),
-        Expr::Term(_) => true,
+        Expr::Term(term) if term.words.contains(' ') => false,
+        Expr::Term(term) => {
+            let known = |part| parts.get(&part).is_some_and(Option::is_some);
+            !term.open_start || Part::of(term).is_some_and(known)
+        }
         Expr::Not(_) | Expr::Filter(_) => false,
     }
 }
@@ -230,26 +190,38 @@ mod tests {
     use super::*;
     use crate::query::Query;
 
-    fn of(text: &str) -> Option<Candidates> {
-        Candidates::of(&Query::parse(text).unwrap().expr)
+    fn of(text: &str, known: &[(&str, bool, &[&str])]) -> Option<Question> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let parts = known.iter().map(|(text, open_end, found)| {
+            (Part { text: (*text).to_owned(), open_end: *open_end }, Some(words(found)))
+        });
+        Question::of(&Query::parse(text).unwrap().expr, &parts.collect())
     }
 
     #[test]
-    fn what_goes_to_one_index_is_one_question() {
-        let Some(Candidates::Words(question)) = of("a \"b c\" (d OR ef*) -g is:done") else {
-            panic!()
-        };
+    fn words_are_one_question_to_the_index() {
+        let question = of("a \"b c\" (d OR ef*) -g is:done", &[]).unwrap();
         assert_eq!(question.fts(), "(\"a\" AND (\"b\" AND \"c\") AND (\"d\" OR \"ef\" *))");
         assert_eq!(question.tsquery(), "('a' & ('b' & 'c') & ('d' | 'ef':*))");
-        let Some(Candidates::Grams(question)) = of("*abab*") else { panic!() };
-        assert_eq!(question.fts(), "\"aba\" AND \"bab\"");
-        assert!(matches!(of("a *bcd"), Some(Candidates::All(parts)) if parts.len() == 2));
     }
 
     #[test]
-    fn what_no_index_narrows_has_no_candidates() {
+    fn parts_of_words_are_the_words_that_have_them() {
+        let known: &[(&str, bool, &[&str])] =
+            &[("16tg", true, &["re16tgk", "x16tg"]), ("pen", false, &["open"]), ("zzz", true, &[])];
+        assert_eq!(of("*16tg* a", known).unwrap().fts(), "((\"re16tgk\" OR \"x16tg\") AND \"a\")");
+        assert_eq!(of("*\"pen lan\"*", known).unwrap().fts(), "(\"lan\" * AND \"open\")");
+        assert_eq!(of("*\"n lan\"*", known).unwrap().fts(), "\"lan\" *");
+        assert_eq!(of("*zzz* OR a", known).unwrap().fts(), "\"a\"");
+        assert!(of("*zzz* a", known).unwrap().is_hopeless());
+        assert_eq!(of("*other*", known), None, "it stands in too many words");
+        assert_eq!(of("*other* a", known).unwrap().fts(), "\"a\"");
+    }
+
+    #[test]
+    fn what_no_index_narrows_is_no_question() {
         for text in ["", "-a", "is:done", "a OR is:done", "-(a b) has:text"] {
-            assert_eq!(of(text), None, "{text}");
+            assert_eq!(of(text, &[]), None, "{text}");
         }
     }
 }

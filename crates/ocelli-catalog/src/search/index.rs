@@ -1,6 +1,6 @@
 //! What the index keeps of analyses. Written in the transaction that writes the analyses themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ocelli_core::{Analysis, Digest, Flag, Outcome};
 
@@ -13,6 +13,9 @@ use crate::unit::Unit;
 /// Images whose analyses are put into the index in one transaction, so that others wait only shortly.
 pub(crate) const CAUGHT_UP_AT_ONCE: u32 = 200;
 
+/// Characters of the shortest part of a word that is looked for; shorter words are in no vocabulary.
+pub(crate) const SHORTEST_PART: usize = 3;
+
 /// A row of `search_answers`, and of `search_texts` where there is a text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AnswerRow {
@@ -21,6 +24,8 @@ pub(crate) struct AnswerRow {
     pub(crate) kind: &'static str,
     /// Only for a new row: of one that is there, [`IndexRows::shown`] says what changes.
     pub(crate) current: bool,
+    /// See [`crate::fold::Image::seen`].
+    pub(crate) seen: Option<i64>,
     pub(crate) words: i64,
     pub(crate) confidence: Option<f64>,
     pub(crate) languages: String,
@@ -35,6 +40,8 @@ pub(crate) struct IndexRows {
     pub(crate) answers: Vec<AnswerRow>,
     /// Rows that are there and whose `current` is to be this.
     pub(crate) shown: Vec<(Digest, Key, bool)>,
+    /// Images whose rows are to have this time.
+    pub(crate) moved: Vec<(Digest, Option<i64>)>,
 }
 
 impl IndexRows {
@@ -44,22 +51,42 @@ impl IndexRows {
         let answers = rows.analyses.iter().map(|(digest, analysis)| {
             let key = (analysis.analyzer.clone(), analysis.revision.clone());
             let current = new.get(&(*digest, &key)).copied().unwrap_or(false);
-            AnswerRow::new(*digest, key, analysis, current)
+            let seen = rows.seen.get(digest).copied().flatten();
+            AnswerRow::new(*digest, key, analysis, current, seen)
         });
         let stored = rows.shown.iter().filter(|shown| shown.stored);
         let shown =
             stored.map(|Shown { digest, key, current, .. }| (*digest, key.clone(), *current));
-        Self { answers: answers.collect(), shown: shown.collect() }
+        Self { answers: answers.collect(), shown: shown.collect(), moved: rows.moved.clone() }
+    }
+
+    /// The different words of all texts in which parts can be looked for, in order.
+    pub(crate) fn vocabulary(&self) -> BTreeSet<&str> {
+        let texts: HashSet<&str> = self
+            .answers
+            .iter()
+            .filter_map(|row| row.text.as_deref())
+            .flat_map(|text| text.split(' '))
+            .filter(|word| word.chars().nth(SHORTEST_PART - 1).is_some())
+            .collect();
+        texts.into_iter().collect()
     }
 }
 
 impl AnswerRow {
-    fn new(digest: Digest, key: Key, analysis: &Analysis, current: bool) -> Self {
+    fn new(
+        digest: Digest,
+        key: Key,
+        analysis: &Analysis,
+        current: bool,
+        seen: Option<i64>,
+    ) -> Self {
         let mut row = Self {
             digest,
             key,
             kind: analysis.outcome.kind().name(),
             current,
+            seen,
             words: 0,
             confidence: None,
             languages: String::new(),
@@ -100,8 +127,10 @@ pub(crate) async fn catch_up<U: Unit>(mut unit: U) -> Result<bool, Fault> {
     let mut rows = IndexRows::default();
     for (digest, analysis) in unit.contents(&digests).await? {
         let key = (analysis.analyzer.clone(), analysis.revision.clone());
-        let current = stored.get(&digest).is_some_and(|stored| stored.current().contains(&key));
-        rows.answers.push(AnswerRow::new(digest, key.clone(), &analysis, current));
+        let stored = stored.get(&digest);
+        let current = stored.is_some_and(|stored| stored.current().contains(&key));
+        let seen = stored.and_then(|stored| stored.image.seen());
+        rows.answers.push(AnswerRow::new(digest, key.clone(), &analysis, current, seen));
         rows.shown.push((digest, key, current));
     }
     unit.index(&rows).await?;

@@ -8,15 +8,16 @@
 //! |---|---|
 //! | this | what is asked and answered; [`Catalog::search`] |
 //! | `form` | the form in which texts are kept and asked: one meaning on both databases |
-//! | `index` | what is written beside the analyses |
+//! | `index`, `vocabulary` | what is written beside the analyses; which words need not be written again |
 //! | `candidates` | which rows the indexes find |
 //! | `sql` | what must hold of them |
 //! | `run` | the statements of one search |
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
 //! | `lit` | where the words of a query stand in a whole text |
 //!
-//! How it is found: few candidates are taken from an index and sorted; where more than [`COUNTED`] records match, they are so
-//! dense that walking through the archive in the order of time finds a page sooner.
+//! How it is found: few candidates are taken from the index of words and sorted; where more than [`COUNTED`] records match, they
+//! are so dense that walking through the archive in the order of time finds a page sooner. Parts of words are first looked up
+//! among all different words of the archive.
 
 mod candidates;
 mod cursor;
@@ -26,6 +27,7 @@ mod lit;
 mod run;
 mod snippet;
 mod sql;
+pub(crate) mod vocabulary;
 
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, ImageFormat, OutcomeKind, Revision, SourceUri};
@@ -153,6 +155,6 @@ impl Catalog {
     /// When the database does not answer, or not in time.
     pub async fn search(&self, search: &Search) -> Result<Page, CatalogError> {
         let plan = run::Plan::new(self, search);
-        self.timed("search", run::search(self, &plan)).await
+        self.timed("search", run::search(self, plan)).await
     }
 }

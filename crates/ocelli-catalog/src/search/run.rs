@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use ocelli_core::{Digest, OutcomeKind};
 
-use super::candidates::{Candidates, matching};
+use super::candidates::{MOST_WORDS_OF_A_PART, Part, Parts, Question, is_exact};
 use super::cursor::{Cursor, mark};
 use super::snippet::snippet;
-use super::sql::{Conditions, Dialect, SEEN, Sql, Value};
+use super::sql::{
+    Conditions, Dialect, SEEN, Sql, Value, asks_image, asks_text, needs_answer, with_text,
+};
 use super::{COUNTED, Facets, Hit, HitAnswer, LONGEST_PAGE, Page, Search, Sort, Total};
 use crate::catalog::{Catalog, Store, snapshot};
 use crate::error::Fault;
-use crate::query::{Expr, Term};
-use crate::rows::{Read, digest, parse, parse_some, time, unreadable};
+use crate::query::{Expr, Filter, Term};
+use crate::rows::{Read, digest, json, parse, parse_some, time, unreadable};
 
 /// Of longer answers the beginning is looked at for a snippet.
 const LONGEST_SHOWN: i64 = 1_000_000;
@@ -23,17 +25,41 @@ const FACET_VALUES: i64 = 50;
 /// What a matching answer counts for its record: 1,000,000 / (50 + its words).
 const SCORE: &str = "CAST(SUM(1000000 / (50 + s0.words)) AS BIGINT)";
 
+/// PostgreSQL takes the index that is meant, also where it knows nothing yet about the tables, and compiles no statement that
+/// takes milliseconds.
+const PLANNER: &str = "SELECT set_config('jit', 'off', true) || set_config('enable_seqscan', 'off', true) || \
+     set_config('enable_hashagg', 'off', true) || set_config('enable_hashjoin', 'off', true) || \
+     set_config('enable_mergejoin', 'off', true)";
+
 type KeyColumns = (Vec<u8>, i64, i64);
 type ImageColumns = (Vec<u8>, Option<i64>, Option<String>, Option<String>);
 type AnswerColumns = (Vec<u8>, String, String, String, bool, Option<String>, Option<String>);
+
+/// Answers that are looked at in the first of the counts: few more than the records that are counted.
+const FIRST_LOOK: u64 = COUNTED + COUNTED / 2;
 
 /// A search, ready to become statements.
 pub(super) struct Plan<'a> {
     search: &'a Search,
     dialect: Dialect,
     conditions: Conditions,
-    candidates: Option<Candidates>,
+    /// Whether answers are found by their words, as far as the query tells.
+    has_words: bool,
+    /// Both are whole once the vocabulary was asked.
+    parts: Parts,
+    question: Option<Question>,
     limit: u32,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// From the index of words.
+    Words,
+    /// Along the answers in the order of time.
+    Answers,
+    /// Along the images in the order of time: records without an answer can match.
+    Images,
 }
 
 /// Runs a statement in a transaction of either backend.
@@ -53,13 +79,28 @@ macro_rules! fetch {
     }};
 }
 
-pub(super) async fn search(catalog: &Catalog, plan: &Plan<'_>) -> Result<Page, Fault> {
+pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fault> {
     let found = snapshot!(catalog, connection => async {
+        let mut plan = plan;
+        if plan.dialect == Dialect::Postgres {
+            let (_,): (String,) = fetch!(plan.sql(PLANNER), connection, fetch_one)?;
+        }
+        for part in Part::all(plan.expr()) {
+            let words: Vec<(String,)> = fetch!(part.words(plan.dialect), connection, fetch_all)?;
+            plan.learn(part, words);
+        }
         let total = match &plan.search.cursor {
             Some(cursor) => cursor.total,
             None => {
-                let (count,): (i64,) = fetch!(plan.count(), connection, fetch_one)?;
-                Plan::total(count)
+                let mut look = FIRST_LOOK;
+                loop {
+                    let (answers, records): (i64, i64) =
+                        fetch!(plan.count(look), connection, fetch_one)?;
+                    match plan.total(look, answers, records) {
+                        Some(total) => break total,
+                        None => look *= 4,
+                    }
+                }
             }
         };
         let sort = plan.sort(total);
@@ -72,14 +113,15 @@ pub(super) async fn search(catalog: &Catalog, plan: &Plan<'_>) -> Result<Page, F
         }
         let mut facets = Vec::new();
         if plan.search.facets {
-            for statement in plan.facets(total) {
+            let found: Vec<(Vec<u8>,)> = fetch!(plan.found(total), connection, fetch_all)?;
+            for statement in plan.facets(&found) {
                 let counted: Vec<(Option<String>, i64)> = fetch!(statement, connection, fetch_all)?;
                 facets.push(counted);
             }
         }
-        Ok::<_, Fault>((total, sort, keys, images, answers, facets))
+        Ok::<_, Fault>((plan, total, sort, keys, images, answers, facets))
     }.await);
-    let (total, sort, keys, images, answers, facets) = found.await?;
+    let (plan, total, sort, keys, images, answers, facets) = found.await?;
     let facets = plan.search.facets.then(|| facets_of(total, facets));
     Ok(plan.assemble(total, sort, &keys, images, answers, facets)?)
 }
@@ -87,6 +129,8 @@ pub(super) async fn search(catalog: &Catalog, plan: &Plan<'_>) -> Result<Page, F
 impl<'a> Plan<'a> {
     pub(super) fn new(catalog: &Catalog, search: &'a Search) -> Self {
         let expr = &search.query.expr;
+        let hopeful = |part: Part| (part.clone(), Some(vec![part.text]));
+        let hopeful: Parts = Part::all(expr).into_iter().map(hopeful).collect();
         Self {
             search,
             dialect: match &catalog.store {
@@ -94,9 +138,19 @@ impl<'a> Plan<'a> {
                 Store::Postgres(_) => Dialect::Postgres,
             },
             conditions: Conditions::of(expr),
-            candidates: Candidates::of(expr),
+            has_words: Question::of(expr, &hopeful).is_some(),
+            question: Question::of(expr, &Parts::new()),
+            parts: Parts::new(),
             limit: search.limit.clamp(1, LONGEST_PAGE),
         }
+    }
+
+    /// Notes the words in which a part stands.
+    fn learn(&mut self, part: Part, words: Vec<(String,)>) {
+        let known = (words.len() <= MOST_WORDS_OF_A_PART)
+            .then(|| words.into_iter().map(|(word,)| word).collect());
+        self.parts.insert(part, known);
+        self.question = Question::of(self.expr(), &self.parts);
     }
 
     fn expr(&self) -> &'a Expr {
@@ -109,57 +163,131 @@ impl<'a> Plan<'a> {
         sql
     }
 
-    fn total(count: i64) -> Total {
-        let count = u64::try_from(count).unwrap_or(0);
-        Total { records: count.min(COUNTED), more: count > COUNTED }
+    /// How many records there are, when a look at so many answers tells it.
+    fn total(&self, look: u64, answers: i64, records: i64) -> Option<Total> {
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        let (answers, records) = (count(answers), count(records));
+        let more = records > COUNTED;
+        (more || answers < look).then(|| Total { records: records.min(COUNTED), more })
     }
 
     /// The order that is possible.
     fn sort(&self, total: Total) -> Sort {
         match self.search.sort {
-            Sort::Relevance if total.more || self.candidates.is_none() => Sort::Newest,
+            Sort::Relevance if total.more || !self.has_words => Sort::Newest,
             sort => sort,
         }
     }
 
-    /// `FROM … WHERE …`: from the indexes where that is possible and good, else from the images.
-    fn from(&self, sql: &mut Sql, walk: bool) {
-        match &self.candidates {
-            Some(candidates) if !walk => matching(sql, &self.conditions, self.expr(), candidates),
-            _ => {
+    /// The way to few records, or to all of them.
+    fn way(&self) -> Way {
+        match &self.question {
+            Some(_) => Way::Words,
+            None => self.walk(),
+        }
+    }
+
+    /// The way to the first of many records in the order of time.
+    fn walk(&self) -> Way {
+        if needs_answer(self.expr()) { Way::Answers } else { Way::Images }
+    }
+
+    /// `FROM … WHERE …`: the answers `s0` that match, or (along the images) the records.
+    fn from(&self, sql: &mut Sql, way: Way) {
+        let parts = match self.expr() {
+            Expr::All(parts) => parts.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        let seen = if way == Way::Images { SEEN } else { "s0.seen" };
+        match way {
+            Way::Images => {
                 sql.push("FROM images i WHERE i.bytes IS NOT NULL AND ");
                 self.conditions.of_record(sql, self.expr());
+            }
+            Way::Words | Way::Answers => {
+                let by_index = way == Way::Words;
+                let rest: Vec<&Expr> = parts
+                    .iter()
+                    .filter(|part| !(by_index && is_exact(part, &self.parts)))
+                    .collect();
+                sql.push(match (way, self.dialect) {
+                    (Way::Words, Dialect::Sqlite) => {
+                        "FROM search_words CROSS JOIN search_answers s0"
+                    }
+                    (_, Dialect::Sqlite) => {
+                        "FROM search_answers s0 INDEXED BY search_answers_in_time"
+                    }
+                    (_, Dialect::Postgres) => "FROM search_answers s0",
+                });
+                if rest.iter().any(|part| asks_text(part)) {
+                    sql.push(&with_text(self.dialect, 0));
+                }
+                if rest.iter().any(|part| asks_image(part)) {
+                    sql.push(" JOIN images i ON i.digest = s0.digest");
+                }
+                sql.push(" WHERE ");
+                if let Some(question) = self.question.as_ref().filter(|_| by_index) {
+                    self.asked(sql, question);
+                    sql.push(" AND ");
+                }
+                sql.push(&format!("s0.seen IS NOT NULL AND {}", self.conditions.looked_at("s0")));
+                for part in rest {
+                    sql.push(" AND ");
+                    self.conditions.of_answer(sql, part, 0);
+                }
+            }
+        }
+        // Said once more of the column that the walk is along: it ends there.
+        for part in parts {
+            let (operator, at) = match part {
+                Expr::Filter(Filter::After(at)) => (">=", at),
+                Expr::Filter(Filter::Before(at)) => ("<", at),
+                _ => continue,
+            };
+            sql.push(&format!(" AND {seen} {operator} "));
+            sql.bind(Value::Number(at.as_microsecond()));
+        }
+    }
+
+    fn asked(&self, sql: &mut Sql, question: &Question) {
+        if question.is_hopeless() {
+            sql.push("false");
+            return;
+        }
+        match self.dialect {
+            Dialect::Sqlite => {
+                sql.push("search_words MATCH ").text(question.fts());
+                sql.push(" AND s0.id = search_words.rowid");
+            }
+            Dialect::Postgres => {
+                sql.push("array_to_tsvector(string_to_array(btrim(s0.text, ' '), ' ')) @@ CAST(");
+                sql.text(question.tsquery()).push(" AS tsquery)");
             }
         }
     }
 
-    fn count(&self) -> Sql {
-        let mut sql = self.sql("SELECT COUNT(*) FROM (");
-        let distinct = if self.candidates.is_some() { "DISTINCT " } else { "" };
-        sql.push(&format!("SELECT {distinct}i.digest "));
-        self.from(&mut sql, false);
-        sql.push(&format!(" LIMIT {}) AS found", COUNTED + 1));
+    /// Of so many answers that match: how many there are, and of how many records.
+    fn count(&self, look: u64) -> Sql {
+        let way = self.way();
+        let mut sql = self.sql("SELECT COUNT(*), COUNT(DISTINCT digest) FROM (SELECT ");
+        sql.push(if way == Way::Images { "i.digest AS digest " } else { "s0.digest AS digest " });
+        self.from(&mut sql, way);
+        sql.push(&format!(" LIMIT {look}) AS looked_at"));
         sql
     }
 
     /// The keys of one page, and of one record more.
     fn page(&self, total: Total, sort: Sort) -> Sql {
-        let walk = total.more || self.candidates.is_none();
         let mut sql = self.sql("");
-        if walk {
-            sql.push(&format!("SELECT i.digest, {SEEN} AS seen, CAST(0 AS BIGINT) AS score "));
-            self.from(&mut sql, true);
-            sql.push(" AND ");
-            self.after(&mut sql, sort, SEEN, "i.digest");
-            let order = if sort == Sort::Oldest { "ASC" } else { "DESC" };
-            sql.push(&format!(" ORDER BY {SEEN} {order}, i.digest {order}"));
+        if total.more || !self.has_words {
+            self.along(&mut sql, sort, self.search.cursor.as_ref());
         } else {
             sql.push(&format!(
-                "SELECT digest, seen, score FROM (SELECT i.digest AS digest, {SEEN} AS seen, {SCORE} AS score "
+                "SELECT digest, seen, score FROM (SELECT s0.digest AS digest, s0.seen AS seen, {SCORE} AS score "
             ));
-            self.from(&mut sql, false);
-            sql.push(&format!(" GROUP BY i.digest, {SEEN}) AS found WHERE "));
-            self.after(&mut sql, sort, "seen", "digest");
+            self.from(&mut sql, self.way());
+            sql.push(" GROUP BY s0.digest, s0.seen) AS found WHERE ");
+            after(&mut sql, self.search.cursor.as_ref(), sort, "seen", "digest");
             sql.push(match sort {
                 Sort::Relevance => " ORDER BY score DESC, seen DESC, digest DESC",
                 Sort::Newest => " ORDER BY seen DESC, digest DESC",
@@ -170,20 +298,21 @@ impl<'a> Plan<'a> {
         sql
     }
 
-    fn after(&self, sql: &mut Sql, sort: Sort, seen: &str, digest: &str) {
-        let Some(cursor) = &self.search.cursor else {
-            sql.push("true");
-            return;
+    /// Keys in the order of time.
+    fn along(&self, sql: &mut Sql, sort: Sort, cursor: Option<&Cursor>) {
+        let way = self.walk();
+        let (seen, digest, group) = match way {
+            Way::Images => (SEEN, "i.digest", ""),
+            Way::Answers | Way::Words => ("s0.seen", "s0.digest", " GROUP BY s0.seen, s0.digest"),
         };
-        let operator = if sort == Sort::Oldest { ">" } else { "<" };
-        if sort == Sort::Relevance {
-            sql.push(&format!("(score, {seen}, {digest}) {operator} ("));
-            sql.bind(Value::Number(cursor.score)).push(", ");
-        } else {
-            sql.push(&format!("({seen}, {digest}) {operator} ("));
-        }
-        sql.bind(Value::Number(cursor.seen)).push(", ");
-        sql.bind(Value::Bytes(cursor.digest.as_bytes().to_vec())).push(")");
+        sql.push(&format!(
+            "SELECT {digest} AS digest, {seen} AS seen, CAST(0 AS BIGINT) AS score "
+        ));
+        self.from(sql, way);
+        sql.push(" AND ");
+        after(sql, cursor, sort, seen, digest);
+        let order = if sort == Sort::Oldest { "ASC" } else { "DESC" };
+        sql.push(&format!("{group} ORDER BY {seen} {order}, {digest} {order}"));
     }
 
     fn images(&self, keys: &[KeyColumns]) -> Sql {
@@ -198,8 +327,9 @@ impl<'a> Plan<'a> {
     fn answers(&self, keys: &[KeyColumns]) -> Sql {
         let mut sql = self.sql(&format!(
             "SELECT s0.digest, s0.analyzer, a.revision, s0.kind, s0.current, a.reason, \
-             substr(a.text, 1, {LONGEST_SHOWN}) FROM images i JOIN search_answers s0 ON s0.digest = i.digest \
-             JOIN analyses a ON a.id = s0.id LEFT JOIN search_texts t0 ON t0.id = s0.id WHERE "
+             substr(a.text, 1, {LONGEST_SHOWN}) FROM images i JOIN search_answers s0 ON s0.seen = {SEEN} \
+             AND s0.digest = i.digest JOIN analyses a ON a.id = s0.id{} WHERE ",
+            with_text(self.dialect, 0)
         ));
         among(&mut sql, keys);
         sql.push(&format!(" AND {} AND ", self.conditions.looked_at("s0")));
@@ -211,19 +341,34 @@ impl<'a> Plan<'a> {
     }
 
     /// In the order of the fields of [`Facets`].
-    fn facets(&self, total: Total) -> [Sql; 5] {
+    fn facets(&self, found: &[(Vec<u8>,)]) -> [Sql; 5] {
+        let hex: Vec<String> =
+            found.iter().filter_map(|(bytes,)| Some(digest(bytes).ok()?.to_string())).collect();
+        let found = json(&hex);
+        let of_found = || {
+            let mut sql = self.sql(match self.dialect {
+                Dialect::Sqlite => "WITH found AS MATERIALIZED (SELECT unhex(value) AS digest FROM json_each(",
+                Dialect::Postgres => {
+                    "WITH found AS MATERIALIZED (SELECT decode(value, 'hex') AS digest FROM json_array_elements_text("
+                }
+            });
+            sql.push("CAST(").text(found.as_str());
+            sql.push(if self.dialect == Dialect::Sqlite { " AS TEXT))) " } else { " AS json))) " });
+            sql
+        };
         let of_answers = |column: &str| {
-            let mut sql = self.found(total);
+            let mut sql = of_found();
             sql.push(&format!(
                 "SELECT {column}, COUNT(DISTINCT i.digest) FROM found f JOIN images i ON i.digest = f.digest \
-                 JOIN search_answers s0 ON s0.digest = i.digest LEFT JOIN search_texts t0 ON t0.id = s0.id WHERE {} AND ",
+                 JOIN search_answers s0 ON s0.seen = {SEEN} AND s0.digest = i.digest{} WHERE {} AND ",
+                with_text(self.dialect, 0),
                 self.conditions.looked_at("s0")
             ));
             self.conditions.of_answer(&mut sql, self.expr(), 0);
             sql
         };
         let of_images = |column: &str| {
-            let mut sql = self.found(total);
+            let mut sql = of_found();
             sql.push(&format!(
                 "SELECT {column}, COUNT(*) FROM found f JOIN images i ON i.digest = f.digest WHERE true"
             ));
@@ -243,7 +388,7 @@ impl<'a> Plan<'a> {
             Dialect::Sqlite => "lower(hex(m.batch))",
             Dialect::Postgres => "encode(m.batch, 'hex')",
         };
-        let mut of_batches = self.found(total);
+        let mut of_batches = of_found();
         of_batches.push(&format!(
             "SELECT coalesce(b.name, {hex}), COUNT(DISTINCT m.digest) FROM found f JOIN batch_images m \
              ON m.digest = f.digest LEFT JOIN batches b ON b.batch = m.batch WHERE true"
@@ -261,15 +406,16 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The digests of the records that facets are of.
     fn found(&self, total: Total) -> Sql {
-        let walk = total.more || self.candidates.is_none();
-        let mut sql = self.sql("WITH found AS MATERIALIZED (SELECT ");
-        sql.push(if walk { "i.digest " } else { "DISTINCT i.digest " });
-        self.from(&mut sql, walk);
-        if walk {
-            sql.push(&format!(" ORDER BY {SEEN} DESC, i.digest DESC"));
+        let mut sql = self.sql("SELECT digest FROM (");
+        if total.more || !self.has_words {
+            self.along(&mut sql, Sort::Newest, None);
+        } else {
+            sql.push("SELECT DISTINCT s0.digest AS digest ");
+            self.from(&mut sql, self.way());
         }
-        sql.push(&format!(" LIMIT {COUNTED}) "));
+        sql.push(&format!(" LIMIT {COUNTED}) AS found"));
         sql
     }
 
@@ -325,6 +471,23 @@ impl<'a> Plan<'a> {
         };
         Ok(Page { hits, total, sort, next, facets })
     }
+}
+
+/// What comes behind the cursor.
+fn after(sql: &mut Sql, cursor: Option<&Cursor>, sort: Sort, seen: &str, digest: &str) {
+    let Some(cursor) = cursor else {
+        sql.push("true");
+        return;
+    };
+    let operator = if sort == Sort::Oldest { ">" } else { "<" };
+    if sort == Sort::Relevance {
+        sql.push(&format!("(score, {seen}, {digest}) {operator} ("));
+        sql.bind(Value::Number(cursor.score)).push(", ");
+    } else {
+        sql.push(&format!("({seen}, {digest}) {operator} ("));
+    }
+    sql.bind(Value::Number(cursor.seen)).push(", ");
+    sql.bind(Value::Bytes(cursor.digest.as_bytes().to_vec())).push(")");
 }
 
 fn among(sql: &mut Sql, keys: &[KeyColumns]) {

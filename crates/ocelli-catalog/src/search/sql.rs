@@ -87,7 +87,8 @@ impl Sql {
     }
 }
 
-/// Writes conditions. In them `i` is the row of `images`, `s…` and `t…` are an answer and its text.
+/// Writes conditions. In them `i` is the row of `images`, `s…` and, on SQLite, `t…` are an answer and its text.
+#[derive(Debug)]
 pub(super) struct Conditions {
     /// Whether answers are looked at that were replaced.
     older: bool,
@@ -126,8 +127,8 @@ impl Conditions {
         let looked_at = self.looked_at(&format!("s{depth}"));
         sql.push(&format!(
             "EXISTS (SELECT 1 FROM (SELECT 1 AS one) AS o LEFT JOIN search_answers s{depth} \
-             ON s{depth}.digest = i.digest AND {looked_at} \
-             LEFT JOIN search_texts t{depth} ON t{depth}.id = s{depth}.id WHERE "
+             ON s{depth}.seen = {SEEN} AND s{depth}.digest = i.digest AND {looked_at}{} WHERE ",
+            with_text(sql.dialect, depth)
         ));
         condition(self, sql);
         sql.push(")");
@@ -153,9 +154,50 @@ impl Conditions {
                     conditions.of_answer(sql, inner, depth + 1);
                 });
             }
-            Expr::Term(term) => sql.contains(&format!("t{depth}.text"), term.needle()),
+            Expr::Term(term) => {
+                let table = if sql.dialect == Dialect::Sqlite { 't' } else { 's' };
+                sql.contains(&format!("{table}{depth}.text"), term.needle());
+            }
             Expr::Filter(filter) => filtered(sql, filter, depth),
         }
+    }
+}
+
+/// The join that adds the text of the answer `s<depth>`, where it is in a table of its own.
+pub(super) fn with_text(dialect: Dialect, depth: usize) -> String {
+    match dialect {
+        Dialect::Sqlite => format!(" LEFT JOIN search_texts t{depth} ON t{depth}.id = s{depth}.id"),
+        Dialect::Postgres => String::new(),
+    }
+}
+
+/// Whether the text of the very answer is asked for.
+pub(super) fn asks_text(expr: &Expr) -> bool {
+    match expr {
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().any(asks_text),
+        Expr::Term(_) => true,
+        Expr::Not(_) | Expr::Filter(_) => false,
+    }
+}
+
+/// Whether the row of the image is needed to decide.
+pub(super) fn asks_image(expr: &Expr) -> bool {
+    match expr {
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().any(asks_image),
+        Expr::Not(_) => true,
+        Expr::Term(_) => false,
+        Expr::Filter(_) => is_of_record(expr),
+    }
+}
+
+/// Whether this can only hold for a record that has an answer.
+pub(super) fn needs_answer(expr: &Expr) -> bool {
+    match expr {
+        Expr::All(parts) => parts.iter().any(needs_answer),
+        Expr::Any(parts) => !parts.is_empty() && parts.iter().all(needs_answer),
+        Expr::Not(_) => false,
+        Expr::Term(_) => true,
+        Expr::Filter(_) => !is_of_record(expr),
     }
 }
 
@@ -181,21 +223,22 @@ fn is_of_record(expr: &Expr) -> bool {
 
 fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
     let micros = |at: &Timestamp| Value::Number(at.as_microsecond());
-    const ANSWER: &str =
-        "EXISTS (SELECT 1 FROM search_answers h WHERE h.digest = i.digest AND h.current";
+    let has = format!(
+        "EXISTS (SELECT 1 FROM search_answers h WHERE h.seen = {SEEN} AND h.digest = i.digest AND h.current"
+    );
     match filter {
         Filter::Analyzer(name) => {
             sql.push(&format!("s{depth}.analyzer = ")).text(name.as_str());
         }
         Filter::Has(name) => {
-            sql.push(ANSWER).push(" AND h.kind = 'done'");
+            sql.push(&has).push(" AND h.kind = 'done'");
             if let Some(name) = name {
                 sql.push(" AND h.analyzer = ").text(name.as_str());
             }
             sql.push(")");
         }
         Filter::Missing(name) => {
-            sql.push("NOT ").push(ANSWER).push(" AND h.analyzer = ").text(name.as_str()).push(")");
+            sql.push("NOT ").push(&has).push(" AND h.analyzer = ").text(name.as_str()).push(")");
         }
         Filter::Is(is) => state(sql, *is, depth),
         Filter::Lang(lang) => sql.contains(&format!("s{depth}.languages"), format!("+{lang}+")),

@@ -5,18 +5,18 @@ use ocelli_core::Digest;
 use super::list;
 use super::writing::Writing;
 use crate::error::Fault;
-use crate::rows::digest;
+use crate::rows::{digest, json};
 use crate::search::index::IndexRows;
 
 impl Writing {
     pub(super) async fn write_index(&mut self, rows: &IndexRows) -> Result<(), sqlx::Error> {
         self.insert(
-            "WITH new (digest, analyzer, revision, kind, current, words, confidence, languages, model, flags) AS (",
-            ") INSERT INTO search_answers (id, digest, analyzer, kind, current, words, confidence, languages, model, \
-             flags) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.words, new.confidence, \
+            "WITH new (digest, analyzer, revision, kind, current, seen, words, confidence, languages, model, flags) AS (",
+            ") INSERT INTO search_answers (id, digest, analyzer, kind, current, seen, words, confidence, languages, model, \
+             flags) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.seen, new.words, new.confidence, \
              new.languages, new.model, new.flags FROM new CROSS JOIN analyses a WHERE a.digest = new.digest \
              AND a.analyzer = new.analyzer AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET \
-             kind = excluded.kind, words = excluded.words, confidence = excluded.confidence, \
+             kind = excluded.kind, seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, \
              languages = excluded.languages, model = excluded.model, flags = excluded.flags",
             &rows.answers,
             |tuple, row| {
@@ -26,6 +26,7 @@ impl Writing {
                     .push_bind(row.key.1.as_str().to_owned())
                     .push_bind(row.kind)
                     .push_bind(row.current)
+                    .push_bind(row.seen)
                     .push_bind(row.words)
                     .push_bind(row.confidence)
                     .push_bind(row.languages.clone())
@@ -60,6 +61,24 @@ impl Writing {
             .bind(key.0.as_str())
             .bind(key.1.as_str())
             .bind(*current)
+            .execute(&mut *self.0)
+            .await?;
+        }
+        for (digest, seen) in &rows.moved {
+            sqlx::query(
+                "UPDATE search_answers SET seen = $2 WHERE id IN (SELECT id FROM analyses WHERE digest = $1)",
+            )
+            .bind(digest.as_bytes().to_vec())
+            .bind(*seen)
+            .execute(&mut *self.0)
+            .await?;
+        }
+        let words = self.1.new_of(rows.vocabulary());
+        if !words.is_empty() {
+            sqlx::query(
+                "INSERT INTO search_vocabulary (word) SELECT value FROM json_each($1) WHERE true ON CONFLICT DO NOTHING",
+            )
+            .bind(json(&words))
             .execute(&mut *self.0)
             .await?;
         }

@@ -15,6 +15,7 @@ use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
 use crate::rows::{OutcomeColumns, Rows, column, json, names};
 use crate::search::index::IndexRows;
+use crate::search::vocabulary::Adding;
 use crate::unit::Unit;
 use crate::upserts;
 
@@ -23,10 +24,10 @@ const NOW: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 
 /// How many rows one statement inserts: large enough to make the cost per statement small, few enough sizes for the
 /// statement cache. 32,766 parameters are the limit of SQLite.
-const PIECES: [usize; 3] = [64, 8, 1];
+const PIECES: [usize; 4] = [512, 64, 8, 1];
 
 /// A write transaction.
-pub(crate) struct Writing(pub(super) Guard);
+pub(crate) struct Writing(pub(super) Guard, pub(super) Adding);
 
 pub(super) type Tuple<'row> = Separated<'row, Sqlite, &'static str>;
 
@@ -397,7 +398,9 @@ impl Unit for Writing {
     }
 
     async fn commit(self) -> Result<(), Fault> {
-        Ok(self.0.end().await?)
+        self.0.end().await?;
+        self.1.committed();
+        Ok(())
     }
 }
 
@@ -417,9 +420,9 @@ mod tests {
 
     #[test]
     fn rows_are_cut_into_few_sizes_in_order() {
-        let rows: Vec<usize> = (0..150).collect();
+        let rows: Vec<usize> = (0..662).collect();
         let sizes: Vec<usize> = pieces(&rows).map(<[usize]>::len).collect();
-        assert_eq!(sizes, [64, 64, 8, 8, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(sizes, [512, 64, 64, 8, 8, 1, 1, 1, 1, 1, 1]);
         assert!(pieces(&rows).flatten().eq(&rows));
     }
 }

@@ -146,6 +146,31 @@ pub(crate) async fn dead_messages_are_written_if_they_can_be_and_kept_if_not(wor
     assert!(catalog.dead_letters(&all).await.unwrap().is_empty());
 }
 
+pub(crate) async fn an_answer_that_is_no_text_is_kept_byte_by_byte_and_spoils_no_other(
+    world: World,
+) {
+    let catalog = world.open().await;
+    let mut body = partial("a", OCR, done("marker"), 5).encode().unwrap();
+    let place = body.windows(6).position(|part| part == b"marker").unwrap();
+    body[place] = 0xff;
+    let error = Message::decode(&body).unwrap_err();
+    let letter = Letter {
+        message_id: "1".to_owned(),
+        queue: "ocelli.results".to_owned(),
+        reason: error.to_string(),
+        body: body.clone(),
+        at: at(10),
+        content: Content::Unusable,
+    };
+    catalog.apply(&[Message::Intake(intake("a", &[OCR]))]).await.unwrap();
+    assert_eq!(bury(&catalog, &letter).await, [Fate::Kept]);
+    let kept = catalog.dead_letters(&FailureFilter::default()).await.unwrap();
+    assert_eq!((kept.len(), &kept[0].body), (1, &body));
+    // The job is open, and its next answer is written.
+    let applied = catalog.apply(&[partial("a", OCR, done("text"), 9)]).await.unwrap();
+    assert_eq!(applied.completed, [digest("a")]);
+}
+
 async fn two_batches(catalog: &Catalog) {
     let mut second = intake("b", &[OCR]);
     second.sighting = Some(sighting("b", 5, 2));

@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod accounts;
+mod carrying;
 mod cases;
 mod claims;
 mod dependents;
 mod lost;
+mod killing;
+mod migrating;
 mod model;
 mod opening;
 mod outages;
@@ -19,6 +22,7 @@ mod words;
 mod world;
 
 use accounts::*;
+use carrying::*;
 use cases::*;
 use claims::*;
 use dependents::*;
@@ -75,6 +79,7 @@ on_both! {
     a_dead_job_of_any_revision_never_hides_a_reading,
     a_dead_job_before_its_intake_is_a_whole_record,
     dead_messages_are_written_if_they_can_be_and_kept_if_not,
+    an_answer_that_is_no_text_is_kept_byte_by_byte_and_spoils_no_other,
     failures_are_found_by_batch_and_by_age,
     a_discarded_failure_is_a_skip_that_no_duplicate_brings_back,
     every_batch_is_accounted_for_whatever_was_seen_before,
@@ -122,4 +127,5 @@ on_both! {
     outcomes_are_counted_in_the_span_they_fall_into,
     failures_are_counted_as_they_are_listed,
     what_people_did_is_listed_the_latest_first_and_page_by_page,
+    a_backup_that_is_made_while_others_write_is_whole_and_is_restored,
 }

@@ -165,63 +165,6 @@ async fn an_address_that_is_none_is_answered_with_examples() {
     }
 }
 
-/// Takes a catalog back to what it was before the search index, as far as that can be told from outside.
-const BEFORE_SEARCH: [&str; 7] = [
-    "DROP TABLE IF EXISTS search_words",
-    "DROP TABLE IF EXISTS search_grams",
-    "DROP TABLE search_texts",
-    "DROP TABLE search_answers",
-    "DROP TABLE search_backlog",
-    "DROP INDEX images_in_time",
-    "DROP INDEX batch_images_by_image",
-];
-
-#[tokio::test]
-async fn an_archive_from_before_the_search_index_is_indexed_when_it_is_opened() {
-    for world in [World::sqlite(), World::postgres().await] {
-        let catalog = world.open().await;
-        for part in 0..3 {
-            let messages = (0..150).flat_map(|number| {
-                let image = format!("image {part} {number}");
-                [Message::Intake(intake(&image, &[OCR])), partial(&image, OCR, done(&image), 5)]
-            });
-            catalog.apply(&messages.collect::<Vec<_>>()).await.unwrap();
-        }
-        catalog.close().await;
-        let forget = "DELETE FROM _sqlx_migrations WHERE version = 5";
-        if let Some(path) = world.url.strip_prefix("sqlite:") {
-            let options =
-                sqlx::sqlite::SqliteConnectOptions::new().filename(path).foreign_keys(false);
-            let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-            for statement in BEFORE_SEARCH.into_iter().chain([forget]) {
-                connection.execute(statement).await.unwrap();
-            }
-            connection.close().await.unwrap();
-        } else {
-            let mut connection = sqlx::PgConnection::connect(&world.url).await.unwrap();
-            for statement in BEFORE_SEARCH.into_iter().chain([forget]) {
-                connection.execute(statement).await.unwrap();
-            }
-            connection.close().await.unwrap();
-        }
-        // Several at once, as a fleet does it.
-        let open = |_| {
-            let url = world.url.clone();
-            tokio::spawn(
-                async move { Catalog::open(&url, CatalogOptions::default()).await.unwrap() },
-            )
-        };
-        for task in (0..3).map(open).collect::<Vec<_>>() {
-            let catalog = task.await.unwrap();
-            let page =
-                crate::searching::ask(&catalog, "image 2", ocelli_catalog::search::Sort::Newest)
-                    .await;
-            assert_eq!(page.total.records, 152, "one part, and number 2 of the others");
-            assert_eq!(catalog.audit().await.unwrap().problems, Vec::<String>::new());
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_server_where_the_extension_cannot_be_made_is_told_what_an_administrator_must_run() {
     let world = World::postgres().await;

@@ -110,7 +110,8 @@ impl Checker<'_> {
         let (limits, retry) = (&settings.limits, &settings.retry);
         let (broker, worker) = (&settings.broker, &settings.worker);
         let (collector, producer) = (&settings.collector, &settings.producer);
-        let counts: [(&[&str], u64); 15] = [
+        let search = &settings.search;
+        let counts: [(&[&str], u64); 19] = [
             (&["catalog", "connections"], settings.catalog.connections.into()),
             (&["broker", "confirm_window"], broker.confirm_window as u64),
             (&["broker", "queue_capacity"], broker.queue_capacity.into()),
@@ -126,10 +127,19 @@ impl Checker<'_> {
             (&["collector", "batch"], collector.batch as u64),
             (&["collector", "prefetch"], collector.prefetch.into()),
             (&["producer", "batch"], producer.batch as u64),
+            (&["search", "query_characters"], search.query_characters as u64),
+            (&["search", "query_terms"], search.query_terms as u64),
+            (&["search", "query_depth"], search.query_depth as u64),
+            (&["search", "term_characters"], search.term_characters as u64),
         ];
         for (at, number) in counts {
             self.need(number >= 1, at, "expected at least 1");
         }
+        // Each is a condition in a condition of one statement.
+        let reason = "expected at most 50";
+        self.need(search.query_depth <= 50, &["search", "query_depth"], reason);
+        let reason = "expected at most 1000";
+        self.need(search.query_terms <= 1000, &["search", "query_terms"], reason);
         // Several of them must fit into one message.
         let ok = limits.needed_text <= ByteSize(256 * 1024);
         self.need(ok, &["limits", "needed_text"], "expected at most 256KiB");

@@ -32,6 +32,8 @@ pub struct Settings {
     pub collector: CollectorSettings,
     /// `[producer]`
     pub producer: ProducerSettings,
+    /// `[search]`
+    pub search: SearchSettings,
     /// `[http]`
     pub http: HttpSettings,
     /// `[web]`
@@ -216,6 +218,20 @@ pub struct CollectorSettings {
     /// Period of checking the catalog against itself; zero: never.
     #[serde(deserialize_with = "duration")]
     pub audit_every: Duration,
+}
+
+/// `[search]`: what a query may ask at most.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchSettings {
+    /// Characters of a query.
+    pub query_characters: usize,
+    /// Words, phrases and filters of a query.
+    pub query_terms: usize,
+    /// Groups in groups.
+    pub query_depth: usize,
+    /// Characters of one word, phrase or value.
+    pub term_characters: usize,
 }
 
 /// `[producer]`: how sources are listed and enqueued.

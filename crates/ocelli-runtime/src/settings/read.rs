@@ -61,6 +61,7 @@ pub(crate) fn settings(
         worker: reader.section("worker")?,
         collector: reader.section("collector")?,
         producer: reader.section("producer")?,
+        search: reader.section("search")?,
         http: reader.section("http")?,
         web: reader.section("web")?,
         log: reader.section("log")?,

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod failures;
 pub(crate) mod manual;
+pub(crate) mod migrate;
 pub(crate) mod pause;
 pub(crate) mod produce;
 pub(crate) mod run;

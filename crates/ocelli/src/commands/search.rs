@@ -8,7 +8,7 @@ pub(crate) use arguments::SearchArgs;
 use ocelli_catalog::query::Query;
 use ocelli_catalog::search::{Cursor, Page, Search};
 use ocelli_runtime::{ExitCode, Settings};
-use ocelli_wiring::Fault;
+use ocelli_wiring::{Fault, parts};
 
 use crate::{archive, output};
 
@@ -22,7 +22,7 @@ pub(crate) async fn search(settings: &Settings, arguments: &SearchArgs) -> Resul
     if let Some(file) = &arguments.queries {
         return batch::batch(settings, arguments, file).await;
     }
-    let query = parse(&arguments.query.join(" "))?;
+    let query = parse(settings, &arguments.query.join(" "))?;
     let sort = arguments.sort.into();
     let cursor = match &arguments.cursor {
         None => None,
@@ -48,8 +48,8 @@ pub(crate) async fn search(settings: &Settings, arguments: &SearchArgs) -> Resul
     Ok(if page.hits.is_empty() { NOTHING } else { ExitCode::Ok })
 }
 
-fn parse(text: &str) -> Result<Query, Fault> {
-    Query::parse(text).map_err(|error| {
+fn parse(settings: &Settings, text: &str) -> Result<Query, Fault> {
+    Query::parse_within(text, &parts::query_limits(settings)).map_err(|error| {
         // The place under the query, where the query is one line and short enough to be seen whole.
         let length = text.chars().count();
         let shown = length <= 100 && !text.chars().any(char::is_control);

@@ -4,11 +4,11 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 
 use jiff::Timestamp;
-use ocelli_catalog::query::{LONGEST_QUERY, Query};
+use ocelli_catalog::query::{Query, QueryLimits};
 use ocelli_catalog::search::{Hit, HitAnswer, Search};
 use ocelli_core::Digest;
 use ocelli_runtime::{ExitCode, Settings};
-use ocelli_wiring::Fault;
+use ocelli_wiring::{Fault, parts};
 use serde::Serialize;
 
 use super::arguments::{SearchArgs, Table};
@@ -49,13 +49,14 @@ pub(super) async fn batch(
     arguments: &SearchArgs,
     file: &Path,
 ) -> Result<ExitCode, Fault> {
+    let limits = parts::query_limits(settings);
     let queries = if file == Path::new("-") {
-        read(std::io::stdin().lock(), "standard input")?
+        read(std::io::stdin().lock(), "standard input", &limits)?
     } else {
         let name = file.display().to_string();
         let open = std::fs::File::open(file)
             .map_err(|error| usage(&format!("the queries in '{name}' cannot be read: {error}")))?;
-        read(open, &name)?
+        read(open, &name, &limits)?
     };
     let catalog = archive::open(settings).await?;
     let mut out = match arguments.format {
@@ -123,10 +124,11 @@ pub(super) async fn batch(
 }
 
 /// All queries, each with its text; an error names the line.
-fn read(from: impl Read, name: &str) -> Result<Vec<(String, Query)>, Fault> {
+fn read(from: impl Read, name: &str, limits: &QueryLimits) -> Result<Vec<(String, Query)>, Fault> {
     let mut lines = BufReader::new(from);
     let mut queries = Vec::new();
-    let longest = LONGEST_QUERY as u64 * 4 + 2;
+    let most = limits.characters;
+    let longest = most as u64 * 4 + 2;
     for number in 1_u64.. {
         let mut bytes = Vec::new();
         (&mut lines)
@@ -138,7 +140,7 @@ fn read(from: impl Read, name: &str) -> Result<Vec<(String, Query)>, Fault> {
         }
         let wrong = |what: &dyn std::fmt::Display| usage(&format!("{name}, line {number}: {what}"));
         if bytes.len() as u64 == longest && bytes.last() != Some(&b'\n') {
-            return Err(wrong(&format!("the query has more than {LONGEST_QUERY} characters")));
+            return Err(wrong(&format!("the query has more than {most} characters")));
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong(&"this is not UTF-8 text"))?;
         // A byte order mark is what spreadsheet programs begin a text file with.
@@ -151,7 +153,8 @@ fn read(from: impl Read, name: &str) -> Result<Vec<(String, Query)>, Fault> {
                 "more than {MOST_QUERIES} queries: ask them in several files"
             )));
         }
-        queries.push((text.to_owned(), Query::parse(text).map_err(|error| wrong(&error))?));
+        let query = Query::parse_within(text, limits).map_err(|error| wrong(&error))?;
+        queries.push((text.to_owned(), query));
     }
     if queries.is_empty() {
         return Err(usage(&format!("there is no query in {name}")));
@@ -210,12 +213,13 @@ mod tests {
     use super::*;
 
     fn error(bytes: &[u8]) -> String {
-        read(bytes, "names.txt").unwrap_err().message
+        read(bytes, "names.txt", &QueryLimits::default()).unwrap_err().message
     }
 
     #[test]
     fn queries_are_read_line_by_line_and_a_mistake_names_its_line() {
-        let read = read("\u{feff}cat\r\n\n# a remark\n \"hot dog\" \n".as_bytes(), "x").unwrap();
+        let lines = "\u{feff}cat\r\n\n# a remark\n \"hot dog\" \n".as_bytes();
+        let read = read(lines, "x", &QueryLimits::default()).unwrap();
         let texts: Vec<&str> = read.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, ["cat", "\"hot dog\""]);
         assert_eq!(

@@ -1,0 +1,74 @@
+//! Which words of the vocabulary are surely stored, so that a batch need not offer them again. Most words of a text were in
+//! the texts before it.
+//!
+//! Words are only ever added to a vocabulary, and noted here after the commit of the transaction that added them: what is
+//! noted is there.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Words that are noted: beyond so many everything is forgotten and learned again. About 15 MB.
+const MOST_NOTED: usize = 200_000;
+
+/// Clones share what they note.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Noted(Arc<Mutex<HashSet<Box<str>>>>);
+
+impl Noted {
+    /// Those of the words that may be new.
+    pub(crate) fn unknown(&self, words: BTreeSet<&str>) -> Vec<String> {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        words.into_iter().filter(|word| !noted.contains(*word)).map(str::to_owned).collect()
+    }
+
+    /// Notes words that are stored for good.
+    pub(crate) fn add(&self, words: Vec<String>) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() + words.len() > MOST_NOTED {
+            noted.clear();
+        }
+        noted.extend(words.into_iter().take(MOST_NOTED).map(String::into_boxed_str));
+    }
+}
+
+/// The words that one transaction adds.
+#[derive(Debug, Default)]
+pub(crate) struct Adding {
+    noted: Noted,
+    words: Vec<String>,
+}
+
+impl Adding {
+    pub(crate) fn to(noted: &Noted) -> Self {
+        Self { noted: noted.clone(), words: Vec::new() }
+    }
+
+    /// Those of the words that are to be written.
+    pub(crate) fn new_of(&mut self, words: BTreeSet<&str>) -> &[String] {
+        let from = self.words.len();
+        self.words.extend(self.noted.unknown(words));
+        &self.words[from..]
+    }
+
+    /// To be called after the commit.
+    pub(crate) fn committed(self) {
+        self.noted.add(self.words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_noted_is_known_and_too_much_is_forgotten() {
+        let noted = Noted::default();
+        let words = BTreeSet::from(["cat", "dog"]);
+        assert_eq!(noted.unknown(words.clone()), ["cat", "dog"]);
+        noted.add(vec!["cat".to_owned()]);
+        assert_eq!(noted.clone().unknown(words.clone()), ["dog"]);
+        noted.add((0..MOST_NOTED).map(|number| number.to_string()).collect());
+        assert_eq!(noted.unknown(words), ["cat", "dog"]);
+        assert!(noted.unknown(BTreeSet::from(["17"])).is_empty());
+    }
+}

@@ -1,0 +1,209 @@
+//! Measures the catalog behind the collector, on SQLite and on PostgreSQL: `make bench-catalog`, or
+//! `ocelli-testkit with-servers -- bench-catalog [RECORDS [sqlite|postgres]]`.
+//!
+//! Each figure stands beside the one that it is a share of, from the same run: what the collector writes per second beside
+//! bare inserts of the same rows, the cost of a record in a large archive beside that in a small one. Texts are made up: 300
+//! bytes of words as frequent as in real language, and a few that nobody ever wrote before, as OCR makes them.
+
+mod bare;
+mod texts;
+
+use std::time::{Duration, Instant};
+
+use ocelli_broker::{Broker, MemoryOptions, Outgoing};
+use ocelli_catalog::query::Query;
+use ocelli_catalog::search::{Search, Sort};
+use ocelli_catalog::{Catalog, CatalogOptions};
+use ocelli_collector::{CollectorMetrics, CollectorOptions, Parts, run};
+use ocelli_core::Digest;
+use ocelli_core::routing::{Queue, queues};
+use prometheus::Registry;
+use texts::{ANALYZERS, Texts};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) type Failed = Box<dyn std::error::Error>;
+
+/// Records after which the archive counts as small.
+const SMALL: u64 = 10_000;
+/// Records that are put into the queue before the collector is let at them.
+const AT_ONCE: u64 = 10_000;
+/// Queries of each class, and how often each is asked.
+const QUERIES: usize = 30;
+const ROUNDS: usize = 3;
+/// Digests that are looked up.
+const LOOKED_UP: u64 = 100_000;
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let records = arguments.first().map_or(Ok(30_000), |text| text.parse::<u64>())?.max(2 * SMALL);
+    let only = arguments.get(1).map(String::as_str);
+    if only != Some("postgres") {
+        let folder = tempfile::tempdir()?;
+        let url = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+        measure("SQLite", &url("collected.db"), &url("bare.db"), records).await?;
+    }
+    if only != Some("sqlite") {
+        let (first, second) =
+            (ocelli_testkit::servers::postgres().await, ocelli_testkit::servers::postgres().await);
+        measure("PostgreSQL", &first.url, &second.url, records).await?;
+    }
+    Ok(())
+}
+
+async fn measure(name: &str, url: &str, bare: &str, records: u64) -> Result<(), Failed> {
+    println!("{name}, {records} records, {} analyses each", ANALYZERS.len());
+    let mut fleet = Fleet::new(url).await?;
+    let small = fleet.collect(0..SMALL).await?;
+    let analyses = ANALYZERS.len() as f64;
+    let rate = |records: u64, took: Duration| analyses * records as f64 / took.as_secs_f64();
+    let collected = rate(SMALL, small);
+    println!("  queue to committed rows        {collected:>9.0} analyses/s, from an empty archive");
+    for (what, with_search) in [("all indexes", true), ("no search index", false)] {
+        let took = bare::insert(url, bare, SMALL, fleet.records_per_batch(), with_search).await?;
+        let how = if url.starts_with("sqlite:") { "multi-row INSERT" } else { "COPY" };
+        let bare = rate(SMALL, took);
+        println!(
+            "  bare {how:<17} {bare:>15.0} analyses/s, the same rows, {what}: the collector is {:.2} of it",
+            collected / bare
+        );
+    }
+    let mut last = small;
+    let mut at = SMALL;
+    while at < records {
+        let to = (at + AT_ONCE).min(records);
+        let took = fleet.collect(at..to).await?;
+        last = took.mul_f64(SMALL as f64 / (to - at) as f64);
+        at = to;
+    }
+    println!(
+        "  the last {SMALL} of {records}: {:>15.0} analyses/s: a record costs {:.2} of what it cost at first",
+        rate(SMALL, last),
+        last.as_secs_f64() / small.as_secs_f64()
+    );
+    lookup(&fleet.catalog, records).await?;
+    searches(&fleet, records).await?;
+    fleet.catalog.close().await;
+    Ok(())
+}
+
+/// A collector with its queue in memory.
+struct Fleet {
+    catalog: Catalog,
+    texts: Texts,
+    options: CollectorOptions,
+}
+
+impl Fleet {
+    async fn new(url: &str) -> Result<Self, Failed> {
+        let catalog = Catalog::open(url, CatalogOptions::default()).await?;
+        Ok(Self { catalog, texts: Texts::new(), options: CollectorOptions::default() })
+    }
+
+    /// An intake and its answers are one message each.
+    fn records_per_batch(&self) -> u64 {
+        (self.options.batch / (1 + ANALYZERS.len())) as u64
+    }
+
+    /// Writes records from a full queue. Returns how long that took.
+    async fn collect(&mut self, numbers: std::ops::Range<u64>) -> Result<Duration, Failed> {
+        let messages = (numbers.end - numbers.start) * (1 + ANALYZERS.len() as u64);
+        let options = MemoryOptions { capacity_per_queue: usize::try_from(messages)? + 1 };
+        let broker = Broker::memory(options);
+        broker.declare(&queues(&[], &[])).await?;
+        for number in numbers {
+            for message in self.texts.record(number)? {
+                let outgoing = Outgoing {
+                    id: message.id(),
+                    body: message.encode()?.into(),
+                    routes: vec![Queue::Results],
+                    attempts: 0,
+                    traceparent: None,
+                };
+                broker.publish(outgoing).await?;
+            }
+        }
+        let registry = Registry::new();
+        let metrics = CollectorMetrics::register(&registry)?;
+        let (catalog, options) = (self.catalog.clone(), self.options.clone());
+        let stop = CancellationToken::new();
+        let started = Instant::now();
+        let parts = Parts { broker: broker.clone(), catalog, options, metrics };
+        let collector = tokio::spawn(run(parts, stop.clone()));
+        let written = || {
+            let families = registry.gather();
+            let family =
+                families.iter().find(|family| family.name() == "ocelli_collected_messages_total");
+            family.map_or(0.0, |family| {
+                family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum()
+            })
+        };
+        while written() < messages as f64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let took = started.elapsed();
+        stop.cancel();
+        collector.await??;
+        broker.close().await;
+        Ok(took)
+    }
+}
+
+/// The producer's question, half of it about images that are there.
+async fn lookup(catalog: &Catalog, records: u64) -> Result<(), Failed> {
+    let digests: Vec<Digest> = (0..LOOKED_UP)
+        .map(|number| {
+            let known = number % 2 == 0;
+            texts::digest(if known { number * 7_919 % records } else { records + number })
+        })
+        .collect();
+    let started = Instant::now();
+    let known = catalog.lookup(&digests).await?.len();
+    let rate = LOOKED_UP as f64 / started.elapsed().as_secs_f64();
+    println!(
+        "  \"is it there?\"                 {rate:>9.0} digests/s, {known} of {LOOKED_UP} known"
+    );
+    Ok(())
+}
+
+async fn searches(fleet: &Fleet, records: u64) -> Result<(), Failed> {
+    let mut everything = Vec::new();
+    for (class, queries) in fleet.texts.queries(records, QUERIES) {
+        let mut times = Vec::new();
+        let mut found = 0;
+        for round in 0..=ROUNDS {
+            for query in &queries {
+                let search = Search {
+                    query: Query::parse(query)?,
+                    sort: Sort::Relevance,
+                    limit: 20,
+                    cursor: None,
+                    facets: false,
+                };
+                let started = Instant::now();
+                let page = fleet.catalog.search(&search).await?;
+                // The first round fills the caches.
+                if round > 0 {
+                    times.push(started.elapsed());
+                    found += page.total.records;
+                }
+            }
+        }
+        let records = found as f64 / times.len() as f64;
+        let (middle, most) = percentiles(&mut times);
+        println!(
+            "  search, {class:<22} {middle:>9.1} ms p50 {most:>9.1} ms p95  ({records:.0} records, as in '{}')",
+            queries[0]
+        );
+        everything.append(&mut times);
+    }
+    let (middle, most) = percentiles(&mut everything);
+    println!("  search, all                    {middle:>9.1} ms p50 {most:>9.1} ms p95");
+    Ok(())
+}
+
+fn percentiles(times: &mut [Duration]) -> (f64, f64) {
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
+    (at(50), at(95))
+}
