@@ -12,6 +12,8 @@
 //! | `dependents` | jobs that wait for what other analyzers answer, and those answers |
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
+//! | `agreements` | how far the answers of a complete record agree |
+//! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `payments`, `spending` | what models cost, as it is written down, and as it is asked; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
@@ -23,14 +25,16 @@
 //! | `sqlite`, `postgres`, `migration` | what differs: opening, locking, bulk writes; the version of the schema |
 //! | `error`, `metrics` | [`CatalogError`], [`CatalogMetrics`] |
 //!
-//! Absent on purpose: the clock (times are arguments or come from the database), export, and any knowledge of
+//! Absent on purpose: the clock (times are arguments or come from the database), files of any kind, and any knowledge of
 //! queues.
 //!
 //! Times are kept in microseconds: finer parts are cut off. NUL characters, which PostgreSQL cannot hold in text, become
 //! U+FFFD on both.
 
+mod agreements;
 mod answers;
 mod auditing;
+mod backfills;
 mod catalog;
 mod claims;
 mod dependents;
@@ -55,6 +59,7 @@ mod sqlite;
 mod unit;
 mod upserts;
 
+pub use backfills::{Added, Backfill, BackfillProgress, BackfillState, Begun, Extent, Measured};
 pub use catalog::{Catalog, CatalogOptions};
 pub use error::CatalogError;
 pub use letters::{Buried, Content, Letter, unknown_revision};

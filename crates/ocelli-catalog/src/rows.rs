@@ -9,6 +9,7 @@ use ocelli_core::{
     OutcomeKind, Reading, Revision, Sighting,
 };
 
+use crate::agreements::Settled;
 use crate::error::Fault;
 use crate::fold::{Image, Key, Wanted};
 use crate::gather::{Announced, Deferral};
@@ -36,6 +37,8 @@ pub(crate) struct Rows {
     pub(crate) discarded: Vec<(Digest, Key)>,
     /// For the search index; no rows of their own.
     pub(crate) shown: Vec<Shown>,
+    /// Records whose answers are compared again.
+    pub(crate) settled: Vec<Settled>,
 }
 
 /// That an analysis became what readers of the record see, or is not so any more.

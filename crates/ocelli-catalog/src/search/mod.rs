@@ -12,6 +12,7 @@
 //! | `candidates` | which rows the indexes find |
 //! | `sql` | what must hold of them |
 //! | `run` | the statements of one search |
+//! | `walk`, `whole` | every image, every whole record that matches, in constant memory |
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
 //!
 //! How it is found: few candidates are taken from an index and sorted; where more than [`COUNTED`] records match, they are so
@@ -24,6 +25,8 @@ pub(crate) mod index;
 mod run;
 mod snippet;
 mod sql;
+pub(crate) mod walk;
+mod whole;
 
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, ImageFormat, OutcomeKind, Revision, SourceUri};
@@ -31,6 +34,7 @@ use serde::Serialize;
 
 pub use cursor::{Cursor, CursorError};
 pub use snippet::Snippet;
+pub use whole::{NoPlace, Place};
 
 use crate::catalog::Catalog;
 use crate::error::CatalogError;

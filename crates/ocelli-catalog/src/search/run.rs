@@ -53,6 +53,8 @@ macro_rules! fetch {
     }};
 }
 
+pub(super) use fetch;
+
 pub(super) async fn search(catalog: &Catalog, plan: &Plan<'_>) -> Result<Page, Fault> {
     let found = snapshot!(catalog, connection => async {
         let total = match &plan.search.cursor {
@@ -99,6 +101,10 @@ impl<'a> Plan<'a> {
         }
     }
 
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     fn expr(&self) -> &'a Expr {
         &self.search.query.expr
     }
@@ -123,7 +129,7 @@ impl<'a> Plan<'a> {
     }
 
     /// `FROM … WHERE …`: from the indexes where that is possible and good, else from the images.
-    fn from(&self, sql: &mut Sql, walk: bool) {
+    pub(super) fn from(&self, sql: &mut Sql, walk: bool) {
         match &self.candidates {
             Some(candidates) if !walk => matching(sql, &self.conditions, self.expr(), candidates),
             _ => {

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod accounts;
+mod agreements;
+mod backfills;
 mod cases;
 mod claims;
 mod dependents;
@@ -13,15 +15,19 @@ mod outages;
 mod searching;
 mod searching_model;
 mod spending;
+mod whole;
 mod words;
 mod world;
 
 use accounts::*;
+use agreements::*;
+use backfills::*;
 use cases::*;
 use claims::*;
 use dependents::*;
 use searching::*;
 use spending::*;
+use whole::*;
 
 macro_rules! on_both {
     ($($case:ident),* $(,)?) => {
@@ -106,4 +112,14 @@ on_both! {
     more_than_can_be_counted_is_said_and_still_paged_in_order,
     hostile_texts_and_queries_are_only_words,
     times_at_the_edges_do_not_break_the_order,
+    a_backfill_asks_what_is_missing_once_and_older_answers_stay,
+    a_cancelled_backfill_gives_back_what_was_wanted_before,
+    a_paused_backfill_and_one_at_its_cap_give_no_job_away,
+    two_backfills_of_the_same_images_at_once_ask_once,
+    a_backfill_of_another_question_does_not_take_over_a_name,
+    jobs_of_a_dependent_analyzer_wait_for_what_they_need,
+    what_answers_took_is_read_back_latest_first,
+    whole_records_come_in_the_order_of_first_sightings,
+    answers_are_compared_when_their_record_is_complete_in_any_order,
+    records_from_before_there_were_agreements_are_compared_when_the_archive_is_opened,
 }
