@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers build run test check fmt up down chaos bench-ocr bench-llm test-llm-real
+.PHONY: help setup setup-servers build run test check fmt up down chaos bench-ocr bench-llm test-llm-real test-readers
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -63,6 +63,10 @@ bench-ocr: setup build ## accuracy and speed of OCR beside the plain tesseract c
 
 bench-llm: setup build ## throughput of the vision-model worker against a server of known speed
 	@$(PROGRAMS)/examples/bench-llm
+
+# Installs pyarrow and webdataset from Python packages into the build folder, and reads exports with them.
+test-readers: setup build
+	@deploy/local/readers.sh cargo test --locked -p ocelli-tests read_by_pyarrow -- --ignored
 
 # Installs llama-cpp-python from Python packages into the build folder: minutes, the first time.
 test-llm-real: setup build

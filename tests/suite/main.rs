@@ -6,13 +6,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod agreement;
 mod audit;
+mod backfill;
 mod bad_input;
 mod cli;
 mod crash;
 mod deploy;
 mod distributed;
 mod embedded;
+mod export;
 mod failpoints;
 mod failures;
 mod health;
