@@ -211,7 +211,10 @@ async fn claim<U: Claiming>(
             first.entry(&request.job).or_insert(request);
         }
     }
-    let wished: Vec<&ClaimRequest> = first.into_values().collect();
+    // With the batch that pays: what an answer costs counts against it while the answer is on its way.
+    let paying = first.into_values().map(|one| ClaimRequest { batch: batch(one), ..one.clone() });
+    let paying: Vec<ClaimRequest> = paying.collect();
+    let wished: Vec<&ClaimRequest> = paying.iter().collect();
     if !wished.is_empty() {
         unit.take(&wished).await?;
     }

@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::CollectorMetrics;
 use crate::enqueue::{Enqueue, EnqueueError, Lane};
 
+/// Images that are listed together: the words of a query are looked up anew for each list.
+const LISTED: u32 = 8_192;
+
 /// Images of one transaction.
 const PAGE: u32 = 256;
 
@@ -73,29 +76,34 @@ pub async fn backfill(
     let run = Run { parts, enqueue, backfill };
     let mut done =
         Backfilled { left_behind: run.left_behind(shutdown).await?, ..Backfilled::default() };
-    let mut only = parts.only.as_ref().map(|only| only.chunks(PAGE as usize));
     let mut after = None;
-    while !shutdown.is_cancelled() {
-        let page = match &mut only {
-            Some(chunks) => chunks.next().map(<[Digest]>::to_vec).unwrap_or_default(),
+    'lists: while !shutdown.is_cancelled() {
+        let list = match &parts.only {
+            Some(only) if after.is_none() => only.clone(),
+            Some(_) => Vec::new(),
             None => {
                 let lack = Some((&backfill.analyzer, &backfill.revision));
-                parts.catalog.lacking(&parts.query, lack, after, PAGE).await?
+                parts.catalog.lacking(&parts.query, lack, after, LISTED).await?
             }
         };
-        let Some(last) = page.last() else {
+        let Some(last) = list.last() else {
             done.listed = true;
             break;
         };
         after = Some(*last);
-        let now = Timestamp::now();
-        let added = parts.catalog.add_to_backfill(backfill, &page, &parts.needs, now).await?;
-        if added.stopped {
-            break;
+        for page in list.chunks(PAGE as usize) {
+            let now = Timestamp::now();
+            let added = parts.catalog.add_to_backfill(backfill, page, &parts.needs, now).await?;
+            if added.stopped {
+                break 'lists;
+            }
+            reached(Failpoint::BackfillAdded);
+            done.enqueued += run.publish(&added.jobs, shutdown).await?;
+            done.held += added.held;
+            if shutdown.is_cancelled() {
+                break 'lists;
+            }
         }
-        reached(Failpoint::BackfillAdded);
-        done.enqueued += run.publish(&added.jobs, shutdown).await?;
-        done.held += added.held;
     }
     if done.listed && parts.only.is_none() {
         parts.catalog.note_listed(backfill, Timestamp::now()).await?;

@@ -66,7 +66,7 @@ impl Format {
 
 enum Kind {
     Lines(Hashed),
-    Csv(csv::Table),
+    Csv(Box<csv::Table>),
     Parquet(Box<parquet::Columns>),
     Tar(tar::Archive),
 }
@@ -82,7 +82,7 @@ impl Body {
     pub(crate) fn begin(options: &Options, out: Hashed) -> io::Result<Self> {
         let kind = match options.format {
             Format::Jsonl | Format::Text => Kind::Lines(out),
-            Format::Csv => Kind::Csv(csv::Table::begin(out)?),
+            Format::Csv => Kind::Csv(Box::new(csv::Table::begin(out)?)),
             Format::Parquet => Kind::Parquet(Box::new(parquet::Columns::begin(out)?)),
             Format::Webdataset | Format::Hocr => Kind::Tar(tar::Archive::begin(out)),
         };

@@ -91,10 +91,10 @@ async fn work(
         // Told to stop: what was enqueued by then is noted.
         None => enqueueing.await.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?,
     };
-    if !process.shutdown.is_cancelled() {
-        if let Some(sample) = &parts.only {
-            sample::print(settings, &fleet.catalog, &backfill, sample).await?;
-        }
+    if !process.shutdown.is_cancelled()
+        && let Some(sample) = &parts.only
+    {
+        sample::print(settings, &fleet.catalog, &backfill, sample).await?;
     }
     fleet.drain().await;
     let report = Report::new(&fleet.catalog, &backfill, wish, &done).await?;

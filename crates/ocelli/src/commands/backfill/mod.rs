@@ -205,10 +205,10 @@ async fn enqueue(process: Process, wish: &Wish) -> Result<ExitCode, Fault> {
         .await
         .map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;
     let interrupted = process.shutdown.is_cancelled();
-    if let Some(sample) = work.only.filter(|_| !interrupted) {
-        if sample::wait(&catalog, &backfill, &sample, &process.shutdown).await? {
-            sample::print(settings, &catalog, &backfill, &sample).await?;
-        }
+    if let Some(sample) = work.only.filter(|_| !interrupted)
+        && sample::wait(&catalog, &backfill, &sample, &process.shutdown).await?
+    {
+        sample::print(settings, &catalog, &backfill, &sample).await?;
     }
     let report = Report::new(&catalog, &backfill, wish, &done).await?;
     broker.close().await;
