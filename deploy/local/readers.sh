@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 venv=${CARGO_TARGET_DIR:-target}/readers/venv
 if [[ ! -e $venv/ready ]]; then
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet 'pyarrow>=16,<26' 'webdataset>=0.2,<2'
+  "$venv/bin/pip" install --quiet 'pyarrow>=16,<27' 'webdataset>=0.2,<2'
   touch "$venv/ready"
 fi
 OCELLI_READERS=$PWD/$venv/bin/python
