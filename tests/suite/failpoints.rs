@@ -40,6 +40,10 @@ enum Cause {
     Reopening,
     /// A queue was wiped.
     Healing,
+    /// Another revision over the archive: in `backfill`.
+    Backfilling,
+    /// Records are written into files: in `export`.
+    Exporting,
 }
 
 /// Complete by the compiler: a new point without a cause, and so without a test, is an error here.
@@ -72,6 +76,8 @@ const fn cause(point: Failpoint) -> Cause {
         Failpoint::SweeperClaimed | Failpoint::SweeperPublished | Failpoint::FailuresReopened => {
             Cause::Reopening
         }
+        Failpoint::BackfillAdded | Failpoint::BackfillPublished => Cause::Backfilling,
+        Failpoint::ExportRenamed => Cause::Exporting,
         Failpoint::FenceNoted | Failpoint::FencePublished | Failpoint::SweeperForgot => {
             Cause::Healing
         }
@@ -372,6 +378,9 @@ const fn embedded(point: Failpoint) -> Option<Cause> {
         | Failpoint::SweeperForgot
         | Failpoint::FenceNoted
         | Failpoint::FencePublished
+        | Failpoint::BackfillAdded
+        | Failpoint::BackfillPublished
+        | Failpoint::ExportRenamed
         | Failpoint::FailuresReopened => None,
         // Jobs that an earlier run left open.
         Failpoint::SweeperClaimed | Failpoint::SweeperPublished | Failpoint::WorkerSuperseded => {

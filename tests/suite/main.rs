@@ -6,7 +6,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod agreement;
 mod audit;
+mod backfill;
 mod bad_input;
 mod carrying;
 mod cli;
@@ -18,6 +20,7 @@ mod deploy_package;
 mod deploy_rules;
 mod distributed;
 mod embedded;
+mod export;
 mod failpoints;
 mod failures;
 mod health;

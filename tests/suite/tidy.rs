@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ocelli-ocr", &["core", "broker", "media", "worker"]),
     ("ocelli-llm", &["core", "broker", "media", "worker"]),
     ("ocelli-collector", &["core", "failpoint", "broker", "catalog"]),
+    ("ocelli-export", &["core", "failpoint", "catalog"]),
     ("ocelli-producer", &["core", "failpoint", "broker", "catalog", "media"]),
     ("ocelli-web", &["core", "catalog", "media"]),
     ("ocelli-wiring", &["core", "failpoint", "broker", "catalog", "media", "runtime", "worker"]),
@@ -37,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "collector",
             "producer",
             "web",
+            "export",
             "wiring",
         ],
     ),
@@ -84,6 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("axum", &["ocelli-runtime", "ocelli-testkit", "ocelli-web"]),
     ("indicatif", &["ocelli"]),
     ("resvg", &["ocelli-samples"]),
+    ("parquet", &["ocelli-export"]),
 ];
 
 /// Past this a file has two subjects. Lists of test cases may be longer: they are read one case at a time.

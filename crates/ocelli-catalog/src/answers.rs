@@ -258,7 +258,7 @@ fn known((bytes, refused, answered, wanted): &KnownColumns) -> Read<(Digest, Kno
     Ok((digest(bytes)?, known))
 }
 
-fn record(
+pub(crate) fn record(
     image: ImageColumns,
     sightings: Vec<(String, i64, Vec<u8>)>,
     wants: Vec<WantColumns>,

@@ -10,8 +10,11 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 24] = [
+    "agreements",
     "analyses",
+    "backfill_jobs",
+    "backfills",
     "batch_images",
     "batches",
     "claims",
@@ -37,7 +40,7 @@ const TABLES: [&str; 21] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 24] = [
+const CHECKS: [(&str, &str); 25] = [
     (
         "analyses are not in the search index as what they are",
         "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM search_answers s WHERE s.id = a.id \
@@ -107,6 +110,17 @@ const CHECKS: [(&str, &str); 24] = [
         "SELECT COUNT(*) FROM wants w WHERE w.hold = 'needs' AND NOT EXISTS \
          (SELECT 1 FROM wants n WHERE n.digest = w.digest AND n.state = 'open' \
           AND ' ' || w.needs || ' ' LIKE '% ' || n.analyzer || ' %')",
+    ),
+    (
+        "agreements are about records that are not complete, or about analyzers without a current text",
+        "SELECT COUNT(*) FROM agreements g WHERE NOT EXISTS (SELECT 1 FROM images i WHERE i.digest = g.digest AND i.complete) \
+         OR (SELECT COUNT(*) FROM search_answers s WHERE s.digest = g.digest AND s.analyzer IN (g.a, g.b) \
+          AND s.current AND s.kind = 'done') <> 2",
+    ),
+    (
+        "jobs of backfills are not among the images of their batch, or were taken back and are",
+        "SELECT COUNT(*) FROM backfill_jobs j WHERE (j.withdrawn = 1) = EXISTS \
+         (SELECT 1 FROM batch_images m WHERE m.batch = j.batch AND m.digest = j.digest)",
     ),
     (
         "images are noted as complete although a want is open",

@@ -9,7 +9,7 @@ use ocelli_core::wire::Message;
 use crate::error::{CatalogError, Fault};
 use crate::letters::{Buried, Letter};
 use crate::model::Applied;
-use crate::{CatalogMetrics, postgres, search, sqlite, unit};
+use crate::{CatalogMetrics, agreements, postgres, search, sqlite, unit};
 
 /// How to open a catalog.
 #[derive(Debug, Clone)]
@@ -157,6 +157,14 @@ impl Catalog {
                 tracing::warn!(catalog = %self.place, "texts from before the search index are put into it; this is done once");
             }
             transact!(self, "put texts into the search index", unit => search::index::catch_up(unit))?;
+        }
+        while ask!(self, "look for records whose answers were not compared", pool => {
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM agreement_backlog)").fetch_one(pool)
+        })? {
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!(catalog = %self.place, "answers from before there were agreements are compared; this is done once");
+            }
+            transact!(self, "compare answers", unit => agreements::catch_up(unit))?;
         }
         Ok(())
     }

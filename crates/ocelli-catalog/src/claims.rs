@@ -14,6 +14,8 @@ use jiff::Timestamp;
 use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Ended, JobKey, Paid, Renewal};
 use ocelli_core::{AttemptId, BatchId, Budget, Digest, Limit};
 
+use crate::backfills::Cover;
+use crate::backfills::covering::covering;
 use crate::catalog::{Catalog, Store, transact};
 use crate::error::{CatalogError, Fault};
 use crate::payments::{Lost, Paying, write_off};
@@ -62,6 +64,8 @@ pub(crate) trait Claiming {
         batches: &[BatchId],
         pattern: &str,
     ) -> Result<BTreeSet<BatchId>, Fault>;
+    /// The backfills that asked for these jobs.
+    async fn covering(&mut self, jobs: &[&JobKey]) -> Result<BTreeMap<JobKey, Cover>, Fault>;
     /// The batch that saw each image first.
     async fn first_batches(
         &mut self,
@@ -147,8 +151,12 @@ async fn claim<U: Claiming>(
     let unknown: Vec<Digest> = unknown.into_iter().collect();
     let found =
         if unknown.is_empty() { BTreeMap::new() } else { unit.first_batches(&unknown).await? };
-    let batch =
-        |request: &ClaimRequest| request.batch.or_else(|| found.get(&request.job.digest).copied());
+    let covers_of = covering(unit, requests).await?;
+    let batch = |request: &ClaimRequest| {
+        let backfill = || covers_of.get(&request.job).filter(|_| request.batch.is_none());
+        let asked = request.batch.or_else(|| backfill().map(|cover| cover.batch));
+        asked.or_else(|| found.get(&request.job.digest).copied())
+    };
     let covers = |budget: &Budget, request: &ClaimRequest| {
         request.lease.is_some() && budget.covers(&request.job.analyzer)
     };
@@ -174,6 +182,12 @@ async fn claim<U: Claiming>(
             }
         }
     }
+    for (request, paused) in requests.iter().zip(&mut paused) {
+        let cover = covers_of.get(&request.job).filter(|_| request.batch.is_none());
+        if let Some(reason) = cover.and_then(|cover| cover.paused.clone()) {
+            paused.get_or_insert((reason, false));
+        }
+    }
     for budget in budgets {
         let covered = |request: &ClaimRequest| covers(budget, request);
         if !requests.iter().any(covered) || !unit.sum(budget).await?.reaches(&budget.limit) {
@@ -195,14 +209,24 @@ async fn claim<U: Claiming>(
             }
         }
     }
+    let is_withdrawn = |request: &ClaimRequest| {
+        request.batch.is_none() && covers_of.get(&request.job).is_some_and(|cover| cover.withdrawn)
+    };
     // The first of several wishes for one job; in the order of keys, so that claimers never wait for each other in a ring.
     let mut first: BTreeMap<&JobKey, &ClaimRequest> = BTreeMap::new();
     for (request, paused) in requests.iter().zip(&paused) {
-        if request.lease.is_some() && paused.is_none() && !is_early(request) {
+        if request.lease.is_some()
+            && paused.is_none()
+            && !is_early(request)
+            && !is_withdrawn(request)
+        {
             first.entry(&request.job).or_insert(request);
         }
     }
-    let wished: Vec<&ClaimRequest> = first.into_values().collect();
+    // With the batch that pays: what an answer costs counts against it while the answer is on its way.
+    let paying = first.into_values().map(|one| ClaimRequest { batch: batch(one), ..one.clone() });
+    let paying: Vec<ClaimRequest> = paying.collect();
+    let wished: Vec<&ClaimRequest> = paying.iter().collect();
     if !wished.is_empty() {
         lost.extend(unit.take_out(&wished).await?);
         unit.take(&wished).await?;
@@ -224,6 +248,7 @@ async fn claim<U: Claiming>(
     let answer = |((request, standing), paused): ((&ClaimRequest, &Standing), _)| {
         Ok(match paused {
             _ if standing.done => Claim::Done,
+            _ if is_withdrawn(request) => Claim::Done,
             Some((reason, all)) => Claim::Paused { reason, all },
             None if is_early(request) => Claim::Held {
                 holder: "the collector (the name of its batch is on its way)".to_owned(),

@@ -9,6 +9,7 @@ use ocelli_core::{
     Analysis, AnalyzerName, Digest, ImageFacts, Need, Outcome, OutcomeKind, Revision,
 };
 
+use crate::agreements::Settled;
 use crate::gather::{News, smaller, unite};
 use crate::model::Hold;
 use crate::rows::{Rows, Shown, State};
@@ -167,6 +168,13 @@ pub(crate) fn reopen(digest: Digest, keys: &[Key], stored: Stored, rows: &mut Ro
     taken
 }
 
+/// Takes a want out: nothing is asked of this analyzer any more. What it has answered stays. The row itself is deleted by the caller.
+pub(crate) fn unwant(digest: Digest, analyzer: &AnalyzerName, stored: Stored, rows: &mut Rows) {
+    let mut now = stored.clone();
+    now.wants.remove(analyzer);
+    now.settle(digest, &stored, rows);
+}
+
 /// Settles failures without another attempt: each is replaced by a skip that keeps its reason, which outranks it, so that a
 /// late duplicate of the failure does not bring it back. `contents` holds them. Returns how many there were.
 pub(crate) fn discard(
@@ -286,7 +294,7 @@ impl Stored {
     }
 
     /// Whether an analyzer that others need has the outcome that is wanted of it, or any where nothing is wanted of it.
-    fn is_answered(&self, analyzer: &AnalyzerName) -> bool {
+    pub(crate) fn is_answered(&self, analyzer: &AnalyzerName) -> bool {
         let wanted = self.wants.get(analyzer).and_then(|want| want.revision.as_ref());
         self.answer(analyzer, wanted).is_some()
     }
@@ -296,6 +304,16 @@ impl Stored {
         let names: BTreeSet<&AnalyzerName> = self.heads.keys().map(|(name, _)| name).collect();
         let wanted = |name: &AnalyzerName| self.wants.get(name)?.revision.as_ref();
         names.into_iter().filter_map(|name| self.answer(name, wanted(name)).cloned()).collect()
+    }
+
+    /// The current answers with a text: those that can be compared.
+    pub(crate) fn comparable(&self) -> Vec<Key> {
+        if self.heads.values().filter(|head| head.kind == OutcomeKind::Done).nth(1).is_none() {
+            return Vec::new();
+        }
+        let is_text =
+            |key: &Key| self.heads.get(key).is_some_and(|head| head.kind == OutcomeKind::Done);
+        self.current().into_iter().filter(is_text).collect()
     }
 
     /// Collects which analyses became current and which are no more.
@@ -312,6 +330,9 @@ impl Stored {
 
     /// Derives the states and collects the rows that differ from `before`.
     fn settle(mut self, digest: Digest, before: &Self, rows: &mut Rows) -> bool {
+        let (old, new) = (before.comparable(), self.comparable());
+        // An answer may also be replaced by another one of its revision.
+        let is_written = rows.analyses.last().is_some_and(|(last, _)| *last == digest);
         self.show(digest, before, rows);
         let ready: Vec<AnalyzerName> = self
             .wants
@@ -343,10 +364,16 @@ impl Stored {
             rows.moved.push((digest, seen));
         }
         rows.seen.insert(digest, seen);
+        let is_changed = self.image.complete != before.image.complete || old != new || is_written;
+        let settled = (is_changed && old.len().max(new.len()) > 1).then_some(new);
         for (analyzer, want) in wants {
             if before.wants.get(&analyzer) != Some(&want) {
                 rows.wants.push((digest, analyzer, want));
             }
+        }
+        if let Some(settled) = settled {
+            let keys = if self.image.complete { settled } else { Vec::new() };
+            rows.settled.push(Settled { digest, keys });
         }
         if !before.exists || before.image != self.image {
             rows.images.push((digest, self.image));

@@ -13,6 +13,8 @@
 //! | `dependents` | jobs that wait for what other analyzers answer, and those answers |
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
+//! | `agreements` | how far the answers of a complete record agree |
+//! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
@@ -25,16 +27,18 @@
 //! | `sqlite`, `postgres`, `migration` | what differs: opening, locking, bulk writes; the version of the schema |
 //! | `error`, `metrics` | [`CatalogError`], [`CatalogMetrics`] |
 //!
-//! Absent on purpose: the clock (times are arguments or come from the database), export, and any knowledge of
+//! Absent on purpose: the clock (times are arguments or come from the database), files of any kind, and any knowledge of
 //! queues.
 //!
 //! Times are kept in microseconds: finer parts are cut off. NUL characters, which PostgreSQL cannot hold in text, become
 //! U+FFFD on both.
 
+mod agreements;
 mod answers;
 mod auditing;
 mod backup;
 mod carry;
+mod backfills;
 mod catalog;
 mod claims;
 mod deeds;
@@ -65,6 +69,7 @@ mod unit;
 mod upserts;
 
 pub use carry::{Carried, CarryError};
+pub use backfills::{Added, Backfill, BackfillProgress, BackfillState, Begun, Extent, Measured};
 pub use catalog::{Catalog, CatalogOptions};
 pub use deeds::Deed;
 pub use error::CatalogError;

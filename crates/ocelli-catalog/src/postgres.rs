@@ -4,6 +4,8 @@
 //! so two collectors that write about one image take turns, and the fold sees what is really there. Everything else is
 //! upserts in the order of keys; where two still meet head-on, the server ends one and it is done again.
 
+mod agreeing;
+mod backfilling;
 mod claiming;
 mod indexing;
 mod writing;

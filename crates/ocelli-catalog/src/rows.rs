@@ -9,6 +9,7 @@ use ocelli_core::{
     OutcomeKind, Reading, Revision, Sighting,
 };
 
+use crate::agreements::Settled;
 use crate::error::Fault;
 use crate::fold::{Image, Key, Wanted};
 use crate::gather::{Announced, Deferral};
@@ -40,6 +41,8 @@ pub(crate) struct Rows {
     /// another one.
     pub(crate) seen: BTreeMap<Digest, Option<i64>>,
     pub(crate) moved: Vec<(Digest, Option<i64>)>,
+    /// Records whose answers are compared again.
+    pub(crate) settled: Vec<Settled>,
 }
 
 /// That an analysis became what readers of the record see, or is not so any more.

@@ -3,6 +3,8 @@
 //! `synchronous=FULL`: what was acknowledged to the queue survives a power cut, not only a killed process. One fsync per
 //! batch is cheap beside the batch.
 
+mod agreeing;
+mod backfilling;
 mod claiming;
 mod indexing;
 mod writing;

@@ -7,6 +7,7 @@ use ocelli_core::wire::Message;
 use ocelli_core::{Analysis, AnalyzerName, Digest};
 use ocelli_failpoint::{Failpoint, reached};
 
+use crate::agreements::{self, Agreeing};
 use crate::error::Fault;
 use crate::fold::{self, Key, Stored, Wanted};
 use crate::gather::{Facts, News, gather, micros};
@@ -17,7 +18,7 @@ use crate::rows::Rows;
 use crate::search::index::IndexRows;
 
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
-pub(crate) trait Unit: Sized {
+pub(crate) trait Unit: Sized + Agreeing {
     /// What is stored about these images. Nobody else changes them until the end of the transaction.
     async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault>;
     /// All analyses of these images.
@@ -59,7 +60,7 @@ pub(crate) async fn apply<U: Unit + Paying>(
     let stored = if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
     let mut rows = Rows::default();
     let applied = add(&mut unit, facts, stored, &mut rows).await?;
-    unit.write(&rows).await?;
+    agreements::write(&mut unit, &rows).await?;
     Costs::of(messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
@@ -125,6 +126,7 @@ pub(crate) async fn bury<U: Unit + Paying>(
     buried.completed = applied.completed;
     buried.asked = applied.asked;
     unit.write(&rows).await?;
+    agreements::write(&mut unit, &rows).await?;
     Costs::of(&messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
@@ -172,7 +174,7 @@ pub(crate) async fn reopen<U: Unit>(
         let taken = fold::reopen(digest, &keys, stored, &mut rows);
         jobs.extend(taken.into_iter().map(|(analyzer, _)| (digest, analyzer)));
     }
-    unit.write(&rows).await?;
+    agreements::write(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(jobs)
@@ -198,7 +200,7 @@ pub(crate) async fn discard<U: Unit>(
         let contents = contents.remove(&digest).unwrap_or_default();
         count += fold::discard(digest, &keys, stored, &contents, &mut rows);
     }
-    unit.write(&rows).await?;
+    agreements::write(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(count)

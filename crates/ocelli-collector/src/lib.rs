@@ -2,11 +2,12 @@
 //!
 //! [`run`] is the collector proper: it takes messages in batches, writes each batch in one transaction, and acks after
 //! the commit; it empties the dead queue in the same way, enqueues dependent jobs once what they need is there, and
-//! keeps the accounts tidy. Any number of collectors may run. [`sweep`] and
-//! [`requeue_open`] heal what brokers and processes lost.
+//! keeps the accounts tidy. Any number of collectors may run. [`backfill`] enqueues what a new revision has not answered
+//! yet; [`sweep`] and [`requeue_open`] heal what brokers and processes lost.
 //!
 //! Absent on purpose: any state of its own. A collector that is killed anywhere has lost nothing but time.
 
+mod backfill;
 mod collect;
 mod dispatch;
 mod enqueue;
@@ -19,6 +20,7 @@ mod stock;
 mod sweep;
 mod tidy;
 
+pub use backfill::{BackfillParts, Backfilled, backfill};
 pub use collect::{CollectorError, CollectorOptions, Parts, run};
 pub use enqueue::EnqueueError;
 pub use metrics::CollectorMetrics;

@@ -6,8 +6,10 @@
 //!
 //! | module | room for |
 //! |---|---|
+//! | [`agreement`] | what model answers quote, looked up in what others read |
 //! | [`claim`] | who works on which job |
 //! | [`mod@chain`] | an error with its causes, as text |
+//! | [`estimate`] | what so many jobs will take, from what others took |
 //! | [`ids`] | [`Digest`], [`AnalyzerName`], [`Revision`], [`BatchId`] |
 //! | [`source`] | [`SourceUri`]: where bytes were found |
 //! | [`image`] | facts about an image that need no pixels |
@@ -19,8 +21,10 @@
 //! | [`retry`] | what happens after a failed attempt |
 //! | [`routing`] | queue names |
 
+pub mod agreement;
 pub mod chain;
 pub mod claim;
+pub mod estimate;
 pub mod ids;
 pub mod image;
 pub mod needs;

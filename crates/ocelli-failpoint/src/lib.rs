@@ -92,6 +92,12 @@ points! {
     FenceNoted => "fence-noted",
     /// Sweeper: a fence is published.
     FencePublished => "fence-published",
+    /// `backfill`: jobs of a page are wanted, none of them is published.
+    BackfillAdded => "backfill-added",
+    /// `backfill`: jobs are published, and that is not noted.
+    BackfillPublished => "backfill-published",
+    /// `export`: a file is whole and has its name, and no manifest lists it.
+    ExportRenamed => "export-renamed",
     /// `failures retry`: failures are open again, and not enqueued.
     FailuresReopened => "failures-reopened",
 }

@@ -179,6 +179,9 @@ async fn look(
     if done.map_err(|error| away(&error))? {
         return Ok(Claim::Done);
     }
+    if let Some(claim) = catalog.backfilled(&request).await.map_err(|error| away(&error))? {
+        return Ok(claim);
+    }
     let known = {
         let remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ocelli_core::{AnalyzerName, BatchId, FailureClass};
 use ocelli_wiring::CommonArgs;
 
+use crate::commands::export::Layout;
 use crate::commands::search::SearchArgs;
 use crate::commands::sizing::FleetArgs;
 
@@ -51,6 +52,12 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Find records by their words: phrases, prefixes, parts of words, filters.
     Search(SearchArgs),
+    /// Write records into files that other programs read: JSONL, CSV, Parquet, WebDataset, text, hOCR.
+    Export(ExportArgs),
+    /// What asking an analyzer about the archive would take: images, tokens, money, hours.
+    Plan(PlanArgs),
+    /// Ask an analyzer about images that are in the archive already.
+    Backfill(BackfillArgs),
     /// How far each analyzer is.
     Status(StatusArgs),
     /// What work would take, before it is begun.
@@ -138,6 +145,104 @@ pub(crate) struct ShowArgs {
     /// For hocr, alto and tsv: whose words (default: the first analyzer that read words).
     #[arg(long, value_name = "NAME")]
     pub(crate) analyzer: Option<AnalyzerName>,
+    /// Only answers of the revision that begins so, also of older ones.
+    #[arg(long, value_name = "REVISION", conflicts_with = "all_revisions")]
+    pub(crate) revision: Option<String>,
+    /// Add how far the answers agree, and which quotes of models nobody else has read. JSON and Markdown always have that.
+    #[arg(long, conflicts_with_all = ["revision", "all_revisions"])]
+    pub(crate) agreement: bool,
+    /// Every answer there is: below the current one of each analyzer its older ones. JSON always has them.
+    #[arg(long)]
+    pub(crate) all_revisions: bool,
+}
+
+/// Exports go through the archive in the order of first sightings. Killed anywhere, the same command goes on; after the end it
+/// exports what was first seen since.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Layout.
+    #[arg(long, value_enum)]
+    pub(crate) format: Layout,
+    /// Which records, as for 'ocelli search' (default: all).
+    #[arg(long = "where", value_name = "QUERY", default_value = "", hide_default_value = true)]
+    pub(crate) query: String,
+    /// Into this folder, with a manifest; without it jsonl, csv and text go to standard output.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Begin behind the cursor that an export ended with.
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<String>,
+    /// Close a file that has reached this size: 256MB, 64MiB.
+    #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = crate::commands::export::parse_size)]
+    pub(crate) file_size: u64,
+    /// With the answers of older revisions.
+    #[arg(long)]
+    pub(crate) all_revisions: bool,
+    /// Print the summary as JSON.
+    #[arg(long, requires = "out")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Whom to ask.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) analyzer: AnalyzerName,
+    /// Of which images, as for 'ocelli search' (default: all).
+    #[arg(long = "where", value_name = "QUERY", default_value = "", hide_default_value = true)]
+    pub(crate) query: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Asks an analyzer, at its present revision, about images that are in the archive already, as far as it has not answered yet. The
+/// same command again goes on with the same backfill.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct BackfillArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<BackfillCommand>,
+    /// Whom to ask.
+    #[arg(long, value_name = "NAME", required = true)]
+    pub(crate) analyzer: Option<AnalyzerName>,
+    /// Of which images, as for 'ocelli search' (default: all).
+    #[arg(long = "where", value_name = "QUERY", default_value = "", hide_default_value = true)]
+    pub(crate) query: String,
+    /// What it may cost: 200, or "200 USD".
+    #[arg(long, value_name = "MONEY", conflicts_with = "max_tokens")]
+    pub(crate) max_cost: Option<String>,
+    /// How many tokens it may read and write.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<u64>,
+    /// Only so many of the images, the same ones each time; wait for their answers and print them beside the older ones.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) sample: Option<u32>,
+    /// Its name (default: made of analyzer, revision and query).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackfillCommand {
+    /// How far each backfill is, and what it has cost.
+    List(JsonArgs),
+    /// Begin nothing more of it until it is resumed.
+    Pause(NamedArgs),
+    /// Go on with it.
+    Resume(NamedArgs),
+    /// Take back what has no answer yet; what was wanted before is wanted again.
+    Cancel(NamedArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedArgs {
+    /// Which backfill.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

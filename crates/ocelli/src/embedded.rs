@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ocelli_broker::{Broker, BrokerMetrics};
-use ocelli_catalog::{Catalog, CatalogMetrics, Hold, OpenJob, OpenJobs};
+use ocelli_catalog::{BackfillState, Catalog, CatalogMetrics, Hold, OpenJob, OpenJobs};
 use ocelli_collector::{
     CollectorMetrics, CollectorOptions, EnqueueError, needed_text, requeue_open,
 };
@@ -244,6 +244,22 @@ impl Embedded {
                     held.note(name, &state.reason());
                     *held.jobs.entry(name.clone()).or_default() += open;
                 }
+            }
+        }
+        for backfill in self.catalog.all_backfills().await? {
+            let caps = self.catalog.budgets(backfill.budget().as_slice()).await?;
+            let reason = match backfill.state {
+                BackfillState::Paused => "is paused",
+                BackfillState::Running if caps.iter().any(|cap| cap.is_reached()) => {
+                    "is at its cap"
+                }
+                _ => continue,
+            };
+            let name = &backfill.analyzer;
+            let open = self.catalog.open_of_batches(name, &backfill.name).await?;
+            if open > 0 && !held.analyzers.contains(name) {
+                held.note(name, &format!("the backfill '{}' {reason}", backfill.name));
+                *held.jobs.entry(name.clone()).or_default() += open;
             }
         }
         Ok(held)

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
+use ocelli_core::agreement::Pair;
 use ocelli_core::{Analysis, AnalyzerName, Flag, Outcome, Record};
 
 /// `2024-05-04T09:00:51+00:00`: RFC 3339 with a numeric zone, always UTC.
@@ -16,7 +17,7 @@ pub(crate) fn time(at: Timestamp) -> String {
 }
 
 /// Analyzers of a record: configured ones in their order, then others by name.
-fn names<'a>(record: &'a Record, order: &'a [AnalyzerName]) -> Vec<&'a AnalyzerName> {
+pub(crate) fn names<'a>(record: &'a Record, order: &'a [AnalyzerName]) -> Vec<&'a AnalyzerName> {
     let here = |name: &AnalyzerName| {
         record.wants.contains_key(name) || record.analyses.keys().any(|(other, _)| other == name)
     };
@@ -29,11 +30,15 @@ fn names<'a>(record: &'a Record, order: &'a [AnalyzerName]) -> Vec<&'a AnalyzerN
     names
 }
 
+/// `First Seen` and the time.
+pub(crate) fn head(record: &Record) -> String {
+    let seen = record.first_seen().map_or_else(|| "not yet written down".to_owned(), time);
+    format!("First Seen\n{seen}\n")
+}
+
 /// The layout of the archive page.
 pub(crate) fn text(record: &Record, order: &[AnalyzerName]) -> String {
-    let mut page = String::from("First Seen\n");
-    let seen = record.first_seen().map_or_else(|| "not yet written down".to_owned(), time);
-    let _ = writeln!(page, "{seen}");
+    let mut page = head(record);
     if let Some(reason) = &record.refusal {
         let _ = writeln!(page, "[not analyzed: {}]", printable(reason));
         return page;
@@ -95,6 +100,8 @@ pub(crate) struct Json<'a> {
     refusal: &'a Option<String>,
     sightings: Vec<&'a ocelli_core::Sighting>,
     analyses: Vec<JsonAnalysis<'a>>,
+    /// How far answers agree; empty while the record is not complete.
+    agreement: &'a [Pair],
 }
 
 #[derive(serde::Serialize)]
@@ -106,7 +113,11 @@ struct JsonAnalysis<'a> {
 }
 
 impl<'a> Json<'a> {
-    pub(crate) fn new(record: &'a Record, order: &'a [AnalyzerName]) -> Self {
+    pub(crate) fn new(
+        record: &'a Record,
+        order: &'a [AnalyzerName],
+        agreement: &'a [Pair],
+    ) -> Self {
         let analyses = names(record, order).into_iter().flat_map(|name| {
             let current = record.current(name);
             let mut all: Vec<_> =
@@ -130,11 +141,12 @@ impl<'a> Json<'a> {
             refusal: &record.refusal,
             sightings: record.sightings.values().collect(),
             analyses: analyses.collect(),
+            agreement,
         }
     }
 }
 
-fn body(analysis: Option<&Analysis>) -> String {
+pub(crate) fn body(analysis: Option<&Analysis>) -> String {
     match analysis.map(|analysis| (&analysis.outcome, analysis.attempts)) {
         None => "[waiting]".to_owned(),
         Some((Outcome::Done(reading), _)) => printable(&reading.text),

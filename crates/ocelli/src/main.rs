@@ -1,5 +1,6 @@
 //! `ocelli`: the whole system on one machine, and the command line for a fleet.
 
+mod agreements;
 mod archive;
 mod arguments;
 mod commands;
@@ -7,7 +8,9 @@ mod embedded;
 mod formats;
 mod layout;
 mod output;
+mod probing;
 mod progress;
+mod revisions;
 mod table;
 
 use clap::Parser as _;
@@ -91,6 +94,12 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         }
         Command::Show(arguments) => commands::show::show(settings, arguments).await,
         Command::Search(arguments) => commands::search::search(settings, arguments).await,
+        Command::Export(arguments) => commands::export::export(settings, arguments).await,
+        Command::Plan(arguments) => commands::plan::plan(settings, arguments).await,
+        Command::Backfill(arguments) => {
+            let process = Process::begin("ocelli", settings.clone()).await?;
+            commands::backfill::backfill(process, arguments).await
+        }
         Command::Status(arguments) => commands::status::status(settings, arguments).await,
         Command::Plan(arguments) => {
             commands::sizing::plan(settings, arguments.fleet, arguments.json).await

@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnection;
 
 use super::list;
 use super::writing::Writing;
+use crate::backfills::{Cover, CoverColumns, cover, covers};
 use crate::claims::{
     CLOCK_SLACK_MICROSECONDS, Claiming, LOST_AFTER_MICROSECONDS, Standing, currency, span,
 };
@@ -231,6 +232,33 @@ impl Claiming for Writing {
                 .fetch_all(&mut *self.0)
                 .await?;
         rows.iter().map(|bytes| Ok(batch(bytes)?)).collect()
+    }
+
+    async fn covering(&mut self, jobs: &[&JobKey]) -> Result<BTreeMap<JobKey, Cover>, Fault> {
+        // One question for the usual case, in which there is no backfill.
+        let any: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM backfill_jobs WHERE digest = ANY($1))",
+        )
+        .bind(jobs.iter().map(|job| job.digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .fetch_one(&mut *self.0)
+        .await?;
+        let mut found = BTreeMap::new();
+        for job in jobs.iter().filter(|_| any) {
+            let row: Option<CoverColumns> = sqlx::query_as(concat!(
+                "SELECT ",
+                covers!("$1", "$2", "$3"),
+                " ORDER BY f.created_at DESC LIMIT 1"
+            ))
+            .bind(job.digest.as_bytes().to_vec())
+            .bind(job.analyzer.as_str())
+            .bind(job.revision.as_str())
+            .fetch_optional(&mut *self.0)
+            .await?;
+            if let Some(row) = row {
+                found.insert((*job).clone(), cover(row)?);
+            }
+        }
+        Ok(found)
     }
 
     async fn first_batches(

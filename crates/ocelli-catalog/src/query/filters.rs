@@ -12,7 +12,7 @@ use super::quoted;
 use crate::gather::{clean, micros};
 
 /// Names of filters with an example value each.
-pub(super) const NAMES: [(&str, &str); 12] = [
+pub(super) const NAMES: [(&str, &str); 13] = [
     ("analyzer", "tesseract-ocr"),
     ("has", "tesseract-ocr"),
     ("missing", "tesseract-ocr"),
@@ -25,6 +25,7 @@ pub(super) const NAMES: [(&str, &str); 12] = [
     ("batch", "pictures"),
     ("model", "gemma3"),
     ("format", "png"),
+    ("agreement", "<0.5"),
 ];
 
 /// A filter of a query.
@@ -55,6 +56,8 @@ pub enum Filter {
     Model(String),
     /// The container format of the image.
     Format(ImageFormat),
+    /// Two answers of the record agree so far, 0 to 1 (bounds in hundredths).
+    Agreement(Confidence),
 }
 
 /// `is:…`
@@ -147,6 +150,7 @@ impl fmt::Display for Filter {
             Self::Batch(text) => write!(f, "batch:{}", quoted(text)),
             Self::Model(text) => write!(f, "model:{}", quoted(text)),
             Self::Format(format) => write!(f, "format:{}", format.name()),
+            Self::Agreement(bounds) => write!(f, "agreement:{bounds}"),
         }
     }
 }
@@ -183,6 +187,12 @@ pub(super) fn read(name: &str, value: &str) -> Result<Filter, String> {
         "after" => Filter::After(time(name, value)?),
         "source" => Filter::Source(clean(value)),
         "batch" => Filter::Batch(clean(value)),
+        "agreement" => Filter::Agreement(agreement(value).ok_or_else(|| {
+            format!(
+                "agreement: takes <0.5, <=0.5, >0.5, >=0.5 or 0.5..0.75 (0 to 1), not '{}'",
+                shown(value)
+            )
+        })?),
         "model" => Filter::Model(clean(&value.to_lowercase())),
         _ => Filter::Format(ImageFormat::from_name(value).ok_or_else(|| {
             format!("'{}' is no image format; one is 'png', another 'jpeg'", shown(value))
@@ -205,6 +215,16 @@ fn confidence(value: &str) -> Option<Confidence> {
         (Confidence::Above, value.strip_prefix('>')?)
     };
     Some(make(hundredths(number)?))
+}
+
+/// The same from 0 to 1.
+fn agreement(value: &str) -> Option<Confidence> {
+    let bounds = confidence(value)?;
+    let most = match bounds {
+        Confidence::Below(to) | Confidence::AtMost(to) | Confidence::Between(_, to) => to,
+        Confidence::Above(from) | Confidence::AtLeast(from) => from,
+    };
+    (most <= 100).then_some(bounds)
 }
 
 /// `0` to `100` with at most two decimals.

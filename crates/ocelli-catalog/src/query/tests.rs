@@ -48,6 +48,8 @@ fn filters_are_read_and_printed() {
         "batch:pictures",
         "model:gemma3",
         "format:png",
+        "agreement:<0.5",
+        "agreement:0.25..0.75",
     ] {
         assert_eq!(printed(text), text);
     }
@@ -95,6 +97,10 @@ fn what_is_wrong_is_said_with_its_place() {
         (
             "conf:<999",
             "at character 1: conf: takes <60, <=60, >60, >=60 or 60..80 (0 to 100), not '<999'",
+        ),
+        (
+            "agreement:<60",
+            "at character 1: agreement: takes <0.5, <=0.5, >0.5, >=0.5 or 0.5..0.75 (0 to 1), not '<60'",
         ),
         ("format:exe", "at character 1: 'exe' is no image format; one is 'png', another 'jpeg'"),
     ] {

@@ -12,6 +12,7 @@
 //! | `candidates` | which rows the indexes find |
 //! | `sql` | what must hold of them |
 //! | `run` | the statements of one search |
+//! | `walk`, `whole` | every image, every whole record that matches, in constant memory |
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
 //! | `lit` | where the words of a query stand in a whole text |
 //!
@@ -28,6 +29,8 @@ mod run;
 mod snippet;
 mod sql;
 pub(crate) mod vocabulary;
+pub(crate) mod walk;
+mod whole;
 
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, ImageFormat, OutcomeKind, Revision, SourceUri};
@@ -35,6 +38,7 @@ use serde::Serialize;
 
 pub use cursor::{Cursor, CursorError};
 pub use snippet::Snippet;
+pub use whole::{NoPlace, Place};
 
 use crate::catalog::Catalog;
 use crate::error::CatalogError;

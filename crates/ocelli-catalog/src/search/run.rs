@@ -79,6 +79,8 @@ macro_rules! fetch {
     }};
 }
 
+pub(super) use fetch;
+
 pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fault> {
     let found = snapshot!(catalog, connection => async {
         let mut plan = plan;
@@ -145,6 +147,10 @@ impl<'a> Plan<'a> {
         }
     }
 
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Notes the words in which a part stands.
     fn learn(&mut self, part: Part, words: Vec<(String,)>) {
         let known = (words.len() <= MOST_WORDS_OF_A_PART)
@@ -177,6 +183,11 @@ impl<'a> Plan<'a> {
             Sort::Relevance if total.more || !self.has_words => Sort::Newest,
             sort => sort,
         }
+    }
+
+    /// As [`Plan::from`], for whoever goes through all records `i` that match.
+    pub(super) fn from_images(&self, sql: &mut Sql) {
+        self.from(sql, Way::Images);
     }
 
     /// The way to few records, or to all of them.

@@ -214,7 +214,8 @@ fn is_of_record(expr: &Expr) -> bool {
             | Filter::After(_)
             | Filter::Source(_)
             | Filter::Batch(_)
-            | Filter::Format(_) => true,
+            | Filter::Format(_)
+            | Filter::Agreement(_) => true,
             Filter::Is(is) => matches!(is, Is::Complete | Is::Incomplete | Is::Refused),
             Filter::Analyzer(_) | Filter::Lang(_) | Filter::Conf(_) | Filter::Model(_) => false,
         },
@@ -242,23 +243,7 @@ fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
         }
         Filter::Is(is) => state(sql, *is, depth),
         Filter::Lang(lang) => sql.contains(&format!("s{depth}.languages"), format!("+{lang}+")),
-        Filter::Conf(confidence) => {
-            let mut bound = |operator: &str, hundredths: u16| {
-                sql.push(&format!("s{depth}.confidence {operator} "))
-                    .bind(Value::Real(f64::from(hundredths) / 100.0));
-            };
-            match *confidence {
-                Confidence::Below(to) => bound("<", to),
-                Confidence::AtMost(to) => bound("<=", to),
-                Confidence::Above(from) => bound(">", from),
-                Confidence::AtLeast(from) => bound(">=", from),
-                Confidence::Between(from, to) => {
-                    bound(">=", from);
-                    sql.push(&format!(" AND s{depth}.confidence <= "))
-                        .bind(Value::Real(f64::from(to) / 100.0));
-                }
-            }
-        }
+        Filter::Conf(confidence) => bounded(sql, &format!("s{depth}.confidence"), *confidence),
         Filter::Before(at) => {
             sql.push("i.first_seen < ").bind(micros(at));
         }
@@ -285,8 +270,31 @@ fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
             sql.push("IN (SELECT batch FROM batches WHERE name = ").text(text.as_str()).push(")))");
         }
         Filter::Model(text) => sql.contains(&format!("s{depth}.model"), text.as_str()),
+        Filter::Agreement(bounds) => {
+            sql.push("EXISTS (SELECT 1 FROM agreements p WHERE p.digest = i.digest AND ");
+            bounded(sql, "p.score", *bounds);
+            sql.push(")");
+        }
         Filter::Format(format) => {
             sql.push("i.format = ").text(format.name());
+        }
+    }
+}
+
+/// Whether a number lies within bounds.
+fn bounded(sql: &mut Sql, column: &str, bounds: Confidence) {
+    let mut bound = |operator: &str, hundredths: u16| {
+        sql.push(&format!("{column} {operator} ")).bind(Value::Real(f64::from(hundredths) / 100.0));
+    };
+    match bounds {
+        Confidence::Below(to) => bound("<", to),
+        Confidence::AtMost(to) => bound("<=", to),
+        Confidence::Above(from) => bound(">", from),
+        Confidence::AtLeast(from) => bound(">=", from),
+        Confidence::Between(from, to) => {
+            bound(">=", from);
+            sql.push(" AND ");
+            bounded(sql, column, Confidence::AtMost(to));
         }
     }
 }

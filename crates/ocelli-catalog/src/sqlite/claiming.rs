@@ -7,6 +7,7 @@ use ocelli_core::{AnalyzerName, AttemptId, BatchId, Budget, Digest};
 use sqlx::sqlite::SqliteConnection;
 
 use super::writing::Writing;
+use crate::backfills::{Cover, CoverColumns, cover, covers};
 use crate::claims::{
     CLOCK_SLACK_MICROSECONDS, Claiming, LOST_AFTER_MICROSECONDS, Standing, currency, span,
 };
@@ -234,6 +235,26 @@ impl Claiming for Writing {
             }
         }
         Ok(named)
+    }
+
+    async fn covering(&mut self, jobs: &[&JobKey]) -> Result<BTreeMap<JobKey, Cover>, Fault> {
+        let mut found = BTreeMap::new();
+        for job in jobs {
+            let row: Option<CoverColumns> = sqlx::query_as(concat!(
+                "SELECT ",
+                covers!("$1", "$2", "$3"),
+                " ORDER BY f.created_at DESC LIMIT 1"
+            ))
+            .bind(job.digest.as_bytes().to_vec())
+            .bind(job.analyzer.as_str())
+            .bind(job.revision.as_str())
+            .fetch_optional(&mut *self.0)
+            .await?;
+            if let Some(row) = row {
+                found.insert((*job).clone(), cover(row)?);
+            }
+        }
+        Ok(found)
     }
 
     async fn first_batches(

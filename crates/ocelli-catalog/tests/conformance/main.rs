@@ -5,6 +5,8 @@
 
 mod accounts;
 mod carrying;
+mod agreements;
+mod backfills;
 mod cases;
 mod claims;
 mod dependents;
@@ -18,11 +20,14 @@ mod pages;
 mod searching;
 mod searching_model;
 mod spending;
+mod whole;
 mod words;
 mod world;
 
 use accounts::*;
 use carrying::*;
+use agreements::*;
+use backfills::*;
 use cases::*;
 use claims::*;
 use dependents::*;
@@ -30,6 +35,7 @@ use lost::*;
 use pages::*;
 use searching::*;
 use spending::*;
+use whole::*;
 
 macro_rules! on_both {
     ($($case:ident),* $(,)?) => {
@@ -128,4 +134,14 @@ on_both! {
     failures_are_counted_as_they_are_listed,
     what_people_did_is_listed_the_latest_first_and_page_by_page,
     a_backup_that_is_made_while_others_write_is_whole_and_is_restored,
+    a_backfill_asks_what_is_missing_once_and_older_answers_stay,
+    a_cancelled_backfill_gives_back_what_was_wanted_before,
+    a_paused_backfill_and_one_at_its_cap_give_no_job_away,
+    two_backfills_of_the_same_images_at_once_ask_once,
+    a_backfill_of_another_question_does_not_take_over_a_name,
+    jobs_of_a_dependent_analyzer_wait_for_what_they_need,
+    what_answers_took_is_read_back_latest_first,
+    whole_records_come_in_the_order_of_first_sightings,
+    answers_are_compared_when_their_record_is_complete_in_any_order,
+    records_from_before_there_were_agreements_are_compared_when_the_archive_is_opened,
 }

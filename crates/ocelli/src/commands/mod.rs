@@ -1,12 +1,15 @@
 //! One file per command.
 
 pub(crate) mod audit;
+pub(crate) mod backfill;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod export;
 pub(crate) mod failures;
 pub(crate) mod manual;
 pub(crate) mod migrate;
 pub(crate) mod pause;
+pub(crate) mod plan;
 pub(crate) mod produce;
 pub(crate) mod run;
 pub(crate) mod search;

@@ -48,7 +48,7 @@ pub(crate) async fn search(settings: &Settings, arguments: &SearchArgs) -> Resul
     Ok(if page.hits.is_empty() { NOTHING } else { ExitCode::Ok })
 }
 
-fn parse(settings: &Settings, text: &str) -> Result<Query, Fault> {
+pub(crate) fn parse(settings: &Settings, text: &str) -> Result<Query, Fault> {
     Query::parse_within(text, &parts::query_limits(settings)).map_err(|error| {
         // The place under the query, where the query is one line and short enough to be seen whole.
         let length = text.chars().count();

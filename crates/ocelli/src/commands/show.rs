@@ -6,7 +6,7 @@ use ocelli_wiring::Fault;
 
 use crate::arguments::{Format, ShowArgs};
 use crate::formats::{Document, alto, hocr, tsv};
-use crate::{archive, layout, output};
+use crate::{agreements, archive, layout, output, revisions};
 
 pub(crate) async fn show(settings: &Settings, arguments: &ShowArgs) -> Result<ExitCode, Fault> {
     let catalog = archive::open(settings).await?;
@@ -14,13 +14,24 @@ pub(crate) async fn show(settings: &Settings, arguments: &ShowArgs) -> Result<Ex
     let record = catalog.record(&digest).await?.ok_or_else(|| {
         Fault::new(ExitCode::Internal, format!("the record of {digest} vanished while it was read"))
     })?;
+    let agreement = catalog.agreement(&digest).await?;
     catalog.close().await;
     let order = archive::order(settings);
     let words = |write: fn(&Document<'_>) -> String| words(&record, &order, arguments, write);
     match arguments.format {
+        Format::Text if arguments.all_revisions => output::print(&revisions::all(&record, &order)),
+        Format::Text if arguments.revision.is_some() => {
+            let beginning = arguments.revision.as_deref().unwrap_or_default();
+            output::print(&revisions::of(&record, &order, beginning)?)
+        }
+        Format::Text if arguments.agreement => {
+            output::print(&(layout::text(&record, &order) + &agreements::text(&agreement)))
+        }
         Format::Text => output::print(&layout::text(&record, &order)),
-        Format::Markdown => output::print(&layout::markdown(&record, &order)),
-        Format::Json => output::json(&layout::Json::new(&record, &order)),
+        Format::Markdown => {
+            output::print(&(layout::markdown(&record, &order) + &agreements::markdown(&agreement)))
+        }
+        Format::Json => output::json(&layout::Json::new(&record, &order, &agreement)),
         Format::Hocr => output::print(&words(hocr)?),
         Format::Alto => output::print(&words(alto)?),
         Format::Tsv => output::print(&words(tsv)?),

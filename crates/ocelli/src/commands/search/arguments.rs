@@ -17,6 +17,7 @@ What can be asked (put it in quotes, so that the shell leaves it alone):
   is:failed                 also done, empty, skipped, partial, flagged, older, complete, incomplete, refused
   conf:<60  conf:60..80     how sure the analyzer was
   lang:eng  model:gemma3  format:png  source:example.org  batch:NAME
+  agreement:<0.5            what a model quotes and what others have read agree less than half
   after:2024-05 before:2024-06-15   first seen; before excludes the day, after includes it
 
 Examples:

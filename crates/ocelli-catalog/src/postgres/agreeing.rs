@@ -1,0 +1,5 @@
+//! Agreements on PostgreSQL: see `agreements`, which has the statements.
+
+use super::writing::Writing;
+
+crate::agreements::agreeing!(Writing);

@@ -1,0 +1,5 @@
+//! Agreements on SQLite: see `agreements`, which has the statements.
+
+use super::writing::Writing;
+
+crate::agreements::agreeing!(Writing);

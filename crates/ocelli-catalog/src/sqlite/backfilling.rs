@@ -1,0 +1,5 @@
+//! Backfills on SQLite: see `backfills::adding`, which has the statements.
+
+use super::writing::Writing;
+
+crate::backfills::backfilling!(Writing);

@@ -1,0 +1,65 @@
+//! Cases about taking whole records out, on both backends.
+
+use std::collections::BTreeSet;
+
+use ocelli_catalog::query::Query;
+use ocelli_catalog::search::Place;
+use ocelli_core::wire::{Intake, Message};
+use ocelli_core::{Digest, FailureClass, Outcome};
+
+use crate::words::*;
+use crate::world::World;
+
+pub(crate) async fn whole_records_come_in_the_order_of_first_sightings(world: World) {
+    let catalog = world.open().await;
+    let mut messages = Vec::new();
+    for image in 0..25_i64 {
+        let name = format!("image-{image}");
+        // Two at each time, and two places for some.
+        let sighting = sighting(&name, image / 2, 1);
+        messages.push(Message::Intake(Intake {
+            sighting: Some(sighting),
+            ..intake(&name, &[OCR, LLM])
+        }));
+        messages.push(partial(&name, OCR, Outcome::Done(full_reading()), 50));
+        messages.push(partial(&name, LLM, failed(FailureClass::Crash, "x"), 60));
+    }
+    messages.push(Message::Intake(Intake {
+        sighting: Some(sighting("elsewhere", 100, 2)),
+        ..intake("image-3", &[])
+    }));
+    messages.push(Message::Intake(Intake {
+        sighting: Some(sighting("refused", 5, 1)),
+        refusal: Some("not an image".to_owned()),
+        ..intake("refused", &[])
+    }));
+    // An answer without its image is no record yet.
+    messages.push(partial("early", OCR, done("x"), 5));
+    catalog.apply(&messages).await.unwrap();
+    for (query, count) in [("", 26), ("scaling", 25), ("is:refused", 1), ("nothing", 0)] {
+        let query = Query::parse(query).unwrap();
+        let (mut after, mut all): (Option<Place>, Vec<Digest>) = (None, Vec::new());
+        let mut seen = Vec::new();
+        loop {
+            let page = catalog.places(&query, after, 4).await.unwrap();
+            let Some(last) = page.last() else { break };
+            assert_eq!(last.to_string().parse(), Ok(*last));
+            after = Some(*last);
+            let digests: Vec<_> = page.iter().map(|place| place.digest).collect();
+            let records = catalog.records(&digests).await.unwrap();
+            for digest in &digests {
+                let alone = catalog.record(digest).await.unwrap().unwrap();
+                assert_eq!(records[digest], alone, "the same as asked for alone");
+                seen.push((alone.first_seen(), *digest));
+            }
+            all.extend(digests);
+        }
+        assert_eq!(all.len(), count, "{query}");
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), count, "each once");
+        assert!(seen.is_sorted(), "{query}");
+        // What is seen later comes behind.
+        assert!(catalog.places(&query, after, 4).await.unwrap().is_empty() || count == 0);
+    }
+    assert!("p1.x.y".parse::<Place>().is_err() && "".parse::<Place>().is_err());
+    assert!(catalog.records(&[]).await.unwrap().is_empty());
+}

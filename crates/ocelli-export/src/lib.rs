@@ -1,0 +1,164 @@
+//! Exports: records of an archive as files that other programs read, without a limit on their number.
+//!
+//! [`export`] goes through the archive page by page, in the order of first sightings, so its memory does not grow with it. Files
+//! are rolled by size. A file is written under a name that ends in `.partial`, and gets its own name when it is whole and on
+//! disk; then the manifest is replaced by one that lists it. So whatever is killed and whenever, a file that the manifest lists is
+//! whole, and the same command goes on behind the last of them. `docs/EXPORT.md` describes the schema.
+//!
+//! | module | room for |
+//! |---|---|
+//! | this | what is asked for; [`export`] |
+//! | `folder` | files under their partial names, the manifest, going on |
+//! | `hashed` | a file that knows its size and checksum |
+//! | `document` | a record as one JSON object |
+//! | `row` | a record as rows of a table: the columns of CSV and Parquet |
+//! | `writers` | one file for each format |
+//!
+//! Absent on purpose: the bytes of images, which an archive does not hold, and any knowledge of how a record is laid out for
+//! people: whoever calls this brings that along.
+
+mod document;
+mod error;
+mod folder;
+mod hashed;
+mod row;
+mod writers;
+
+use ocelli_catalog::Catalog;
+use ocelli_catalog::query::Query;
+use ocelli_catalog::search::Place;
+use ocelli_core::Record;
+use tokio_util::sync::CancellationToken;
+
+pub use document::SCHEMA;
+pub use error::ExportError;
+pub use folder::{FileEntry, Folder, Manifest};
+use writers::Body;
+pub use writers::Format;
+
+/// Keys that are listed together.
+const LISTED: u32 = 1_024;
+
+/// Records that are in memory at once. One with the longest answers has tens of megabytes.
+const AT_ONCE: usize = 32;
+
+/// Names and texts of the files that an archive of files has for one record.
+pub type Parts = Vec<(String, String)>;
+
+/// What is exported, and how.
+pub struct Options {
+    /// The layout.
+    pub format: Format,
+    /// Which records.
+    pub query: Query,
+    /// Whether answers of older revisions are in it.
+    pub older: bool,
+    /// A file that has reached this size is closed.
+    pub file_bytes: u64,
+    /// A record as text for people.
+    pub text: Box<dyn Fn(&Record) -> String + Send + Sync>,
+    /// Its words with boxes, one part for each analyzer that read some.
+    pub hocr: Box<dyn Fn(&Record) -> Parts + Send + Sync>,
+}
+
+/// What an export did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// Records in this run.
+    pub records: u64,
+    /// Behind its last record.
+    pub cursor: Option<Place>,
+    /// Whether the end was reached; else it was interrupted.
+    pub complete: bool,
+}
+
+/// Exports into a folder, behind what is there already.
+///
+/// # Errors
+/// When the catalog does not answer or the disk does not take it. What the manifest lists stays, and the same call goes on
+/// there.
+pub async fn export(
+    catalog: &Catalog,
+    options: &Options,
+    folder: &mut Folder,
+    stop: &CancellationToken,
+) -> Result<Exported, ExportError> {
+    let mut after = folder.cursor();
+    let mut done = Exported { records: 0, cursor: after, complete: false };
+    let mut open: Option<Body> = None;
+    'pages: loop {
+        let places = catalog.places(&options.query, after, LISTED).await?;
+        if places.is_empty() {
+            done.complete = true;
+            break;
+        }
+        for part in places.chunks(AT_ONCE) {
+            if stop.is_cancelled() {
+                break 'pages;
+            }
+            let digests: Vec<_> = part.iter().map(|place| place.digest).collect();
+            let mut records = catalog.records(&digests).await?;
+            for place in part {
+                after = Some(*place);
+                let Some(record) = records.remove(&place.digest) else { continue };
+                let body = match &mut open {
+                    Some(body) => body,
+                    None => open.insert(folder.begin(options)?),
+                };
+                body.add(options, &record).map_err(|source| folder.unwritten(source))?;
+                done.records += 1;
+                if body.size() >= options.file_bytes {
+                    let whole = open.take();
+                    folder.close(whole, *place)?;
+                }
+                done.cursor = after;
+            }
+        }
+    }
+    if let Some(place) = after {
+        folder.close(open, place)?;
+    }
+    if done.complete {
+        folder.complete()?;
+    }
+    Ok(done)
+}
+
+/// Exports to a writer instead: one stream without a manifest. Only for formats that are lines.
+///
+/// # Errors
+/// When the catalog does not answer or the writer does not take it.
+pub async fn stream(
+    catalog: &Catalog,
+    options: &Options,
+    since: Option<Place>,
+    out: impl std::io::Write + Send + 'static,
+    stop: &CancellationToken,
+) -> Result<Exported, ExportError> {
+    let unwritten = |source| ExportError::Stream { source };
+    let mut body = Body::begin(options, hashed::Hashed::new(Box::new(out))).map_err(unwritten)?;
+    let mut done = Exported { records: 0, cursor: since, complete: false };
+    'pages: loop {
+        let places = catalog.places(&options.query, done.cursor, LISTED).await?;
+        if places.is_empty() {
+            done.complete = true;
+            break;
+        }
+        for part in places.chunks(AT_ONCE) {
+            if stop.is_cancelled() {
+                break 'pages;
+            }
+            let digests: Vec<_> = part.iter().map(|place| place.digest).collect();
+            let mut records = catalog.records(&digests).await?;
+            for place in part {
+                if let Some(record) = records.remove(&place.digest) {
+                    body.add(options, &record).map_err(unwritten)?;
+                    done.records += 1;
+                }
+                done.cursor = Some(*place);
+            }
+        }
+    }
+    body.finish().and_then(hashed::Hashed::finish).map_err(unwritten)?;
+    Ok(done)
+}
