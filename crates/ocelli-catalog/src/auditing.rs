@@ -10,9 +10,10 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "analyses",
     "batch_images",
+    "batch_orders",
     "batches",
     "claims",
     "dead_letters",

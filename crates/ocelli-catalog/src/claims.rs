@@ -16,6 +16,7 @@ use ocelli_core::{AttemptId, BatchId, Budget, Digest, Limit};
 
 use crate::catalog::{Catalog, Store, transact};
 use crate::error::{CatalogError, Fault};
+use crate::orders::{self, Obeying, Verdict};
 use crate::rows::{Read, time};
 use crate::spending::{Sum, over};
 use crate::unit::Unit;
@@ -103,7 +104,7 @@ impl Catalog {
     }
 }
 
-async fn book<U: Unit + Claiming>(
+async fn book<U: Unit + Claiming + Obeying>(
     mut unit: U,
     bookings: &Bookings,
     budgets: &[Budget],
@@ -119,7 +120,7 @@ async fn book<U: Unit + Claiming>(
     Ok(answers)
 }
 
-async fn claim<U: Claiming>(
+async fn claim<U: Claiming + Obeying>(
     unit: &mut U,
     requests: &[ClaimRequest],
     budgets: &[Budget],
@@ -162,6 +163,13 @@ async fn claim<U: Claiming>(
             }
         }
     }
+    let verdicts = orders::verdicts(unit, requests).await?;
+    for (verdict, paused) in verdicts.iter().zip(&mut paused) {
+        if *verdict == Some(Verdict::Waits) {
+            paused.get_or_insert((orders::REASON.to_owned(), false));
+        }
+    }
+    let is_withdrawn = |verdict: &Option<Verdict>| *verdict == Some(Verdict::Withdrawn);
     for budget in budgets {
         let covered = |request: &ClaimRequest| covers(budget, request);
         if !requests.iter().any(covered) || !unit.sum(budget).await?.reaches(&budget.limit) {
@@ -185,8 +193,12 @@ async fn claim<U: Claiming>(
     }
     // The first of several wishes for one job; in the order of keys, so that claimers never wait for each other in a ring.
     let mut first: BTreeMap<&JobKey, &ClaimRequest> = BTreeMap::new();
-    for (request, paused) in requests.iter().zip(&paused) {
-        if request.lease.is_some() && paused.is_none() && !is_early(request) {
+    for ((request, paused), verdict) in requests.iter().zip(&paused).zip(&verdicts) {
+        if request.lease.is_some()
+            && paused.is_none()
+            && !is_early(request)
+            && !is_withdrawn(verdict)
+        {
             first.entry(&request.job).or_insert(request);
         }
     }
@@ -208,21 +220,31 @@ async fn claim<U: Claiming>(
     if !needless.is_empty() {
         unit.give_up(&needless).await?;
     }
-    let answer = |((request, standing), paused): ((&ClaimRequest, &Standing), _)| {
-        Ok(match paused {
-            _ if standing.done => Claim::Done,
-            Some((reason, all)) => Claim::Paused { reason, all },
-            None if is_early(request) => Claim::Held {
-                holder: "the collector (the name of its batch is on its way)".to_owned(),
-                until: Timestamp::now(),
-            },
-            None if request.lease.is_none() || mine(&(request, standing)) => {
-                Claim::Free { batch: batch(request) }
-            }
-            None => Claim::Held { holder: standing.holder.clone(), until: time(standing.until)? },
-        })
-    };
-    Ok(requests.iter().zip(&standing).zip(paused).map(answer).collect::<Read<_>>()?)
+    let answer =
+        |(((request, standing), paused), verdict): (((&ClaimRequest, &Standing), _), _)| {
+            Ok(match paused {
+                _ if standing.done => Claim::Done,
+                _ if is_withdrawn(verdict) => Claim::Withdrawn,
+                Some((reason, all)) => Claim::Paused { reason, all },
+                None if is_early(request) => Claim::Held {
+                    holder: "the collector (the name of its batch is on its way)".to_owned(),
+                    until: Timestamp::now(),
+                },
+                None if request.lease.is_none() || mine(&(request, standing)) => {
+                    Claim::Free { batch: batch(request) }
+                }
+                None => {
+                    Claim::Held { holder: standing.holder.clone(), until: time(standing.until)? }
+                }
+            })
+        };
+    Ok(requests
+        .iter()
+        .zip(&standing)
+        .zip(paused)
+        .zip(&verdicts)
+        .map(answer)
+        .collect::<Read<_>>()?)
 }
 
 /// Microseconds of a duration.

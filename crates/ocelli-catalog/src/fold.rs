@@ -143,6 +143,21 @@ pub(crate) fn reopen(digest: Digest, keys: &[Key], stored: Stored, rows: &mut Ro
     taken
 }
 
+/// Takes open wants out: nothing is asked of these analyzers any more. What they have answered stays. The rows themselves are
+/// deleted by the caller.
+pub(crate) fn withdraw(
+    digest: Digest,
+    analyzers: &[AnalyzerName],
+    stored: Stored,
+    rows: &mut Rows,
+) {
+    let mut now = stored.clone();
+    for analyzer in analyzers {
+        now.wants.remove(analyzer);
+    }
+    now.settle(digest, &stored, rows);
+}
+
 /// Settles failures without another attempt: each is replaced by a skip that keeps its reason, which outranks it, so that a
 /// late duplicate of the failure does not bring it back. `contents` holds them. Returns how many there were.
 pub(crate) fn discard(

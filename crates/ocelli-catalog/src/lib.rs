@@ -13,6 +13,7 @@
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
+//! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending` | what models cost, as it is written down, and as it is asked; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
 //! | `auditing` | the check of the whole database against itself |
@@ -44,6 +45,7 @@ mod load;
 mod metrics;
 mod migration;
 mod model;
+mod orders;
 mod overview;
 mod payments;
 mod postgres;
@@ -64,4 +66,5 @@ pub use model::{
     FailureFilter, Fate, FenceState, History, Hold, Known, OpenJob, OpenJobs, Postponed, SeenJob,
     Status,
 };
+pub use orders::{BatchOrder, Order, Withdrawn};
 pub use spending::{BudgetState, SpendRow, amount};

@@ -6,6 +6,7 @@
 
 mod claiming;
 mod indexing;
+mod obeying;
 mod writing;
 
 use std::collections::BTreeMap;

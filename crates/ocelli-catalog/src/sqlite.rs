@@ -5,6 +5,7 @@
 
 mod claiming;
 mod indexing;
+mod obeying;
 mod writing;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ use crate::fold::{self, Key, Stored, Wanted};
 use crate::gather::{Facts, News, gather, micros};
 use crate::letters::{self, Buried, Letter};
 use crate::model::{Applied, Hold, SeenJob};
+use crate::orders::{self, Obeying};
 use crate::payments::{Costs, Paying};
 use crate::rows::Rows;
 use crate::search::index::IndexRows;
@@ -50,13 +51,14 @@ pub(crate) trait Unit: Sized {
 }
 
 /// Applies messages in one transaction. Returns what it did and how many rows it wrote.
-pub(crate) async fn apply<U: Unit + Paying>(
+pub(crate) async fn apply<U: Unit + Paying + Obeying>(
     mut unit: U,
     messages: &[Message],
 ) -> Result<(Applied, u64), Fault> {
-    let facts = gather(messages);
+    let mut facts = gather(messages);
     let digests: Vec<Digest> = facts.images.keys().copied().collect();
     let stored = if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
+    orders::leave_out_withdrawn(&mut unit, &mut facts.images, &stored).await?;
     let mut rows = Rows::default();
     let applied = add(&mut unit, facts, stored, &mut rows).await?;
     unit.write(&rows).await?;

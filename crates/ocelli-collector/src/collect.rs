@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CollectorMetrics, dispatch, letters};
+use crate::{CollectorMetrics, dispatch, letters, orders};
 
 /// What `main` wires together.
 pub struct Parts {
@@ -71,8 +71,8 @@ pub enum CollectorError {
     Closed,
 }
 
-/// Collects until `shutdown`; what was gathered by then is still written. Beside the results, the dead queue is emptied and
-/// dependent jobs are enqueued.
+/// Collects until `shutdown`; what was gathered by then is still written. Beside the results, the dead queue is emptied,
+/// dependent jobs are enqueued, and orders about batches are carried out.
 ///
 /// # Errors
 /// [`CollectorError`].
@@ -82,10 +82,15 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Collec
         dispatch::run(&parts, &ready, &shutdown).await;
         Ok(())
     };
+    let obeying = async {
+        orders::run(&parts, &shutdown).await;
+        Ok(())
+    };
     tokio::try_join!(
         results(&parts, &ready, &shutdown),
         letters::run(&parts, &shutdown),
-        enqueueing
+        enqueueing,
+        obeying
     )
     .map(|_| ())
 }

@@ -1,8 +1,9 @@
 //! Turns what travels on the results queue into rows of the catalog, and enqueues again what got lost on the way.
 //!
 //! [`run`] is the collector proper: it takes messages in batches, writes each batch in one transaction, and acks after
-//! the commit; it empties the dead queue in the same way, and enqueues dependent jobs once what they need is there. Any number of collectors may run. [`sweep`] and
-//! [`requeue_open`] heal what brokers and processes lost.
+//! the commit; it empties the dead queue in the same way, enqueues dependent jobs once what they need is there, and carries out what
+//! people order about batches. Any number of collectors may run. [`sweep`] and [`requeue_open`] heal what brokers and processes
+//! lost.
 //!
 //! Absent on purpose: any state of its own. A collector that is killed anywhere has lost nothing but time.
 
@@ -11,6 +12,7 @@ mod dispatch;
 mod enqueue;
 mod letters;
 mod metrics;
+mod orders;
 mod proof;
 mod settings;
 mod sweep;

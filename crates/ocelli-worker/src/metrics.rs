@@ -12,8 +12,8 @@ use prometheus::{
 /// Metrics of the pipe; labels are analyzer names and closed sets. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics {
-    /// `ocelli_jobs_total{analyzer,outcome}`: done, empty, skipped, failed, retried, duplicate, held, paused, rejected,
-    /// returned.
+    /// `ocelli_jobs_total{analyzer,outcome}`: done, empty, skipped, failed, retried, duplicate, withdrawn, held, paused,
+    /// rejected, returned.
     pub(crate) jobs: IntCounterVec,
     /// `ocelli_job_duration_seconds{analyzer,stage}`: fetch, analyze, publish.
     pub(crate) duration: HistogramVec,
@@ -117,9 +117,9 @@ impl WorkerMetrics {
         self.jobs.with_label_values(&[analyzer, kind.name()]).inc();
     }
 
-    pub(crate) fn duplicate(&self, analyzer: &str) {
+    pub(crate) fn needless(&self, analyzer: &str, why: &'static str) {
         self.settled.fetch_add(1, Ordering::Relaxed);
-        self.count(analyzer, "duplicate");
+        self.count(analyzer, why);
     }
 
     pub(crate) fn count(&self, analyzer: &str, what: &'static str) {
