@@ -8,6 +8,7 @@
 
 mod audit;
 mod bad_input;
+mod batches;
 mod cli;
 mod crash;
 mod deploy;

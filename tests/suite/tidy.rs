@@ -77,6 +77,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("axum", &["ocelli-runtime", "ocelli-testkit"]),
     ("indicatif", &["ocelli"]),
     ("resvg", &["ocelli-samples"]),
+    ("tar", &["ocelli-producer"]),
 ];
 
 /// Past this a file has two subjects. Lists of test cases may be longer: they are read one case at a time.

@@ -114,6 +114,8 @@ pub(crate) fn fold(
         (Some(old), Some(new)) => Some(old.min(new)),
         (old, new) => old.or(new),
     };
+    let references = news.references.into_iter();
+    rows.references.extend(references.map(|((batch, key), found)| ((batch, digest, key), found)));
     rows.members.extend(news.members.into_iter().map(|(batch, key)| (batch, digest, key)));
     rows.sightings.extend(news.sightings.into_values().map(|sighting| (digest, sighting)));
     let mut needs = news.needs;

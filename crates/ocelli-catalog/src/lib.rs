@@ -13,6 +13,7 @@
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
+//! | `references` | one batch: what became of each of its references, and how far it is |
 //! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending` | what models cost, as it is written down, and as it is asked; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
@@ -50,6 +51,7 @@ mod overview;
 mod payments;
 mod postgres;
 pub mod query;
+mod references;
 mod rows;
 pub mod search;
 mod spending;
@@ -67,4 +69,7 @@ pub use model::{
     Status,
 };
 pub use orders::{BatchOrder, Order, Withdrawn};
+pub use references::{
+    Reference, ReferenceCursor, ReferenceOutcome, ReferencePage, SightingCursor, SightingPage,
+};
 pub use spending::{BudgetState, SpendRow, amount};

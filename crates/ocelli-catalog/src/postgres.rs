@@ -7,6 +7,7 @@
 mod claiming;
 mod indexing;
 mod obeying;
+mod references;
 mod writing;
 
 use std::collections::BTreeMap;

@@ -196,6 +196,8 @@ mod tests {
             reference,
             reason: String::new(),
             at: Timestamp::UNIX_EPOCH,
+            source: None,
+            rule: None,
         })
     }
 

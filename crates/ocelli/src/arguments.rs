@@ -6,16 +6,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ocelli_core::{AnalyzerName, BatchId, FailureClass};
 use ocelli_wiring::CommonArgs;
 
+use crate::commands::batch::BatchCommand;
 use crate::commands::search::SearchArgs;
+use crate::commands::verify::VerifyArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    everything asked for is done
-  1    internal error, an audit found a difference, or a search found nothing
+  1    internal error, an audit or a verification found a difference, or a search found nothing
   2    the command line or the settings are wrong; nothing was started
   3    finished, but some references or analyses failed
   4    a needed service (broker, catalog) is away or refuses
-  5    ended because a budget is used up or an analyzer is paused; what is left is kept
+  5    ended because a budget is used up, or because people paused or cancelled something; what is left is kept
   130  interrupted by a signal; what was accepted is kept
 
 Data goes to standard output, everything else to standard error. NO_COLOR is honoured.";
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     Search(SearchArgs),
     /// How far each analyzer is.
     Status(StatusArgs),
+    /// How far a batch is and what became of its references; pause, resume or cancel it.
+    #[command(subcommand)]
+    Batch(BatchCommand),
     /// Let an analyzer finish what it has in hand and take no more, in the whole fleet.
     Pause(PauseArgs),
     /// Let a paused analyzer go on.
@@ -59,6 +64,8 @@ pub(crate) enum Command {
     Failures(FailuresCommand),
     /// Check the whole archive against itself; exit code 1 when something does not add up.
     Audit(JsonArgs),
+    /// Read every image again where it was seen: what is missing or has changed; exit code 1 when anything is.
+    Verify(VerifyArgs),
     /// Look at everything ocelli needs, and say what to do about what is missing.
     Doctor(JsonArgs),
     /// Settings: where each value comes from, and whether they are right.
@@ -75,12 +82,32 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// Folders, image files, URLs, manifests (.ndjson, .csv, .txt with uri and first_seen), or - for standard input.
-    #[arg(required = true, value_name = "SOURCE")]
+    /// Folders, image files, URLs, archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member), manifests (.ndjson, .csv,
+    /// .txt with uri and first_seen), or - for standard input.
+    #[arg(required_unless_present = "retry", value_name = "SOURCE")]
     pub(crate) sources: Vec<std::ffi::OsString>,
+    /// Only files below folders, and members of archives, that match this glob, beside those of producer.include.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Not what matches this glob, beside those of producer.exclude.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Beside the sources: what failed of an earlier batch, which --of names.
+    #[arg(long, value_enum, requires = "of", value_name = "WHAT")]
+    pub(crate) retry: Option<Retry>,
+    /// Name or id of that batch.
+    #[arg(long, requires = "retry", value_name = "BATCH")]
+    pub(crate) of: Option<String>,
     /// Name of this batch.
     #[arg(long, value_name = "NAME")]
     pub(crate) batch: Option<String>,
+}
+
+/// Which references of an earlier batch are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Retry {
+    /// Those that could not be read.
+    Failed,
 }
 
 #[derive(Debug, Args)]

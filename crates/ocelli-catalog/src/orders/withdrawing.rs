@@ -38,8 +38,8 @@ impl Catalog {
         transact!(self, "take back jobs of a batch", unit => withdraw(unit, batch, after, most))
     }
 
-    /// Jobs of a batch whose next attempt is later than `after_micros`: a page behind the last one. While the batch was
-    /// paused, these waited for it.
+    /// Jobs of a batch whose next attempt is later than `now`: a page behind `after`. While the batch was paused, these waited
+    /// for it.
     ///
     /// # Errors
     /// When the database does not answer.

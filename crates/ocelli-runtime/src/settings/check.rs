@@ -107,7 +107,7 @@ impl Checker<'_> {
         let (limits, retry) = (&settings.limits, &settings.retry);
         let (broker, worker) = (&settings.broker, &settings.worker);
         let (collector, producer) = (&settings.collector, &settings.producer);
-        let counts: [(&[&str], u64); 15] = [
+        let counts: [(&[&str], u64); 20] = [
             (&["catalog", "connections"], settings.catalog.connections.into()),
             (&["broker", "confirm_window"], broker.confirm_window as u64),
             (&["broker", "queue_capacity"], broker.queue_capacity.into()),
@@ -117,16 +117,24 @@ impl Checker<'_> {
             (&["limits", "image_pages"], limits.image_pages.into()),
             (&["limits", "decode_memory"], limits.decode_memory.bytes()),
             (&["limits", "needed_text"], limits.needed_text.bytes()),
+            (&["limits", "archive_bytes"], limits.archive_bytes.bytes()),
+            (&["limits", "archive_members"], limits.archive_members),
             (&["retry", "transient_attempts"], retry.transient_attempts.into()),
             (&["retry", "crash_attempts"], retry.crash_attempts.into()),
             (&["retry", "quality_attempts"], retry.quality_attempts.into()),
             (&["collector", "batch"], collector.batch as u64),
             (&["collector", "prefetch"], collector.prefetch.into()),
             (&["producer", "batch"], producer.batch as u64),
+            (&["producer", "fetchers"], producer.fetchers as u64),
+            (&["producer", "fetch_attempts"], producer.fetch_attempts.into()),
+            (&["producer", "host_connections"], producer.host_connections as u64),
         ];
         for (at, number) in counts {
             self.need(number >= 1, at, "expected at least 1");
         }
+        let rate = producer.host_requests_per_second;
+        let at = &["producer", "host_requests_per_second"];
+        self.need(rate.is_finite() && rate >= 0.0, at, "expected a number that is not negative");
         // Several of them must fit into one message.
         let ok = limits.needed_text <= ByteSize(256 * 1024);
         self.need(ok, &["limits", "needed_text"], "expected at most 256KiB");

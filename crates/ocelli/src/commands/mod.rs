@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod audit;
+pub(crate) mod batch;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod failures;
@@ -13,3 +14,4 @@ pub(crate) mod show;
 pub(crate) mod spend;
 pub(crate) mod status;
 pub(crate) mod up;
+pub(crate) mod verify;
