@@ -10,6 +10,7 @@ mod agreement;
 mod audit;
 mod backfill;
 mod bad_input;
+mod batches;
 mod carrying;
 mod cli;
 mod crash;

@@ -87,6 +87,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("indicatif", &["ocelli"]),
     ("resvg", &["ocelli-samples"]),
     ("parquet", &["ocelli-export"]),
+    ("tar", &["ocelli-producer"]),
 ];
 
 /// Past this a file has two subjects. Lists of test cases may be longer: they are read one case at a time.

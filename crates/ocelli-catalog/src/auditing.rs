@@ -10,12 +10,13 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 25] = [
     "agreements",
     "analyses",
     "backfill_jobs",
     "backfills",
     "batch_images",
+    "batch_orders",
     "batches",
     "claims",
     "dead_letters",

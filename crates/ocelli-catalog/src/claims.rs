@@ -18,6 +18,7 @@ use crate::backfills::Cover;
 use crate::backfills::covering::covering;
 use crate::catalog::{Catalog, Store, transact};
 use crate::error::{CatalogError, Fault};
+use crate::orders::{self, Obeying, Verdict};
 use crate::payments::{Lost, Paying, write_off};
 use crate::rows::{Read, time};
 use crate::spending::{Sum, over};
@@ -113,7 +114,7 @@ impl Catalog {
     }
 }
 
-async fn book<U: Unit + Claiming + Paying>(
+async fn book<U: Unit + Claiming + Obeying + Paying>(
     mut unit: U,
     bookings: &Bookings,
     budgets: &[Budget],
@@ -134,7 +135,7 @@ async fn book<U: Unit + Claiming + Paying>(
     Ok(answers)
 }
 
-async fn claim<U: Claiming>(
+async fn claim<U: Claiming + Obeying>(
     unit: &mut U,
     requests: &[ClaimRequest],
     budgets: &[Budget],
@@ -188,6 +189,12 @@ async fn claim<U: Claiming>(
             paused.get_or_insert((reason, false));
         }
     }
+    let verdicts = orders::verdicts(unit, requests).await?;
+    for (verdict, paused) in verdicts.iter().zip(&mut paused) {
+        if *verdict == Some(Verdict::Waits) {
+            paused.get_or_insert((orders::REASON.to_owned(), false));
+        }
+    }
     for budget in budgets {
         let covered = |request: &ClaimRequest| covers(budget, request);
         if !requests.iter().any(covered) || !unit.sum(budget).await?.reaches(&budget.limit) {
@@ -209,16 +216,18 @@ async fn claim<U: Claiming>(
             }
         }
     }
-    let is_withdrawn = |request: &ClaimRequest| {
-        request.batch.is_none() && covers_of.get(&request.job).is_some_and(|cover| cover.withdrawn)
+    // By who cancelled the batch, or the backfill.
+    let is_withdrawn = |request: &ClaimRequest, verdict: &Option<Verdict>| {
+        let cover = covers_of.get(&request.job).filter(|_| request.batch.is_none());
+        *verdict == Some(Verdict::Withdrawn) || cover.is_some_and(|cover| cover.withdrawn)
     };
     // The first of several wishes for one job; in the order of keys, so that claimers never wait for each other in a ring.
     let mut first: BTreeMap<&JobKey, &ClaimRequest> = BTreeMap::new();
-    for (request, paused) in requests.iter().zip(&paused) {
+    for ((request, paused), verdict) in requests.iter().zip(&paused).zip(&verdicts) {
         if request.lease.is_some()
             && paused.is_none()
             && !is_early(request)
-            && !is_withdrawn(request)
+            && !is_withdrawn(request, verdict)
         {
             first.entry(&request.job).or_insert(request);
         }
@@ -245,22 +254,31 @@ async fn claim<U: Claiming>(
     if !needless.is_empty() {
         unit.give_up(&needless).await?;
     }
-    let answer = |((request, standing), paused): ((&ClaimRequest, &Standing), _)| {
-        Ok(match paused {
-            _ if standing.done => Claim::Done,
-            _ if is_withdrawn(request) => Claim::Done,
-            Some((reason, all)) => Claim::Paused { reason, all },
-            None if is_early(request) => Claim::Held {
-                holder: "the collector (the name of its batch is on its way)".to_owned(),
-                until: Timestamp::now(),
-            },
-            None if request.lease.is_none() || mine(&(request, standing)) => {
-                Claim::Free { batch: batch(request) }
-            }
-            None => Claim::Held { holder: standing.holder.clone(), until: time(standing.until)? },
-        })
-    };
-    Ok(requests.iter().zip(&standing).zip(paused).map(answer).collect::<Read<_>>()?)
+    let answer =
+        |(((request, standing), paused), verdict): (((&ClaimRequest, &Standing), _), _)| {
+            Ok(match paused {
+                _ if standing.done => Claim::Done,
+                _ if is_withdrawn(request, verdict) => Claim::Withdrawn,
+                Some((reason, all)) => Claim::Paused { reason, all },
+                None if is_early(request) => Claim::Held {
+                    holder: "the collector (the name of its batch is on its way)".to_owned(),
+                    until: Timestamp::now(),
+                },
+                None if request.lease.is_none() || mine(&(request, standing)) => {
+                    Claim::Free { batch: batch(request) }
+                }
+                None => {
+                    Claim::Held { holder: standing.holder.clone(), until: time(standing.until)? }
+                }
+            })
+        };
+    Ok(requests
+        .iter()
+        .zip(&standing)
+        .zip(paused)
+        .zip(&verdicts)
+        .map(answer)
+        .collect::<Read<_>>()?)
 }
 
 /// Microseconds of a duration.

@@ -134,6 +134,8 @@ pub(crate) fn fold(
         (Some(old), Some(new)) => Some(old.min(new)),
         (old, new) => old.or(new),
     };
+    let references = news.references.into_iter();
+    rows.references.extend(references.map(|((batch, key), found)| ((batch, digest, key), found)));
     rows.members.extend(news.members.into_iter().map(|(batch, key)| (batch, digest, key)));
     rows.sightings.extend(news.sightings.into_values().map(|sighting| (digest, sighting)));
     let mut needs = news.needs;
@@ -168,10 +170,18 @@ pub(crate) fn reopen(digest: Digest, keys: &[Key], stored: Stored, rows: &mut Ro
     taken
 }
 
-/// Takes a want out: nothing is asked of this analyzer any more. What it has answered stays. The row itself is deleted by the caller.
-pub(crate) fn unwant(digest: Digest, analyzer: &AnalyzerName, stored: Stored, rows: &mut Rows) {
+/// Takes open wants out: nothing is asked of these analyzers any more. What they have answered stays. The rows themselves are
+/// deleted by the caller.
+pub(crate) fn withdraw(
+    digest: Digest,
+    analyzers: &[AnalyzerName],
+    stored: Stored,
+    rows: &mut Rows,
+) {
     let mut now = stored.clone();
-    now.wants.remove(analyzer);
+    for analyzer in analyzers {
+        now.wants.remove(analyzer);
+    }
     now.settle(digest, &stored, rows);
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct News {
     pub(crate) sightings: BTreeMap<SourceUri, Sighting>,
     /// Every reference of every batch to it, as batch and key; `sightings` keeps only the earliest.
     pub(crate) members: BTreeSet<(BatchId, [u8; 16])>,
+    /// Of those that a producer named: the key of their source, and whether nothing had to be enqueued.
+    pub(crate) references: BTreeMap<(BatchId, [u8; 16]), ([u8; 16], bool)>,
     pub(crate) wants: BTreeMap<AnalyzerName, (Timestamp, Option<Revision>)>,
     /// What the dependent ones among the wants need, with the time of asking; the latest counts.
     pub(crate) needs: BTreeMap<AnalyzerName, (Timestamp, Need)>,
@@ -98,6 +100,8 @@ impl Facts {
                     reference: clean(&problem.reference),
                     reason: clean(&problem.reason),
                     at: micros(problem.at),
+                    source: problem.source.clone(),
+                    rule: problem.rule.as_deref().map(clean),
                 };
                 let key = (new.batch, text_key(&new.reference));
                 keep(&mut self.problems, key, new, |new, old| {
@@ -132,7 +136,10 @@ impl Facts {
         if let Some(sighting) = &intake.sighting {
             let new = Sighting { seen_at: micros(sighting.seen_at), ..sighting.clone() };
             let reference = format!("{} {}", new.seen_at.as_microsecond(), new.source.as_str());
-            news.members.insert((new.batch, text_key(&reference)));
+            let key = (new.batch, text_key(&reference));
+            news.members.insert(key);
+            let is_known = intake.wants.is_empty() && intake.refusal.is_none();
+            news.references.insert(key, (text_key(new.source.as_str()), is_known));
             keep(&mut news.sightings, new.source.clone(), new, |new, old| {
                 (new.seen_at, new.batch) < (old.seen_at, old.batch)
             });

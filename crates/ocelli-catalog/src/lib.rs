@@ -16,6 +16,8 @@
 //! | `agreements` | how far the answers of a complete record agree |
 //! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
+//! | `references` | one batch: what became of each of its references, and how far it is |
+//! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
 //! | `carry`, `backup` | the whole archive into another database; into a file and back |
@@ -53,11 +55,13 @@ mod load;
 mod metrics;
 mod migration;
 mod model;
+mod orders;
 mod overview;
 mod payments;
 mod postgres;
 mod pulse;
 pub mod query;
+mod references;
 mod rows;
 pub mod search;
 mod sizing;
@@ -83,5 +87,9 @@ pub use model::{
 pub use sizing::Service;
 pub use pulse::FailureCount;
 pub use sheets::{BatchView, Neighbours, Sheet};
+pub use orders::{BatchOrder, Order, Withdrawn};
+pub use references::{
+    Reference, ReferenceCursor, ReferenceOutcome, ReferencePage, SightingCursor, SightingPage,
+};
 pub use spending::{BudgetState, SpendRow, amount};
 pub use tidying::Tidied;

@@ -9,10 +9,10 @@ use ocelli_core::{AnalyzerName, BatchId, Revision};
 use crate::catalog::{Catalog, ask, snapshot};
 use crate::error::CatalogError;
 use crate::model::{AnalyzerStatus, Status};
-use crate::rows::{Read, State, batch, from_json, number, parse, time, unreadable};
+use crate::rows::{Read, State, batch, from_json, number, parse, parse_some, time, unreadable};
 
 pub(crate) type BatchColumns = (Vec<u8>, String, i64, i64, bool, i64, i64, i64, i64);
-type ProblemColumns = (Vec<u8>, String, String, i64);
+type ProblemColumns = (Vec<u8>, String, String, i64, Option<String>);
 
 /// The span of [`AnalyzerStatus::finished_last_minute`].
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
@@ -31,7 +31,7 @@ impl Catalog {
                  (SELECT COUNT(*) FROM images WHERE bytes IS NULL), \
                  (SELECT COUNT(*) FROM images WHERE NOT complete), \
                  (SELECT COUNT(*) FROM images WHERE refusal IS NOT NULL), \
-                 (SELECT COUNT(*) FROM sightings), (SELECT COUNT(*) FROM problems), \
+                 (SELECT COUNT(*) FROM sightings), (SELECT COUNT(*) FROM problems WHERE rule IS NULL), \
                  (SELECT COUNT(*) FROM batches), (SELECT COUNT(*) FROM batches WHERE NOT finished), \
                  (SELECT COUNT(*) FROM dead_letters WHERE fate = 'kept')",
             )
@@ -177,7 +177,7 @@ impl Catalog {
         rows.into_iter().map(report).collect::<Read<_>>().map_err(|error| self.unreadable(error))
     }
 
-    /// References without an image behind them, the latest first.
+    /// References without an image behind them, the latest first; without those that a rule passed over.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -188,22 +188,24 @@ impl Catalog {
     ) -> Result<Vec<Problem>, CatalogError> {
         let rows: Vec<ProblemColumns> = match of {
             Some(of) => ask!(self, "list problems", pool => sqlx::query_as(
-                "SELECT batch, reference, reason, at FROM problems WHERE batch = $2 \
+                "SELECT batch, reference, reason, at, source FROM problems WHERE rule IS NULL AND batch = $2 \
                  ORDER BY at DESC, reference LIMIT $1",
             )
             .bind(i64::from(limit))
             .bind(of.uuid().into_bytes().to_vec())
             .fetch_all(pool)),
             None => ask!(self, "list problems", pool => sqlx::query_as(
-                "SELECT batch, reference, reason, at FROM problems \
+                "SELECT batch, reference, reason, at, source FROM problems WHERE rule IS NULL \
                  ORDER BY at DESC, batch DESC, reference LIMIT $1",
             )
             .bind(i64::from(limit))
             .fetch_all(pool)),
         }?;
         rows.into_iter()
-            .map(|(id, reference, reason, at)| {
-                Ok(Problem { batch: batch(&id)?, reference, reason, at: time(at)? })
+            .map(|(id, reference, reason, at, source)| {
+                let source = parse_some("source", source.as_deref())?;
+                let (batch, at) = (batch(&id)?, time(at)?);
+                Ok(Problem { batch, reference, reason, at, source, rule: None })
             })
             .collect::<Read<_>>()
             .map_err(|error| self.unreadable(error))

@@ -8,6 +8,8 @@ mod agreeing;
 mod backfilling;
 mod claiming;
 mod indexing;
+mod obeying;
+mod references;
 mod writing;
 
 use std::collections::BTreeMap;

@@ -15,13 +15,18 @@ use crate::fold::{Image, Key, Wanted};
 use crate::gather::{Announced, Deferral};
 use crate::model::Fate;
 
+/// A reference of a batch: batch, image, and the key of the reference.
+pub(crate) type Member = (BatchId, Digest, [u8; 16]);
+
 /// What one transaction writes. Rows of one table have different keys.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) images: Vec<(Digest, Image)>,
     pub(crate) sightings: Vec<(Digest, Sighting)>,
     /// References of batches.
-    pub(crate) members: Vec<(BatchId, Digest, [u8; 16])>,
+    pub(crate) members: Vec<Member>,
+    /// Of these, the key of their source, and whether nothing had to be enqueued.
+    pub(crate) references: BTreeMap<Member, ([u8; 16], bool)>,
     pub(crate) wants: Vec<(Digest, AnalyzerName, Wanted)>,
     pub(crate) analyses: Vec<(Digest, Analysis)>,
     pub(crate) deferrals: Vec<(Digest, AnalyzerName, Deferral)>,

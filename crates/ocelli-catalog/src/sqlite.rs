@@ -7,6 +7,7 @@ mod agreeing;
 mod backfilling;
 mod claiming;
 mod indexing;
+mod obeying;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -211,6 +212,8 @@ mod tests {
             reference,
             reason: String::new(),
             at: Timestamp::UNIX_EPOCH,
+            source: None,
+            rule: None,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::fold::{self, Key, Stored, Wanted};
 use crate::gather::{Facts, News, gather, micros};
 use crate::letters::{self, Buried, Letter};
 use crate::model::{Applied, Hold, SeenJob};
+use crate::orders::{self, Obeying};
 use crate::payments::{Costs, Paying};
 use crate::rows::Rows;
 use crate::search::index::IndexRows;
@@ -51,13 +52,14 @@ pub(crate) trait Unit: Sized + Agreeing {
 }
 
 /// Applies messages in one transaction. Returns what it did and how many rows it wrote.
-pub(crate) async fn apply<U: Unit + Paying>(
+pub(crate) async fn apply<U: Unit + Paying + Obeying>(
     mut unit: U,
     messages: &[Message],
 ) -> Result<(Applied, u64), Fault> {
-    let facts = gather(messages);
+    let mut facts = gather(messages);
     let digests: Vec<Digest> = facts.images.keys().copied().collect();
     let stored = if digests.is_empty() { BTreeMap::new() } else { unit.load(&digests).await? };
+    orders::leave_out_withdrawn(&mut unit, &mut facts.images, &stored).await?;
     let mut rows = Rows::default();
     let applied = add(&mut unit, facts, stored, &mut rows).await?;
     agreements::write(&mut unit, &rows).await?;
@@ -125,7 +127,6 @@ pub(crate) async fn bury<U: Unit + Paying>(
     let applied = add(&mut unit, gather(&messages), stored, &mut rows).await?;
     buried.completed = applied.completed;
     buried.asked = applied.asked;
-    unit.write(&rows).await?;
     agreements::write(&mut unit, &rows).await?;
     Costs::of(&messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);

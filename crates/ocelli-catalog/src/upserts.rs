@@ -84,7 +84,7 @@ macro_rules! batches {
 macro_rules! problems {
     () => {
         " ON CONFLICT (batch, reference_key) DO UPDATE SET reason = excluded.reason, \
-     at = excluded.at WHERE (excluded.at, excluded.reason) < (problems.at, problems.reason)"
+     at = excluded.at, source = excluded.source, rule = excluded.rule WHERE (excluded.at, excluded.reason) < (problems.at, problems.reason)"
     };
 }
 

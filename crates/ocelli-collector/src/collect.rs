@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CollectorMetrics, dispatch, heartbeat, letters, stock, tidy};
+use crate::{CollectorMetrics, dispatch, heartbeat, letters, orders, stock, tidy};
 
 /// What `main` wires together.
 pub struct Parts {
@@ -90,7 +90,8 @@ pub enum CollectorError {
 }
 
 /// Collects until `shutdown`; what was gathered by then is still written. Beside the results, the dead queue is emptied,
-/// dependent jobs are enqueued, the accounts are tidied, heartbeats are sent and the catalog is counted.
+/// dependent jobs are enqueued, orders about batches are carried out, the accounts are tidied, heartbeats are sent and the
+/// catalog is counted.
 ///
 /// # Errors
 /// [`CollectorError`].
@@ -99,6 +100,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Collec
     let beside = async {
         tokio::join!(
             dispatch::run(&parts, &ready, &shutdown),
+            orders::run(&parts, &shutdown),
             heartbeat::run(&parts, &shutdown),
             stock::run(&parts, &shutdown),
             tidy::run(&parts.catalog, parts.options.keep_payments, &shutdown)

@@ -42,6 +42,8 @@ pub enum Claim {
     },
     /// There is an analysis already.
     Done,
+    /// Nobody wants it any more: every batch that asked for it was cancelled.
+    Withdrawn,
     /// Somebody else works on it.
     Held {
         /// Who.

@@ -13,6 +13,7 @@
 //! | [`ids`] | [`Digest`], [`AnalyzerName`], [`Revision`], [`BatchId`] |
 //! | [`source`] | [`SourceUri`]: where bytes were found |
 //! | [`image`] | facts about an image that need no pixels |
+//! | [`member`] | members of archives as sources |
 //! | [`needs`] | analyzers that read what others answered: [`Dependence`], [`NeededText`] |
 //! | [`outcome`] | what an analyzer answered: [`Outcome`], [`Reading`], [`FailureClass`], [`Provenance`] |
 //! | [`record`] | [`Record`] and its merge |
@@ -27,6 +28,7 @@ pub mod claim;
 pub mod estimate;
 pub mod ids;
 pub mod image;
+pub mod member;
 pub mod needs;
 pub mod outcome;
 pub mod record;

@@ -8,10 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 use url::Url;
 
+use crate::member::{ArchiveKind, Member};
+
 /// Longest URI that is kept; longer ones are refused by name.
 pub const MAX_URI_BYTES: usize = 8 * 1024;
 
-/// A `file:`, `http:` or `https:` URI. File names that are not UTF-8 survive, percent-encoded (RFC 8089, RFC 3986).
+/// A `file:`, `http:` or `https:` URI, or that of a [`Member`] of an archive. File names that are not UTF-8 survive, percent-encoded (RFC 8089, RFC 3986).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceUri(Url);
 
@@ -29,6 +31,9 @@ pub enum SourceError {
     /// A scheme nobody reads.
     #[error("'{0}:' sources are not supported; use file:, http: or https:")]
     Scheme(String),
+    /// Not the URI of a member of an archive, as ocelli writes it.
+    #[error("'{0}' names no member of an archive; name the archive as a source of its own")]
+    Member(String),
     /// Longer than [`MAX_URI_BYTES`].
     #[error("the URI has {0} bytes; at most {MAX_URI_BYTES} are kept")]
     TooLong(usize),
@@ -61,6 +66,11 @@ impl SourceUri {
         }
         match url.scheme() {
             "file" | "http" | "https" => {}
+            scheme if ArchiveKind::of_scheme(scheme).is_some() => {
+                if Member::of_url(&url).is_none() {
+                    return Err(SourceError::Member(url.as_str().chars().take(80).collect()));
+                }
+            }
             other => return Err(SourceError::Scheme(other.to_owned())),
         }
         let length = url.as_str().len();
@@ -84,6 +94,21 @@ impl SourceUri {
     pub fn path(&self) -> Option<PathBuf> {
         (self.0.scheme() == "file").then(|| self.0.to_file_path().ok()).flatten()
     }
+
+    /// The URI of a member of an archive.
+    ///
+    /// # Errors
+    /// [`SourceError::Relative`] or [`SourceError::TooLong`].
+    pub fn of_member(member: &Member) -> Result<Self, SourceError> {
+        let uri = member.uri().ok_or_else(|| SourceError::Relative(member.archive.clone()))?;
+        uri.parse()
+    }
+
+    /// The member of an archive that it names.
+    #[must_use]
+    pub fn member(&self) -> Option<Member> {
+        Member::of_url(&self.0)
+    }
 }
 
 impl fmt::Display for SourceUri {
@@ -91,7 +116,7 @@ impl fmt::Display for SourceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self.path() {
             Some(path) => path.to_string_lossy().into_owned(),
-            None => self.0.as_str().to_owned(),
+            None => self.member().map_or_else(|| self.0.as_str().to_owned(), |one| one.to_string()),
         };
         f.pad(&text.replace(|c: char| c.is_control(), "\u{fffd}"))
     }

@@ -143,7 +143,7 @@ pub struct BatchReport {
     pub problems: u64,
 }
 
-/// A reference that could not be turned into an image: unreadable, vanished, malformed.
+/// A reference that was not turned into an image: unreadable, vanished, malformed, or passed over by a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Which run.
@@ -154,6 +154,12 @@ pub struct Problem {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+    /// What can be tried again, when it is known where the bytes should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceUri>,
+    /// Why it was passed over, when nothing failed: `type` (it is no image), or the name of a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 /// A mark in the job queues of one analyzer: once it has been handed out of both, everything enqueued before it has been

@@ -39,6 +39,9 @@ impl Default for DecodeLimits {
 pub struct FetchLimits {
     /// Bytes of one body or file (setting `limits.image_bytes`).
     pub bytes: u64,
+    /// Unpacked bytes of an archive that is packed as a whole (setting `limits.archive_bytes`): a member behind more is not
+    /// read.
+    pub archive_bytes: u64,
     /// Name resolution, TCP and TLS together. A host that is up answers in well under a second.
     pub connect_timeout: Duration,
     /// The longest silence between two pieces of a body: ends a server that sends nothing.
@@ -49,6 +52,8 @@ pub struct FetchLimits {
     pub redirects: u32,
     /// Whether hosts with private, loopback and other non-public addresses may be asked.
     pub allow_private_hosts: bool,
+    /// Whether an image is left alone whose host sends `X-Robots-Tag: noai` or `noindex` (setting `producer.obey_robots`).
+    pub robots_tags: bool,
     /// Hosts that may be asked although their address is not public: `name`, `name:port`, an address, or
     /// `*.suffix`.
     pub allowed_hosts: Vec<String>,
@@ -58,12 +63,15 @@ impl Default for FetchLimits {
     fn default() -> Self {
         Self {
             bytes: DecodeLimits::default().bytes,
+            // Minutes of unpacking.
+            archive_bytes: 64 << 30,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(20),
             total_timeout: Duration::from_secs(120),
             // Image hosts use one to three; browsers stop at 20.
             redirects: 5,
             allow_private_hosts: false,
+            robots_tags: true,
             allowed_hosts: Vec::new(),
         }
     }

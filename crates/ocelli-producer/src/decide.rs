@@ -5,11 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ocelli_catalog::{Catalog, Known};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message, Problem};
-use ocelli_core::{BatchId, Dependence, Digest, ImageFacts, Need, Sighting, Want, chain};
+use ocelli_core::{
+    BatchId, Dependence, Digest, ImageFacts, Need, Sighting, SourceUri, Want, chain,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +22,7 @@ use crate::clock::{self, Stamps};
 use crate::error::ProducerError;
 use crate::examine::Verdict;
 use crate::metrics::{Ended, ProducerMetrics};
+use crate::orders::Gate;
 use crate::plan::{Why, plan};
 use crate::publisher::Publisher;
 use crate::readers::Loaded;
@@ -29,9 +33,17 @@ use crate::tally::Tally;
 /// First wait before the catalog is asked again, and the longest.
 const LOOKUP_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// Where and when a reference was seen.
+type Seen = (SourceUri, Timestamp);
+
 /// What the stage works with.
 pub(crate) struct Decider {
     pub(crate) catalog: Catalog,
+    pub(crate) gate: Gate,
+    /// Whether the run goes on when everything was listed, with what appears then.
+    pub(crate) stays: bool,
+    /// Images whose jobs went to the queues for fresh work.
+    pub(crate) fresh: u64,
     pub(crate) options: Arc<ProducerOptions>,
     pub(crate) wanted: Vec<Want>,
     pub(crate) batch: BatchId,
@@ -66,7 +78,12 @@ impl Decider {
                 Err(error) => return self.publisher.fail(error),
             };
             for item in items {
-                if self.handle(item, &known).await.is_break() {
+                let passed = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    passed = self.gate.pass() => passed,
+                };
+                if passed.is_break() || self.handle(item, &known).await.is_break() {
                     return;
                 }
             }
@@ -125,28 +142,57 @@ impl Decider {
     async fn handle(&mut self, item: Loaded, known: &HashMap<Digest, Known>) -> ControlFlow<()> {
         let Loaded { name, seen, verdict } = item;
         match (verdict, seen) {
-            (Verdict::Skipped { why }, _) => {
-                tracing::debug!(path = %name, %why, "skipped");
-                self.metrics.settled(Ended::Skipped);
-                self.tally.count(|progress| progress.skipped += 1);
-                ControlFlow::Continue(())
-            }
-            (Verdict::Problem { reason }, _) => self.problem(name, reason).await,
+            (Verdict::Skipped { rule, why }, seen) => self.passed_over(name, rule, why, seen).await,
+            (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen).await,
             (Verdict::Image { facts, refusal }, Some((source, seen_at))) => {
                 let sighting = Sighting { source, seen_at, batch: self.batch };
                 self.image(facts, refusal, sighting, known).await
             }
             (Verdict::Image { .. }, None) => {
-                self.problem(name, "it has no source".to_owned()).await
+                self.problem(name, "it has no source".to_owned(), None).await
             }
         }
     }
 
-    async fn problem(&self, reference: String, reason: String) -> ControlFlow<()> {
-        // Both may quote hostile input of any length.
-        let (reference, reason) = (clip(&reference), clip(&reason));
-        tracing::info!(%reference, %reason, "no image");
-        let problem = Problem { batch: self.batch, reference, reason, at: self.stamps.next() };
+    /// What became of a reference without an image. Its texts may quote hostile input of any length.
+    fn outcome(&self, reference: &str, reason: &str, seen: Option<Seen>) -> Problem {
+        Problem {
+            batch: self.batch,
+            reference: clip(reference),
+            reason: clip(reason),
+            at: self.stamps.next(),
+            source: seen.map(|(source, _)| source),
+            rule: None,
+        }
+    }
+
+    async fn passed_over(
+        &self,
+        name: String,
+        rule: &str,
+        why: String,
+        seen: Option<Seen>,
+    ) -> ControlFlow<()> {
+        tracing::debug!(path = %name, rule, %why, "passed over");
+        let outcome = self.outcome(&name, &why, seen);
+        let message = Message::Problem(Problem { rule: Some(rule.to_owned()), ..outcome });
+        let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
+        self.publisher
+            .send(&message, vec![Queue::Results], move || {
+                metrics.settled(Ended::Skipped);
+                tally.count(|progress| progress.skipped += 1);
+            })
+            .await
+    }
+
+    async fn problem(
+        &self,
+        reference: String,
+        reason: String,
+        seen: Option<Seen>,
+    ) -> ControlFlow<()> {
+        let problem = self.outcome(&reference, &reason, seen);
+        tracing::info!(reference = %problem.reference, reason = %problem.reason, "no image");
         self.tally.problem(&problem);
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         let message = Message::Problem(problem);
@@ -165,6 +211,15 @@ impl Decider {
             Some(Need { analyzer: want.analyzer.clone(), of, held: true })
         });
         Dependence { needs: needs.collect(), texts: Vec::new() }
+    }
+
+    /// Whether the next image's jobs are fresh work. Whoever watches folders goes on with what is new, whatever was there at first.
+    fn is_fresh(&mut self) -> bool {
+        let is_new = self.stays && self.tally.progress().all_listed;
+        let has_share = is_new || self.fresh < self.options.fresh_images;
+        let is_fresh = has_share && !self.options.bulk;
+        self.fresh += u64::from(is_fresh);
+        is_fresh
     }
 
     async fn image(
@@ -195,7 +250,7 @@ impl Decider {
             self.recent.insert(digest);
         }
         let jobs = wants.len() as u64;
-        let queue = if self.options.bulk { Queue::Bulk } else { Queue::Jobs };
+        let queue = if wants.is_empty() || self.is_fresh() { Queue::Jobs } else { Queue::Bulk };
         let dependence = self.dependence(&wants);
         let mut routes = vec![Queue::Results];
         routes.extend(

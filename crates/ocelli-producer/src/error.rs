@@ -35,6 +35,9 @@ pub enum ProducerError {
         /// How many.
         count: u64,
     },
+    /// People cancelled the batch.
+    #[error("the batch was cancelled while its sources were listed")]
+    Cancelled,
     /// The catalog does not answer.
     #[error("the catalog cannot tell which images are known")]
     Lookup(#[source] CatalogError),

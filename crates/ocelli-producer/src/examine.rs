@@ -14,6 +14,12 @@ const EXTENSIONS: [&str; 22] = [
     "jpg", "pam", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp",
 ];
 
+/// The rule that passes over what is no image.
+pub(crate) const NO_IMAGE: &str = "type";
+
+/// The rule that leaves alone what a host does not want to be used.
+pub(crate) const ROBOTS: &str = "robots";
+
 /// Longest reason that is kept: it may quote hostile bytes.
 const MAX_REASON_CHARACTERS: usize = 500;
 
@@ -22,8 +28,8 @@ const MAX_REASON_CHARACTERS: usize = 500;
 pub(crate) enum Verdict {
     /// An image; with a refusal, one that no analyzer can use.
     Image { facts: ImageFacts, refusal: Option<String> },
-    /// No image, and nobody said it was one.
-    Skipped { why: String },
+    /// Passed over by a rule: [`NO_IMAGE`] (it is none, and nobody said it was one) or [`ROBOTS`].
+    Skipped { rule: &'static str, why: String },
     /// No bytes.
     Problem { reason: String },
 }

@@ -12,29 +12,36 @@
 //! |---|---|
 //! | [`options`] | [`ProducerOptions`] |
 //! | [`source`] | [`Source`]: what the user names; whether it can be opened |
-//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `listing` | sources → references |
+//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `held`, `again`, `listing` | sources → references |
 //! | `read`, `examine`, `readers` | references → facts about images |
+//! | `hosts`, `robots` | manners towards the hosts of URLs |
 //! | [`plan`](mod@plan), `recent`, `decide` | facts → jobs |
-//! | `publisher`, `report`, `tally` | messages, reports of the batch, counts |
+//! | `publisher`, `report`, `tally`, `orders` | messages, reports of the batch, counts; waiting while people paused it |
 //! | `run`, `watching`, `settle` | the roles |
 
+mod again;
+mod archive;
 mod clock;
 mod decide;
 pub mod error;
 mod examine;
 mod filter;
 pub mod first_seen;
+mod held;
+mod hosts;
 mod lines;
 mod listing;
 mod manifest;
 mod metrics;
 pub mod options;
+mod orders;
 pub mod plan;
 mod publisher;
 mod read;
 mod readers;
 mod recent;
 mod report;
+mod robots;
 pub mod role;
 mod run;
 mod settings;
@@ -45,6 +52,7 @@ mod walk;
 mod watching;
 
 pub use error::ProducerError;
+pub use hosts::Manners;
 pub use metrics::ProducerMetrics;
 pub use options::ProducerOptions;
 pub use plan::{Plan, Why, plan};

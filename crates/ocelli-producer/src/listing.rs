@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::error::ProducerError;
+use crate::held::{Held, Holder, Room};
 use crate::lines::Lines;
 use crate::manifest::{Format, Locator, Rows};
 use crate::source::{Opened, shown};
@@ -33,6 +34,8 @@ pub(crate) struct Reference {
     pub(crate) digest: Option<Digest>,
     /// The list and line that named it.
     pub(crate) listed_in: Option<(Arc<str>, u64)>,
+    /// Its bytes, when listing it meant reading it.
+    pub(crate) held: Option<Held>,
 }
 
 /// What a lister comes across.
@@ -52,9 +55,15 @@ pub(crate) enum Listed {
 pub(crate) struct Out {
     listed: mpsc::Sender<Listed>,
     stop: CancellationToken,
+    holder: Holder,
 }
 
 impl Out {
+    /// Room for bytes that are read while listing. Blocks until there is some.
+    pub(crate) fn room(&self, bytes: u64) -> Option<Room> {
+        self.holder.room(bytes)
+    }
+
     pub(crate) fn send(&self, listed: Listed) -> ControlFlow<()> {
         if self.stop.is_cancelled() || self.listed.blocking_send(listed).is_err() {
             ControlFlow::Break(())
@@ -81,6 +90,7 @@ impl Out {
                 seen_at: clock::now(),
                 digest: None,
                 listed_in: None,
+                held: None,
             }))),
             Err(error) => self.problem(shown(&path), error.to_string()),
         }
@@ -116,6 +126,7 @@ impl Out {
                     seen_at: row.first_seen.map_or_else(clock::now, clock::whole_microseconds),
                     digest: row.digest,
                     listed_in: Some((Arc::clone(&list), line)),
+                    held: None,
                 })))?,
                 Err(error) => self.problem(format!("{list}:{line}"), error.to_string())?,
             }
@@ -135,7 +146,10 @@ impl Out {
                 seen_at: clock::now(),
                 digest: None,
                 listed_in: None,
+                held: None,
             }))),
+            Opened::Failed(again) => again.list(self),
+            Opened::Archive(archive) => archive.list(self),
             Opened::Stdin => {
                 let base = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
                 self.lines(std::io::stdin().lock(), "standard input", &base)
@@ -168,7 +182,7 @@ impl Lister {
     ) -> Result<(mpsc::Receiver<Listed>, Self), ProducerError> {
         let (listed, receiver) = mpsc::channel(ahead);
         let (done, ended) = oneshot::channel();
-        let out = Out { listed, stop: stop.clone() };
+        let out = Out { listed, stop: stop.clone(), holder: Holder::new() };
         std::thread::Builder::new()
             .name("lister".to_owned())
             .spawn(move || {

@@ -408,6 +408,41 @@ mod tests {
         assert_eq!(guess(""), Format::Text);
     }
 
+    /// So many lines of which one in a hundred is broken, made while they are read.
+    struct Many {
+        next: u32,
+        lines: u32,
+        rest: Vec<u8>,
+    }
+
+    impl Read for Many {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.rest.is_empty() && self.next < self.lines {
+                self.rest = match self.next % 100 {
+                    0 => b"{oops\n".to_vec(),
+                    _ => format!("{{\"uri\":\"http://h/{}.png\"}}\n", self.next).into_bytes(),
+                };
+                self.next += 1;
+            }
+            let count = self.rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&self.rest[..count]);
+            self.rest.drain(..count);
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn of_a_million_lines_the_broken_ones_cost_only_themselves() {
+        let many = Lines::new(Many { next: 0, lines: 1_000_000, rest: Vec::new() });
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (mut good, mut bad) = (0, 0);
+        for (number, row) in Rows::new(many, Format::Ndjson, PathBuf::from("/"), now) {
+            assert_eq!(row.is_err(), number % 100 == 1, "{number}");
+            *(if row.is_ok() { &mut good } else { &mut bad }) += 1;
+        }
+        assert_eq!((good, bad), (990_000, 10_000));
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic_or_lose_count(bytes in proptest::collection::vec(0_u8.., 0..400)) {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use ocelli_core::AnalyzerName;
 use ocelli_media::{DecodeLimits, FetchLimits};
 
+use crate::hosts::Manners;
+
 /// How a producer lists, reads and publishes.
 #[derive(Debug, Clone)]
 pub struct ProducerOptions {
@@ -31,16 +33,21 @@ pub struct ProducerOptions {
     /// Files over `decode.bytes` are still hashed up to this size, so that their refusal has an image to stand on.
     /// Above it they become a problem: a disk image among photos should not cost minutes.
     pub hash_bytes: u64,
+    /// Members of one archive that are listed (setting `limits.archive_members`).
+    pub archive_members: u64,
     /// Files read at once. Memory for encoded images is at most this many times `decode.bytes`.
     pub readers: usize,
     /// URLs fetched at once: more than readers, because they wait for the network and not for a disk.
     pub fetchers: usize,
-    /// URLs fetched at once from one host: a polite browser opens six connections.
-    pub fetchers_per_host: usize,
+    /// How the hosts of URLs are treated.
+    pub manners: Manners,
     /// Tries for a URL that fails in a way that may pass.
     pub fetch_attempts: u32,
     /// Whether jobs go to the queues for backfills, so that fresh work overtakes them.
     pub bulk: bool,
+    /// Images of one batch whose jobs count as fresh work. Those behind them go to the queues for backfills, so that a small
+    /// batch overtakes a huge one.
+    pub fresh_images: u64,
     /// What each dependent analyzer needs: its jobs are wanted here, and enqueued by the collector.
     pub needs: BTreeMap<AnalyzerName, Vec<AnalyzerName>>,
     /// Name of the batch; made from the first source when absent.
@@ -83,11 +90,13 @@ impl Default for ProducerOptions {
             fetch: FetchLimits::default(),
             decode: DecodeLimits::default(),
             hash_bytes: 4 << 30,
+            archive_members: 10_000_000,
             readers: cores.clamp(2, 16),
             fetchers: 32,
-            fetchers_per_host: 6,
+            manners: Manners::default(),
             fetch_attempts: 3,
             bulk: false,
+            fresh_images: 1000,
             needs: BTreeMap::new(),
             batch_name: None,
             listed_ahead: 1024,
@@ -111,7 +120,7 @@ impl ProducerOptions {
         for width in [
             &mut self.readers,
             &mut self.fetchers,
-            &mut self.fetchers_per_host,
+            &mut self.manners.connections,
             &mut self.listed_ahead,
             &mut self.lookup_batch,
             &mut self.publish_window,

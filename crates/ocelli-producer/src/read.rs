@@ -1,27 +1,33 @@
 //! The bytes of one reference, read once: from a file on a blocking thread, or from a URL.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ocelli_core::retry::backoff;
-use ocelli_core::{Digest, FailureClass, SourceUri, chain};
+use ocelli_core::{Digest, SourceUri, chain};
 use ocelli_media::{DecodeLimits, FetchError, Fetcher};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ProducerOptions;
-use crate::examine::{Verdict, examine, has_image_extension, passed_over, too_large};
+use crate::examine::{
+    NO_IMAGE, ROBOTS, Verdict, examine, has_image_extension, passed_over, too_large,
+};
+use crate::hosts::{Hosts, Permission};
 use crate::listing::Reference;
 use crate::metrics::ProducerMetrics;
 
 /// Bytes that show what a file is, so that a film among the photos costs one small read.
 const BEGINNING: usize = 8 * 1024;
+
+/// Why a URL is left alone.
+const DISALLOWED: &str =
+    "the robots.txt of its host does not allow it (setting producer.obey_robots)";
 
 /// First wait before a URL is tried again, and the longest.
 const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
@@ -32,15 +38,15 @@ pub(crate) struct Reader {
     decode: DecodeLimits,
     hash_bytes: u64,
     fetch_attempts: u32,
-    per_host: usize,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     within: Option<PathBuf>,
+    hosts: Hosts,
     metrics: ProducerMetrics,
 }
 
 impl Reader {
     pub(crate) fn new(
         fetcher: Fetcher,
+        hosts: Hosts,
         options: &ProducerOptions,
         metrics: ProducerMetrics,
     ) -> Self {
@@ -49,9 +55,8 @@ impl Reader {
             decode: options.decode.clone(),
             hash_bytes: options.hash_bytes.max(options.decode.bytes),
             fetch_attempts: options.fetch_attempts,
-            per_host: options.fetchers_per_host,
-            hosts: Mutex::default(),
             within: options.within.clone(),
+            hosts,
             metrics,
         }
     }
@@ -70,7 +75,7 @@ impl Reader {
                 let reader = Arc::clone(&self);
                 blocking(move || reader.read_file(&path, named)).await
             }
-            None => Arc::clone(&self).read_url(&reference.source).await,
+            None => Arc::clone(&self).read_source(reference).await,
         };
         self.metrics.read_bytes.inc_by(read);
         if let (Some(expected), Verdict::Image { facts, .. }) = (reference.digest, &verdict)
@@ -122,7 +127,7 @@ impl Reader {
         let mut bytes = Vec::with_capacity(BEGINNING);
         *read += file.by_ref().take(BEGINNING as u64).read_to_end(&mut bytes)? as u64;
         if let Some(why) = passed_over(&bytes, promised) {
-            return Ok(Verdict::Skipped { why });
+            return Ok(Verdict::Skipped { rule: NO_IMAGE, why });
         }
         let limit = self.decode.bytes;
         if metadata.len() <= limit {
@@ -176,49 +181,68 @@ impl Reader {
         Ok(too_large(bytes, size, Digest::from_bytes(hash.finalize().into()), self.decode.bytes))
     }
 
-    async fn read_url(self: Arc<Self>, source: &SourceUri) -> (Verdict, u64) {
-        let bytes = match self.fetch(source).await {
+    /// A URL, or a member of an archive: as a file of a folder, one that nobody named may be no image.
+    async fn read_source(self: Arc<Self>, reference: &Reference) -> (Verdict, u64) {
+        let fetched = match &reference.held {
+            Some(held) => Ok(held.bytes()),
+            None => self.fetch(&reference.source).await,
+        };
+        let bytes = match fetched {
             Ok(bytes) => bytes,
-            Err(error) => return (Verdict::Problem { reason: chain(&error) }, 0),
+            Err(verdict) => return (verdict, 0),
         };
         let read = bytes.len() as u64;
+        let is_image =
+            |name: &[u8]| has_image_extension(Path::new(std::ffi::OsStr::from_bytes(name)));
+        let promised = reference.named
+            || reference.source.member().is_none_or(|member| is_image(&member.name));
+        if let Some(why) = passed_over(&bytes[..bytes.len().min(BEGINNING)], promised) {
+            return (Verdict::Skipped { rule: NO_IMAGE, why }, read);
+        }
         let (verdict, _) =
             blocking(move || (examine(&bytes, Digest::of(&bytes), &self.decode), read)).await;
         (verdict, read)
     }
 
-    async fn fetch(&self, source: &SourceUri) -> Result<bytes::Bytes, FetchError> {
-        let _turn = self.host(source).await;
+    /// Fetches with the manners that its host may expect.
+    async fn fetch(&self, source: &SourceUri) -> Result<bytes::Bytes, Verdict> {
+        let place = self.hosts.place(source).await;
+        if let Some(place) = &place {
+            match self.hosts.permission(place, source).await {
+                Permission::Granted => {}
+                Permission::Denied => return Err(unwanted(DISALLOWED.to_owned())),
+                Permission::Unknown(reason) => {
+                    let reason = format!("it is not known whether its host allows it: {reason}");
+                    return Err(Verdict::Problem { reason });
+                }
+            }
+        }
         let mut attempt = 0;
         loop {
+            if let Some(place) = &place {
+                self.hosts.turn(place).await;
+            }
             let error = match self.fetcher.fetch(source).await {
                 Ok(bytes) => return Ok(bytes),
+                Err(error @ FetchError::Unwanted { .. }) => return Err(unwanted(chain(&error))),
                 Err(error) => error,
             };
             attempt += 1;
-            let may_pass = matches!(error.class(), FailureClass::Transient | FailureClass::Outage);
-            if !may_pass || attempt >= self.fetch_attempts {
-                return Err(error);
+            let pause = backoff(attempt, FETCH_BACKOFF.0, FETCH_BACKOFF.1, rand::random());
+            let wait = self.hosts.wait(place.as_ref(), &error, pause);
+            match wait.filter(|_| attempt < self.fetch_attempts) {
+                Some(wait) => {
+                    tracing::debug!(%source, attempt, ?wait, reason = %chain(&error), "fetching again");
+                    tokio::time::sleep(wait).await;
+                }
+                None => return Err(Verdict::Problem { reason: chain(&error) }),
             }
-            let wait = backoff(attempt, FETCH_BACKOFF.0, FETCH_BACKOFF.1, rand::random());
-            tracing::debug!(%source, attempt, ?wait, reason = %chain(&error), "fetching again");
-            tokio::time::sleep(wait).await;
         }
     }
+}
 
-    /// Waits until the host of `source` is asked by fewer than `fetchers_per_host`.
-    async fn host(&self, source: &SourceUri) -> Option<OwnedSemaphorePermit> {
-        let host = source.url().host_str().unwrap_or_default().to_owned();
-        let turns = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            // Hosts that nobody asks or waits for are forgotten: a crawl meets millions.
-            if hosts.len() >= 1024 {
-                hosts.retain(|_, turns| Arc::strong_count(turns) > 1);
-            }
-            Arc::clone(hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(self.per_host))))
-        };
-        turns.acquire_owned().await.ok()
-    }
+fn unwanted(why: String) -> Verdict {
+    Verdict::Skipped { rule: ROBOTS, why }
 }
 
 /// Runs `work` on a blocking thread; a panic there is a problem of this reference only.

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::ProducerOptions;
-use crate::examine::Verdict;
+use crate::examine::{NO_IMAGE, Verdict};
 use crate::listing::Listed;
 use crate::read::{Reader, name};
 use crate::source::shown;
@@ -52,14 +52,15 @@ pub(crate) async fn read_all(
                 continue;
             }
             Some(Listed::Skipped(path, why)) => {
-                nothing(shown(&path), Verdict::Skipped { why: why.to_owned() })
+                nothing(shown(&path), Verdict::Skipped { rule: NO_IMAGE, why: why.to_owned() })
             }
             Some(Listed::Problem { reference, reason }) => {
                 nothing(reference, Verdict::Problem { reason })
             }
             Some(Listed::Reference(reference)) => {
                 tally.count(|progress| progress.listed += 1);
-                let width = if reference.path.is_some() { &files } else { &urls };
+                let is_local = reference.source.url().host_str().is_none();
+                let width = if is_local { &files } else { &urls };
                 let permit = tokio::select! {
                     biased;
                     () = stop.cancelled() => return,

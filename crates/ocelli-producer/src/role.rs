@@ -86,6 +86,7 @@ pub fn fault(error: &ProducerError) -> Fault {
         ProducerError::Source(source) => {
             Fault::new(ExitCode::Usage, format!("{}\nhint: {}", chain(source), source.hint()))
         }
+        ProducerError::Cancelled => Fault::caused(ExitCode::Paused, error),
         ProducerError::Thread(_) | ProducerError::Lister | ProducerError::Lost { .. } => {
             Fault::caused(ExitCode::Internal, error)
         }

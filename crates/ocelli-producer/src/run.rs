@@ -20,11 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ProducerOptions;
+use crate::again::Records;
 use crate::clock::{self, Stamps};
 use crate::decide::Decider;
 use crate::error::ProducerError;
+use crate::hosts::Hosts;
 use crate::listing::{Listed, Lister, Out};
 use crate::metrics::ProducerMetrics;
+use crate::orders::Gate;
 use crate::publisher::Publisher;
 use crate::read::Reader;
 use crate::readers::read_all;
@@ -68,7 +71,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<Summary, P
     let (listed, lister) = Lister::spawn(parts.options.listed_ahead.max(1), &stop, move |out| {
         list(out, opened);
     })?;
-    drive(parts, listed, lister, stop).await
+    drive(parts, listed, lister, stop, false).await
 }
 
 /// Like [`run`], and then stays: new and moved-in files of the folders among the sources are enqueued when they are
@@ -95,13 +98,14 @@ pub async fn watch(parts: Parts, shutdown: CancellationToken) -> Result<Summary,
     let (listed, lister) = Lister::spawn(parts.options.listed_ahead.max(1), &stop, move |out| {
         let _ = watch_folders(out, watched, others);
     })?;
-    drive(parts, listed, lister, stop).await
+    drive(parts, listed, lister, stop, true).await
 }
 
 /// Opens the sources on a blocking thread: a network filesystem may take its time.
 async fn open(parts: &Parts) -> Result<Vec<Opened>, ProducerError> {
     let (sources, options) = (parts.sources.clone(), parts.options.clone());
-    tokio::task::spawn_blocking(move || source::open(&sources, &options))
+    let records = Records::new(parts.catalog.clone());
+    tokio::task::spawn_blocking(move || source::open(&sources, &options, &records))
         .await
         .map_err(|_| ProducerError::Lister)?
         .map_err(ProducerError::Source)
@@ -133,11 +137,13 @@ async fn drive(
     listed: mpsc::Receiver<Listed>,
     lister: Lister,
     stop: CancellationToken,
+    stays: bool,
 ) -> Result<Summary, ProducerError> {
     let name = batch_name(&parts);
     let Parts { broker, catalog, options, wanted, sources: _, progress, metrics } = parts;
     let options = Arc::new(options.sane());
     let fetcher = Fetcher::new(options.fetch.clone())?;
+    let hosts = Hosts::new(options.manners.clone(), &options.fetch)?;
     let batch = BatchId::new(uuid::Uuid::now_v7());
     tracing::info!(%batch, name, analyzers = wanted.len(), "batch begins");
     // Should this future be dropped, everything it started ends too.
@@ -161,7 +167,7 @@ async fn drive(
         async move { reporter.every(period, &reported).await }
     }));
 
-    let reader = Arc::new(Reader::new(fetcher, &options, metrics.clone()));
+    let reader = Arc::new(Reader::new(fetcher, hosts, &options, metrics.clone()));
     let (sender, loaded) = mpsc::channel(options.lookup_batch);
     let readers = AbortOnDropHandle::new(tokio::spawn(read_all(
         reader,
@@ -171,8 +177,13 @@ async fn drive(
         sender,
         stop.clone(),
     )));
+    let period = options.report_every;
+    let gate = Gate::of(catalog.clone(), batch, period, publisher.clone(), tally.clone());
     let decider = Decider {
         catalog,
+        gate,
+        stays,
+        fresh: 0,
         wanted,
         batch,
         stamps,

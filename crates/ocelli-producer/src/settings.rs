@@ -3,7 +3,7 @@
 use ocelli_runtime::Settings;
 use ocelli_wiring::parts::{decode_limits, fetch_limits, needs};
 
-use crate::ProducerOptions;
+use crate::{Manners, ProducerOptions};
 
 impl ProducerOptions {
     /// From `[producer]` and `[limits]`.
@@ -14,9 +14,21 @@ impl ProducerOptions {
         Self {
             follow_links: producer.follow_links,
             hidden: producer.hidden,
+            include: producer.include.clone(),
+            exclude: producer.exclude.clone(),
+            archive_members: settings.limits.archive_members,
             fetch: fetch_limits(settings),
             decode: decode_limits(settings),
             readers: if producer.readers == 0 { defaults.readers } else { producer.readers },
+            fresh_images: producer.fresh_images,
+            fetchers: producer.fetchers,
+            fetch_attempts: producer.fetch_attempts,
+            manners: Manners {
+                connections: producer.host_connections,
+                requests_per_second: producer.host_requests_per_second,
+                longest_silence: producer.host_silence,
+                robots: producer.obey_robots,
+            },
             lookup_batch: producer.batch,
             publish_window: settings.broker.confirm_window,
             settle: producer.settle,

@@ -13,6 +13,8 @@ use ocelli_core::SourceUri;
 use thiserror::Error;
 
 use crate::ProducerOptions;
+use crate::again::{Again, Records};
+use crate::archive::{Archive, has_archive_ending};
 use crate::filter::{Filter, Identity};
 use crate::lines::Lines;
 use crate::manifest::{Format, columns, guess_format};
@@ -28,6 +30,10 @@ pub enum Source {
     Stdin,
     /// A file that lists references.
     Manifest(PathBuf),
+    /// What failed of the batch with this name or id.
+    Failed(String),
+    /// The members of an archive, or one of them.
+    Archive(PathBuf, Option<Vec<u8>>),
 }
 
 /// Why a source cannot be used. Ends the command before anything is enqueued.
@@ -89,6 +95,24 @@ pub enum SourceError {
         /// Beginning of its first line.
         found: String,
     },
+    /// Neither tar nor zip.
+    #[error("'{}' is no archive that ocelli reads", shown(path))]
+    NotAnArchive {
+        /// As given.
+        path: PathBuf,
+    },
+    /// No batch has this name.
+    #[error("there is no batch '{name}'")]
+    NoBatch {
+        /// As given.
+        name: String,
+    },
+    /// The catalog does not say which batches there are.
+    #[error("the catalog cannot be asked for a batch: {reason}")]
+    Batches {
+        /// In words.
+        reason: String,
+    },
     /// A glob that cannot be read.
     #[error("the glob '{glob}' cannot be read")]
     Glob {
@@ -135,6 +159,11 @@ impl SourceError {
             Self::Columns { .. } => {
                 "give the file a first line such as: uri,first_seen,digest (one of uri and path is needed)"
             }
+            Self::NotAnArchive { .. } => {
+                "tar, tar.gz and zip are read; unpack others, and name their folder"
+            }
+            Self::NoBatch { .. } => "'ocelli batch list' names them",
+            Self::Batches { .. } => "'ocelli doctor' says what is wrong with it",
             Self::Glob { .. } => "globs are written as in .gitignore: *.png, thumbs/, **/raw/*.tif",
             Self::StdinTwice => "name '-' once",
             Self::StdinWatched => {
@@ -145,8 +174,9 @@ impl SourceError {
 }
 
 impl Source {
-    /// Reads one argument of the command line: a path, `http(s)://…`, `file://…`, `-`, `manifest:FILE`, or a file
-    /// whose name ends in `.ndjson`, `.jsonl`, `.csv` or `.txt`, which is taken for a manifest.
+    /// Reads one argument of the command line: a path, `http(s)://…`, `file://…`, `-`, `manifest:FILE`, `tar:FILE`,
+    /// `zip:FILE!MEMBER`, or a file whose name ends in `.ndjson`, `.jsonl`, `.csv` or `.txt`, which is taken for a manifest, or in
+    /// `.tar`, `.tar.gz`, `.tgz` or `.zip`, whose members are taken.
     ///
     /// A path that looks like one of the other forms is written with `./` in front.
     ///
@@ -167,6 +197,16 @@ impl Source {
                 Ok(Self::Manifest(PathBuf::from(OsStr::from_bytes(rest))))
             };
         }
+        if let Some(rest) = bytes.strip_prefix(b"tar:").or_else(|| bytes.strip_prefix(b"zip:")) {
+            let mut parts = rest.splitn(2, |byte| *byte == b'!');
+            let path = parts.next().unwrap_or_default();
+            let member = parts.next().map(<[u8]>::to_vec);
+            return if path.is_empty() {
+                Err(SourceError::Empty)
+            } else {
+                Ok(Self::Archive(PathBuf::from(OsStr::from_bytes(path)), member))
+            };
+        }
         if let Some(text) = uri_text(bytes) {
             let error = |source| SourceError::Uri { text: clip(&text), source };
             let uri: SourceUri = text.parse().map_err(error)?;
@@ -183,18 +223,25 @@ impl Source {
     }
 
     fn of_path(path: PathBuf) -> Self {
-        if Format::of_extension(&path).is_some() { Self::Manifest(path) } else { Self::Path(path) }
+        if Format::of_extension(&path).is_some() {
+            Self::Manifest(path)
+        } else if has_archive_ending(&path) {
+            Self::Archive(path, None)
+        } else {
+            Self::Path(path)
+        }
     }
 
     /// A short name for people, also the name of a batch that got none.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Path(path) | Self::Manifest(path) => {
+            Self::Path(path) | Self::Manifest(path) | Self::Archive(path, _) => {
                 path.file_name().map_or_else(|| shown(path), |name| shown(Path::new(name)))
             }
             Self::Url(uri) => clip(uri.as_str()),
             Self::Stdin => "standard input".to_owned(),
+            Self::Failed(batch) => format!("what failed of {}", clip(batch)),
         }
     }
 }
@@ -206,23 +253,43 @@ pub(crate) enum Opened {
     Url(SourceUri),
     Stdin,
     Manifest { lines: Lines<File>, format: Format, shown: String, base: PathBuf },
+    Failed(Again),
+    Archive(Box<Archive>),
 }
 
 /// Opens all sources, or none.
 pub(crate) fn open(
     sources: &[Source],
     options: &ProducerOptions,
+    records: &Records,
 ) -> Result<Vec<Opened>, SourceError> {
     if sources.iter().filter(|source| **source == Source::Stdin).count() > 1 {
         return Err(SourceError::StdinTwice);
     }
     // A glob that cannot be read is said even when no folder would use it.
     drop(Filter::new(PathBuf::from("/"), options)?);
-    sources.iter().map(|source| open_one(source, options)).collect()
+    sources.iter().map(|source| open_one(source, options, records)).collect()
 }
 
-fn open_one(source: &Source, options: &ProducerOptions) -> Result<Opened, SourceError> {
+fn open_one(
+    source: &Source,
+    options: &ProducerOptions,
+    records: &Records,
+) -> Result<Opened, SourceError> {
     match source {
+        Source::Archive(given, only) => {
+            let path = resolve(given).map_err(|error| failed(given, error))?;
+            let metadata = std::fs::metadata(&path).map_err(|error| failed(given, error))?;
+            if metadata.is_dir() {
+                return open_one(&Source::Path(given.clone()), options, records);
+            }
+            if !metadata.is_file() {
+                return Err(SourceError::Special { path: given.clone() });
+            }
+            let archive = Archive::open(given, path, only.clone(), options)?;
+            Ok(Opened::Archive(Box::new(archive)))
+        }
+        Source::Failed(batch) => records.open(batch).map(Opened::Failed),
         Source::Url(uri) => Ok(Opened::Url(uri.clone())),
         Source::Stdin => Ok(Opened::Stdin),
         Source::Path(given) => {

@@ -34,6 +34,8 @@ pub struct Progress {
     pub problems: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Whether people have paused it.
+    pub paused: bool,
 }
 
 impl Progress {

@@ -198,10 +198,11 @@ async fn look(
             known
         }
     };
-    Ok(match known.get(&job.analyzer) {
-        Some(reason) => Claim::Paused { reason: reason.clone(), all: true },
-        None => Claim::Free { batch: request.batch },
-    })
+    if let Some(reason) = known.get(&job.analyzer) {
+        return Ok(Claim::Paused { reason: reason.clone(), all: true });
+    }
+    let ordered = catalog.ordered(&request).await.map_err(|error| away(&error))?;
+    Ok(ordered.unwrap_or(Claim::Free { batch: request.batch }))
 }
 
 /// Why no job of this analyzer may be done at the moment: people, or a budget that is used up.

@@ -118,11 +118,13 @@ pub fn fetch_limits(settings: &Settings) -> FetchLimits {
     let limits = &settings.limits;
     FetchLimits {
         bytes: limits.image_bytes.bytes(),
+        archive_bytes: limits.archive_bytes.bytes(),
         connect_timeout: limits.http_connect_timeout,
         read_timeout: limits.http_read_timeout,
         total_timeout: limits.http_total_timeout,
         redirects: limits.http_redirects,
         allow_private_hosts: limits.allow_private_hosts,
+        robots_tags: settings.producer.obey_robots,
         allowed_hosts: limits.allowed_hosts.clone(),
     }
 }

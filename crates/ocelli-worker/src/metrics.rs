@@ -13,7 +13,8 @@ use prometheus::{
 };
 
 /// How a job was settled when it was not with an outcome of its own.
-const OTHERWISE: [&str; 6] = ["duplicate", "held", "paused", "rejected", "retried", "returned"];
+const OTHERWISE: [&str; 7] =
+    ["duplicate", "held", "paused", "rejected", "retried", "returned", "withdrawn"];
 
 /// The steps of a job that are timed.
 const STAGES: [&str; 3] = ["fetch", "analyze", "publish"];
@@ -163,9 +164,9 @@ impl WorkerMetrics {
         self.jobs.with_label_values(&[analyzer, kind.name()]).inc();
     }
 
-    pub(crate) fn duplicate(&self, analyzer: &str) {
+    pub(crate) fn needless(&self, analyzer: &str, why: &'static str) {
         self.progress(analyzer);
-        self.count(analyzer, "duplicate");
+        self.count(analyzer, why);
     }
 
     fn progress(&self, analyzer: &str) {

@@ -61,8 +61,8 @@ pub(crate) enum Handled {
 enum Disposition {
     /// Publish these to the queue with confirms, then ack.
     Publish(Queue, Vec<Message>),
-    /// Nothing to publish: the job is done already.
-    Duplicate,
+    /// Nothing to publish: the job is done already (`duplicate`), or nobody wants it any more (`withdrawn`).
+    Needless(&'static str),
     /// Say so, then let it wait and come back.
     Retry { deferred: Box<Deferred>, delay: Duration, why: Why },
     /// Not a job: keep it for people.
@@ -146,7 +146,8 @@ impl<A: Analyzer> Pipe<A> {
         }
         let request = self.request(&intake, revision);
         let hold = match self.ledger.claim(request.clone()).await {
-            Ok(Claim::Done) if news.is_empty() => return Disposition::Duplicate,
+            Ok(Claim::Withdrawn) => return Disposition::Needless("withdrawn"),
+            Ok(Claim::Done) if news.is_empty() => return Disposition::Needless("duplicate"),
             Ok(Claim::Done) => return Disposition::Publish(Queue::Results, news),
             Ok(Claim::Free { batch }) => hold.insert(Hold::new(&self.ledger, request, batch)),
             Ok(Claim::Held { holder, until }) => {
@@ -210,9 +211,8 @@ impl<A: Analyzer> Pipe<A> {
         let name = self.analyzer.name().as_str();
         let room = self.hand.room(intake.image.bytes).await;
         let fetching = Instant::now();
-        let bytes = fetch(&self.fetcher, intake.image.digest, &intake.sources).await?;
+        let bytes = room.hold(fetch(&self.fetcher, intake.image.digest, &intake.sources).await?);
         reached(Failpoint::WorkerFetched);
-        let bytes = room.hold(bytes);
         self.metrics.fetched(name, bytes.len(), fetching.elapsed());
         let _slot = self.slots.take().await;
         let started = Instant::now();
@@ -387,8 +387,8 @@ impl<A: Analyzer> Pipe<A> {
                     return Handled::Outage(reason);
                 }
             },
-            Disposition::Duplicate => {
-                self.metrics.duplicate(name);
+            Disposition::Needless(why) => {
+                self.metrics.needless(name, why);
                 delivery.ack().await.map_err(|error| chain(&error))
             }
             Disposition::Retry { deferred, delay, why } => {

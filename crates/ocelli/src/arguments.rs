@@ -6,18 +6,20 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ocelli_core::{AnalyzerName, BatchId, FailureClass};
 use ocelli_wiring::CommonArgs;
 
+use crate::commands::batch::BatchCommand;
 use crate::commands::export::Layout;
 use crate::commands::search::SearchArgs;
 use crate::commands::sizing::FleetArgs;
+use crate::commands::verify::VerifyArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    everything asked for is done
-  1    internal error, an audit found a difference, or a search found nothing
+  1    internal error, an audit or a verification found a difference, or a search found nothing
   2    the command line or the settings are wrong; nothing was started
   3    finished, but some references or analyses failed
   4    a needed service (broker, catalog) is away or refuses
-  5    ended because a budget is used up or an analyzer is paused; what is left is kept
+  5    ended because a budget is used up, or because people paused or cancelled something; what is left is kept
   130  interrupted by a signal; what was accepted is kept
 
 Data goes to standard output, everything else to standard error. NO_COLOR is honoured.";
@@ -60,10 +62,11 @@ pub(crate) enum Command {
     Backfill(BackfillArgs),
     /// How far each analyzer is.
     Status(StatusArgs),
-    /// What work would take, before it is begun.
-    Plan(PlanArgs),
     /// The fleet at a glance, in a terminal, with keys to pause, resume and retry.
     Top(TopArgs),
+    /// How far a batch is and what became of its references; pause, resume or cancel it.
+    #[command(subcommand)]
+    Batch(BatchCommand),
     /// Let an analyzer finish what it has in hand and take no more, in the whole fleet.
     Pause(PauseArgs),
     /// Let a paused analyzer go on.
@@ -80,6 +83,8 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make an archive that is empty, or not there yet, from a backup.
     Restore(RestoreArgs),
+    /// Read every image again where it was seen: what is missing or has changed; exit code 1 when anything is.
+    Verify(VerifyArgs),
     /// Look at everything ocelli needs, and say what to do about what is missing.
     Doctor(JsonArgs),
     /// Ask the program that listens at http.listen whether it is healthy; exit code 0 or 1.
@@ -105,12 +110,32 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// Folders, image files, URLs, manifests (.ndjson, .csv, .txt with uri and first_seen), or - for standard input.
-    #[arg(required = true, value_name = "SOURCE")]
+    /// Folders, image files, URLs, archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member), manifests (.ndjson, .csv,
+    /// .txt with uri and first_seen), or - for standard input.
+    #[arg(required_unless_present = "retry", value_name = "SOURCE")]
     pub(crate) sources: Vec<std::ffi::OsString>,
+    /// Only files below folders, and members of archives, that match this glob, beside those of producer.include.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Not what matches this glob, beside those of producer.exclude.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Beside the sources: what failed of an earlier batch, which --of names.
+    #[arg(long, value_enum, requires = "of", value_name = "WHAT")]
+    pub(crate) retry: Option<Retry>,
+    /// Name or id of that batch.
+    #[arg(long, requires = "retry", value_name = "BATCH")]
+    pub(crate) of: Option<String>,
     /// Name of this batch.
     #[arg(long, value_name = "NAME")]
     pub(crate) batch: Option<String>,
+}
+
+/// Which references of an earlier batch are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Retry {
+    /// Those that could not be read.
+    Failed,
 }
 
 #[derive(Debug, Args)]
@@ -186,8 +211,10 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// Whom to ask.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) analyzer: AnalyzerName,
+    #[arg(long, value_name = "NAME", required_unless_present = "fleet", conflicts_with = "fleet")]
+    pub(crate) analyzer: Option<AnalyzerName>,
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
     /// Of which images, as for 'ocelli search' (default: all).
     #[arg(long = "where", value_name = "QUERY", default_value = "", hide_default_value = true)]
     pub(crate) query: String,
@@ -300,15 +327,6 @@ pub(crate) struct StatusArgs {
     /// Add what models cost, by analyzer and month, what of it was for nothing, and how budgets stand.
     #[arg(long)]
     pub(crate) spend: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PlanArgs {
-    #[command(flatten)]
-    pub(crate) fleet: FleetArgs,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

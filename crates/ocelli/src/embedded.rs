@@ -227,6 +227,14 @@ impl Embedded {
                 held.analyzers.insert(name.clone());
             }
         }
+        for (name, open) in self.catalog.open_of_paused_batches().await? {
+            if self.wants.iter().any(|want| want.analyzer == name)
+                && !held.analyzers.contains(&name)
+            {
+                held.note(&name, "its batch is paused; 'ocelli batch resume' lets it go on");
+                *held.jobs.entry(name).or_default() += open;
+            }
+        }
         let of_batches: Vec<_> =
             settings.budgets.iter().filter(|budget| budget.batch.is_some()).cloned().collect();
         for state in self.catalog.budgets(&of_batches).await? {

@@ -101,10 +101,8 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
             commands::backfill::backfill(process, arguments).await
         }
         Command::Status(arguments) => commands::status::status(settings, arguments).await,
-        Command::Plan(arguments) => {
-            commands::sizing::plan(settings, arguments.fleet, arguments.json).await
-        }
         Command::Top(arguments) => commands::top::top(settings, arguments).await,
+        Command::Batch(command) => commands::batch::batch(settings, command).await,
         Command::Pause(arguments) => commands::pause::pause(settings, arguments).await,
         Command::Resume(arguments) => commands::pause::resume(settings, arguments).await,
         Command::Failures(command) => commands::failures::failures(settings, command).await,
@@ -112,6 +110,7 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         Command::Migrate(arguments) => commands::migrate::migrate(settings, arguments).await,
         Command::Backup(arguments) => commands::migrate::backup(settings, arguments).await,
         Command::Restore(arguments) => commands::migrate::restore(settings, arguments).await,
+        Command::Verify(arguments) => commands::verify::verify(settings, arguments).await,
         Command::Doctor(arguments) => commands::doctor::doctor(settings, arguments).await,
         Command::Config(command) => commands::config::config(loaded, command),
         Command::Completions { shell } => commands::manual::completions(*shell),

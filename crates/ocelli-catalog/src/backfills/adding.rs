@@ -304,7 +304,7 @@ async fn withdraw<U: Unit + Backfilling>(
         taken.push(*digest);
         match before {
             None => {
-                fold::unwant(*digest, &backfill.analyzer, old, &mut rows);
+                fold::withdraw(*digest, std::slice::from_ref(&backfill.analyzer), old, &mut rows);
                 unwanted.push(*digest);
             }
             Some(revision) => {

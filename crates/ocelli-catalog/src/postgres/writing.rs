@@ -75,25 +75,6 @@ impl Writing {
         Ok(())
     }
 
-    async fn write_members(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
-        let rows = &rows.members;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "INSERT INTO batch_images (batch, digest, reference_key) \
-             SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::bytea[]) ON CONFLICT DO NOTHING",
-        )
-        .bind(
-            rows.iter().map(|(batch, _, _)| batch.uuid().into_bytes().to_vec()).collect::<Vec<_>>(),
-        )
-        .bind(rows.iter().map(|(_, digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, _, key)| key.as_slice()).collect::<Vec<_>>())
-        .execute(&mut *self.0)
-        .await?;
-        Ok(())
-    }
-
     async fn write_letters(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
         let rows = &rows.letters;
         if rows.is_empty() {
@@ -266,30 +247,6 @@ impl Writing {
         .bind(rows.iter().map(|report| column(report.known)).collect::<Vec<_>>())
         .bind(rows.iter().map(|report| column(report.skipped)).collect::<Vec<_>>())
         .bind(rows.iter().map(|report| column(report.problems)).collect::<Vec<_>>())
-        .execute(&mut *self.0)
-        .await?;
-        Ok(())
-    }
-
-    async fn write_problems(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
-        let rows = &rows.problems;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(concat!(
-            "INSERT INTO problems (batch, reference_key, reference, reason, at) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::bigint[])",
-            upserts::problems!()
-        ))
-        .bind(
-            rows.iter()
-                .map(|(_, problem)| problem.batch.uuid().into_bytes().to_vec())
-                .collect::<Vec<_>>(),
-        )
-        .bind(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, problem)| problem.reference.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, problem)| problem.reason.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, problem)| problem.at.as_microsecond()).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())

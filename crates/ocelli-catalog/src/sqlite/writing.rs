@@ -82,14 +82,18 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO batch_images (batch, digest, reference_key) ",
+            "INSERT INTO batch_images (batch, digest, reference_key, source_key, known) ",
             " ON CONFLICT DO NOTHING",
             &rows.members,
-            |tuple, (batch, digest, key)| {
+            |tuple, member| {
+                let (batch, digest, key) = member;
+                let found = rows.references.get(member);
                 tuple
                     .push_bind(batch.uuid().into_bytes().to_vec())
                     .push_bind(digest.as_bytes().to_vec())
-                    .push_bind(key.to_vec());
+                    .push_bind(key.to_vec())
+                    .push_bind(found.map(|(source, _)| source.to_vec()))
+                    .push_bind(found.map(|(_, known)| *known));
             },
         )
         .await?;
@@ -202,7 +206,7 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO problems (batch, reference_key, reference, reason, at) ",
+            "INSERT INTO problems (batch, reference_key, reference, reason, at, source, rule) ",
             upserts::problems!(),
             &rows.problems,
             |tuple, (key, problem)| {
@@ -211,7 +215,9 @@ impl Writing {
                     .push_bind(key.to_vec())
                     .push_bind(problem.reference.clone())
                     .push_bind(problem.reason.clone())
-                    .push_bind(problem.at.as_microsecond());
+                    .push_bind(problem.at.as_microsecond())
+                    .push_bind(problem.source.as_ref().map(|source| source.as_str().to_owned()))
+                    .push_bind(problem.rule.clone());
             },
         )
         .await?;

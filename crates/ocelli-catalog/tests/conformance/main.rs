@@ -15,6 +15,7 @@ mod killing;
 mod migrating;
 mod model;
 mod opening;
+mod orders;
 mod outages;
 mod pages;
 mod searching;
@@ -33,6 +34,7 @@ use claims::*;
 use dependents::*;
 use lost::*;
 use pages::*;
+use orders::*;
 use searching::*;
 use spending::*;
 use whole::*;
@@ -115,6 +117,11 @@ on_both! {
     a_dependent_job_over_known_answers_is_ready_at_once_in_any_order,
     a_failure_that_is_tried_again_holds_what_needs_it,
     needed_texts_are_the_wanted_answers_cut_between_characters,
+    jobs_of_a_paused_batch_wait_and_those_of_others_go_on,
+    what_only_a_cancelled_batch_wants_is_taken_back_and_everything_adds_up,
+    messages_of_a_cancelled_batch_that_come_late_ask_nothing,
+    another_batch_asks_anew_for_what_a_cancelled_one_gave_up,
+    what_was_tried_again_by_hand_is_not_taken_back,
     words_phrases_prefixes_and_insides_are_found,
     all_of_a_query_must_hold_for_one_answer_and_hits_name_their_analyzers,
     filters_tell_states_times_sources_and_models_apart,

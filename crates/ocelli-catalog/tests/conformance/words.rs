@@ -160,6 +160,8 @@ pub(crate) fn problem(number: u128, reference: &str, seconds: i64) -> Message {
         reference: reference.to_owned(),
         reason: "no such file".to_owned(),
         at: at(seconds),
+        source: None,
+        rule: None,
     })
 }
 

@@ -59,6 +59,14 @@ pub enum FetchError {
         /// The operating system's word.
         error: io::Error,
     },
+    /// A member of an archive that is not where or what its source says.
+    #[error("{source_name}: {reason}; produce the archive again if it was changed")]
+    Member {
+        /// As people write it.
+        source_name: String,
+        /// In words.
+        reason: String,
+    },
     /// More bytes than allowed. Reading stopped there.
     #[error("{source_name}: larger than {limit} bytes (setting limits.image_bytes)")]
     TooLarge {
@@ -107,6 +115,16 @@ pub enum FetchError {
         status: u16,
         /// How long the server asks to be left alone.
         retry_after: Option<Duration>,
+    },
+    /// The server does not want its image to be used.
+    #[error(
+        "{source_name}: its server does not let it be used (X-Robots-Tag: {directive}; setting producer.obey_robots)"
+    )]
+    Unwanted {
+        /// As people write it.
+        source_name: String,
+        /// What the server said.
+        directive: &'static str,
     },
     /// The body is compressed although nobody asked for that.
     #[error("{source_name}: the server sent it compressed ({encoding}) without being asked")]
@@ -165,10 +183,12 @@ impl FetchError {
             | Self::Denied { .. }
             | Self::NotAFile { .. }
             | Self::NotLocal { .. }
+            | Self::Member { .. }
             | Self::TooLarge { .. }
             | Self::PrivateHost { .. }
             | Self::Redirects { .. }
             | Self::BadRedirect { .. }
+            | Self::Unwanted { .. }
             | Self::Compressed { .. } => FailureClass::Permanent,
             Self::Status { status, .. } => match status {
                 // Accepted, request timeout, too early, too many requests, and whatever ails the server itself.

@@ -18,23 +18,31 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Bytes, FetchError> {
     let failed = |error: io::Error| failure(source_name(), error);
     let too_large = || FetchError::TooLarge { source_name: source_name(), limit: max_bytes };
 
-    let file = open(path).map_err(failed)?;
-    // Of the opened file, not of the path: it may have been replaced meanwhile.
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        let kind = kind(metadata.file_type());
-        return Err(FetchError::NotAFile { source_name: source_name(), kind });
-    }
-    if metadata.len() > max_bytes {
+    let file = open_regular(path)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if length > max_bytes {
         return Err(too_large());
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
     // One byte more than allowed: the file may be growing, and some tell no size at all.
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max_bytes {
         return Err(too_large());
     }
     Ok(bytes.into())
+}
+
+/// Opens a regular file; symbolic links are followed. Blocks.
+pub(crate) fn open_regular(path: &Path) -> Result<File, FetchError> {
+    let source_name = || path.to_string_lossy().replace(|c: char| c.is_control(), "\u{fffd}");
+    let file = open(path).map_err(|error| failure(source_name(), error))?;
+    // Of the opened file, not of the path: it may have been replaced meanwhile.
+    let metadata = file.metadata().map_err(|error| failure(source_name(), error))?;
+    if !metadata.is_file() {
+        let kind = kind(metadata.file_type());
+        return Err(FetchError::NotAFile { source_name: source_name(), kind });
+    }
+    Ok(file)
 }
 
 /// Without waiting: opening a FIFO would otherwise wait for a writer for ever.

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::error::{FetchError, FetcherError};
 use super::guard::{self, NotPublic, Pattern, PublicOnly};
+use super::robots;
 use crate::limits::FetchLimits;
 
 /// Said to every server, so that its people can see who asks.
@@ -168,6 +169,11 @@ async fn body(
             status: status.as_u16(),
             retry_after: retry_after(response.headers()),
         });
+    }
+    if limits.robots_tags
+        && let Some(directive) = robots::refusal(response.headers())
+    {
+        return Err(FetchError::Unwanted { source_name: source_name(), directive });
     }
     if let Some(encoding) = compression(response.headers()) {
         return Err(FetchError::Compressed { source_name: source_name(), encoding });

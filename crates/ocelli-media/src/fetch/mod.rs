@@ -4,6 +4,8 @@ pub mod error;
 pub(crate) mod file;
 mod guard;
 mod http;
+mod member;
+mod robots;
 
 use std::sync::Arc;
 
@@ -51,6 +53,15 @@ impl Fetcher {
     }
 
     async fn dispatch(&self, source: &SourceUri) -> Result<Bytes, FetchError> {
+        if let Some(member) = source.member() {
+            let (bytes, archive) = (self.limits.bytes, self.limits.archive_bytes);
+            let reading =
+                tokio::task::spawn_blocking(move || member::read(&member, bytes, archive));
+            return reading.await.unwrap_or_else(|error| {
+                let source_name = source.to_string();
+                Err(FetchError::Io { source_name, error: std::io::Error::other(error) })
+            });
+        }
         if source.url().scheme() != "file" {
             return self.http.fetch(source, &self.limits).await;
         }

@@ -149,3 +149,22 @@ async fn thousands_of_small_files_are_each_accepted_once() {
     let (again, _) = world.produce(&[&world.images()]).await;
     assert_eq!((again.known, again.jobs), (5000, 0));
 }
+
+#[tokio::test]
+async fn a_large_batch_goes_behind_fresh_work_after_its_share() {
+    let mut world = World::new().await;
+    world.options.fresh_images = 3;
+    for n in 0..5 {
+        world.put_image(format!("{n}.png"), n);
+    }
+    let (summary, _) = world.produce(&[&world.images()]).await;
+    assert_eq!(summary.enqueued, 5);
+    for analyzer in ANALYZERS {
+        let bulk = Queue::Bulk(analyzer.parse().unwrap());
+        let bulk = world.broker.depth(&bulk).await.unwrap().ready;
+        assert_eq!((world.waiting(analyzer).await, bulk), (3, 2), "{analyzer}");
+    }
+    world.put_image("small/a.png", 9);
+    world.produce(&[&world.at("small")]).await;
+    assert_eq!(world.waiting(ANALYZERS[0]).await, 4, "another batch has its own share");
+}

@@ -3,9 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod archives;
 mod folders;
 mod hostile;
 mod lists;
+mod orders;
 mod stopping;
 mod urls;
 mod watching;

@@ -7,7 +7,9 @@ use ocelli_broker::{Broker, MemoryOptions};
 use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::wire::{BatchReport, Intake, Message, Problem};
-use ocelli_core::{Analysis, AnalyzerName, Digest, Outcome, Provenance, Reading, Revision, Want};
+use ocelli_core::{
+    Analysis, AnalyzerName, BatchId, Digest, Outcome, Provenance, Reading, Revision, Want,
+};
 use ocelli_producer::{
     Parts, ProducerError, ProducerMetrics, ProducerOptions, Progress, Source, Summary, run,
 };
@@ -33,6 +35,7 @@ pub(crate) struct World {
 pub(crate) struct Sent {
     pub(crate) intakes: Vec<Intake>,
     pub(crate) problems: Vec<Problem>,
+    pub(crate) passed_over: Vec<Problem>,
     pub(crate) reports: Vec<BatchReport>,
 }
 
@@ -109,8 +112,14 @@ impl World {
         &self,
         arguments: &[&Path],
     ) -> Result<(Summary, Sent), ProducerError> {
-        let sources =
-            arguments.iter().map(|argument| Source::parse(argument.as_os_str()).unwrap()).collect();
+        let parse = |argument: &&Path| Source::parse(argument.as_os_str()).unwrap();
+        self.try_sources(arguments.iter().map(parse).collect()).await
+    }
+
+    pub(crate) async fn try_sources(
+        &self,
+        sources: Vec<Source>,
+    ) -> Result<(Summary, Sent), ProducerError> {
         let running = run(self.parts(sources), CancellationToken::new());
         let summary = tokio::time::timeout(PATIENCE, running).await.expect("the run ends")?;
         let sent = self.collect().await;
@@ -118,12 +127,34 @@ impl World {
         assert_eq!(summary.accepted as usize, sent.intakes.len());
         assert_eq!(summary.accepted, summary.enqueued + summary.known + summary.refused);
         assert_eq!(summary.problems as usize, sent.problems.len());
+        assert_eq!(summary.skipped as usize, sent.passed_over.len());
         assert_eq!(summary.jobs as usize, sent.jobs());
         Ok((summary, sent))
     }
 
     pub(crate) async fn produce(&self, arguments: &[&Path]) -> (Summary, Sent) {
         self.try_produce(arguments).await.unwrap()
+    }
+
+    pub(crate) async fn produce_sources(&self, sources: Vec<Source>) -> (Summary, Sent) {
+        self.try_sources(sources).await.unwrap()
+    }
+
+    /// Takes what a run sends until it has reported so often about itself.
+    pub(crate) async fn reports_of(&self, batch: BatchId, most: usize) -> usize {
+        let mut consumer = self.broker.consume(&Queue::Results, 1).await.unwrap();
+        let mut reports = 0;
+        while reports < most {
+            let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
+            let delivery = next.expect("a message that comes").expect("an open queue");
+            let message = Message::decode(&delivery.body).unwrap();
+            reports +=
+                usize::from(matches!(&message, Message::Batch(report) if report.batch == batch));
+            self.catalog.apply(&[message]).await.unwrap();
+            delivery.ack().await.unwrap();
+        }
+        consumer.cancel().await;
+        reports
     }
 
     /// Writes everything in the results queue to the catalog, as the collector does.
@@ -146,6 +177,9 @@ impl World {
         for message in messages {
             match message {
                 Message::Intake(intake) => sent.intakes.push(intake),
+                Message::Problem(problem) if problem.rule.is_some() => {
+                    sent.passed_over.push(problem);
+                }
                 Message::Problem(problem) => sent.problems.push(problem),
                 Message::Batch(report) => sent.reports.push(report),
                 other => panic!("a producer does not send {other:?}"),

@@ -111,7 +111,7 @@ impl Checker<'_> {
         let (broker, worker) = (&settings.broker, &settings.worker);
         let (collector, producer) = (&settings.collector, &settings.producer);
         let search = &settings.search;
-        let counts: [(&[&str], u64); 19] = [
+        let counts: [(&[&str], u64); 22] = [
             (&["catalog", "connections"], settings.catalog.connections.into()),
             (&["broker", "confirm_window"], broker.confirm_window as u64),
             (&["broker", "queue_capacity"], broker.queue_capacity.into()),
@@ -121,6 +121,8 @@ impl Checker<'_> {
             (&["limits", "image_pages"], limits.image_pages.into()),
             (&["limits", "decode_memory"], limits.decode_memory.bytes()),
             (&["limits", "needed_text"], limits.needed_text.bytes()),
+            (&["limits", "archive_bytes"], limits.archive_bytes.bytes()),
+            (&["limits", "archive_members"], limits.archive_members),
             (&["retry", "transient_attempts"], retry.transient_attempts.into()),
             (&["retry", "crash_attempts"], retry.crash_attempts.into()),
             (&["retry", "quality_attempts"], retry.quality_attempts.into()),
@@ -131,6 +133,9 @@ impl Checker<'_> {
             (&["search", "query_terms"], search.query_terms as u64),
             (&["search", "query_depth"], search.query_depth as u64),
             (&["search", "term_characters"], search.term_characters as u64),
+            (&["producer", "fetchers"], producer.fetchers as u64),
+            (&["producer", "fetch_attempts"], producer.fetch_attempts.into()),
+            (&["producer", "host_connections"], producer.host_connections as u64),
         ];
         for (at, number) in counts {
             self.need(number >= 1, at, "expected at least 1");
@@ -140,6 +145,9 @@ impl Checker<'_> {
         self.need(search.query_depth <= 50, &["search", "query_depth"], reason);
         let reason = "expected at most 1000";
         self.need(search.query_terms <= 1000, &["search", "query_terms"], reason);
+        let rate = producer.host_requests_per_second;
+        let at = &["producer", "host_requests_per_second"];
+        self.need(rate.is_finite() && rate >= 0.0, at, "expected a number that is not negative");
         // Several of them must fit into one message.
         let ok = limits.needed_text <= ByteSize(256 * 1024);
         self.need(ok, &["limits", "needed_text"], "expected at most 256KiB");

@@ -139,6 +139,10 @@ pub struct LimitSettings {
     pub decode_deadline: Duration,
     /// The most text of one analyzer that is given to another.
     pub needed_text: ByteSize,
+    /// The most unpacked bytes of one archive.
+    pub archive_bytes: ByteSize,
+    /// The most members of one archive.
+    pub archive_members: u64,
     /// Redirects followed.
     pub http_redirects: u32,
     /// Bound of connecting.
@@ -242,10 +246,29 @@ pub struct ProducerSettings {
     pub follow_links: bool,
     /// Whether dot files are read.
     pub hidden: bool,
+    /// Globs of files that are read.
+    pub include: Vec<String>,
+    /// Globs of what is left out.
+    pub exclude: Vec<String>,
     /// Images looked up together.
     pub batch: usize,
     /// Files read at once; 0 = one per core.
     pub readers: usize,
+    /// Images of one batch whose jobs count as fresh work.
+    pub fresh_images: u64,
+    /// URLs fetched at once.
+    pub fetchers: usize,
+    /// Tries for a URL.
+    pub fetch_attempts: u32,
+    /// URLs fetched at once from one host.
+    pub host_connections: usize,
+    /// Requests a second to one host; 0 = no bound.
+    pub host_requests_per_second: f64,
+    /// The longest pause that a host is given.
+    #[serde(deserialize_with = "duration")]
+    pub host_silence: Duration,
+    /// Whether `robots.txt` and `X-Robots-Tag` are obeyed.
+    pub obey_robots: bool,
     /// Quiet time before a watched file is read.
     #[serde(deserialize_with = "duration")]
     pub settle: Duration,

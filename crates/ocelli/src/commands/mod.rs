@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backfill;
+pub(crate) mod batch;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod export;
@@ -19,3 +20,4 @@ pub(crate) mod spend;
 pub(crate) mod status;
 pub(crate) mod top;
 pub(crate) mod up;
+pub(crate) mod verify;

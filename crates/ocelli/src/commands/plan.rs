@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::arguments::PlanArgs;
 use crate::commands::search::parse;
+use crate::commands::sizing;
 use crate::{archive, output, probing};
 
 /// Answers that are measured by: the latest ones.
@@ -38,17 +39,20 @@ pub(crate) struct Plan {
 }
 
 pub(crate) async fn plan(settings: &Settings, arguments: &PlanArgs) -> Result<ExitCode, Fault> {
-    let query = parse(&arguments.query)?;
-    known(settings, &arguments.analyzer)?;
+    let Some(analyzer) = &arguments.analyzer else {
+        return sizing::plan(settings, arguments.fleet, arguments.json).await;
+    };
+    let query = parse(settings, &arguments.query)?;
+    known(settings, analyzer)?;
     let catalog = archive::open(settings).await?;
-    let mut revision = catalog.revisions().await?.remove(&arguments.analyzer);
+    let mut revision = catalog.revisions().await?.remove(analyzer);
     if settings.broker.is_memory() {
-        match probing::revision(settings, &arguments.analyzer).await? {
+        match probing::revision(settings, analyzer).await? {
             Ok(now) => revision = Some(now),
-            Err(reason) => eprintln!("{} cannot be asked now: {reason}", arguments.analyzer),
+            Err(reason) => eprintln!("{} cannot be asked now: {reason}", analyzer),
         }
     }
-    let plan = Plan::of(&catalog, &arguments.analyzer, revision, &query).await?;
+    let plan = Plan::of(&catalog, analyzer, revision, &query).await?;
     catalog.close().await;
     if arguments.json {
         output::json(&plan)?;

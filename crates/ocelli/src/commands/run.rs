@@ -99,21 +99,21 @@ async fn page(settings: &Settings, fleet: &Embedded, image: &OsStr) -> Result<St
 
 /// Parses all sources before anything is opened.
 pub(crate) fn sources(arguments: &SourceArgs) -> Result<Vec<Source>, Fault> {
-    arguments
-        .sources
-        .iter()
-        .map(|argument| {
-            Source::parse(argument).map_err(|error| {
-                Fault::new(ExitCode::Usage, format!("{error}\nhint: {}", error.hint()))
-            })
+    let named = arguments.sources.iter().map(|argument| {
+        Source::parse(argument).map_err(|error| {
+            Fault::new(ExitCode::Usage, format!("{error}\nhint: {}", error.hint()))
         })
-        .collect()
+    });
+    let failed = arguments.retry.and(arguments.of.clone()).map(|of| Ok(Source::Failed(of)));
+    named.chain(failed).collect()
 }
 
 /// The producer's options for this process: its own data folder is never taken for a source.
 pub(crate) fn producer_options(settings: &Settings, arguments: &SourceArgs) -> ProducerOptions {
     let mut options = ProducerOptions::from_settings(settings);
     options.batch_name.clone_from(&arguments.batch);
+    options.include.extend(arguments.include.iter().cloned());
+    options.exclude.extend(arguments.exclude.iter().cloned());
     options.exclude_dirs.push(settings.data.dir.clone());
     options
 }

@@ -1,0 +1,3 @@
+//! Orders about batches.
+
+crate::orders::obeying!(super::writing::Writing);
