@@ -46,7 +46,7 @@ impl From<Layout> for ocelli_export::Format {
 }
 
 pub(crate) async fn export(settings: &Settings, arguments: &ExportArgs) -> Result<ExitCode, Fault> {
-    let query = parse(&arguments.query)?;
+    let query = parse(settings, &arguments.query)?;
     let since: Option<Place> =
         arguments.since.as_deref().map(str::parse).transpose().map_err(|error| usage(&error))?;
     let catalog = archive::open(settings).await?;
