@@ -11,7 +11,7 @@
 //! | `index`, `vocabulary` | what is written beside the analyses; which words need not be written again |
 //! | `candidates` | which rows the indexes find |
 //! | `sql` | what must hold of them |
-//! | `run` | the statements of one search |
+//! | `run`, `run::facets` | the statements of one search, and its counts |
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
 //!
 //! How it is found: few candidates are taken from the index of words and sorted; where more than [`COUNTED`] records match, they
