@@ -430,4 +430,3 @@ fn answer(row: AnswerColumns, terms: &[&Term]) -> Read<HitAnswer> {
         snippet: text.map(|text| snippet(&text, terms)),
     })
 }
-
