@@ -13,8 +13,7 @@ use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
 use crate::rows::{OutcomeColumns, Rows, column, json, keys, names};
-use crate::search::index::IndexRows;
-use crate::search::vocabulary::Adding;
+use crate::search::{index::IndexRows, vocabulary::Adding};
 use crate::unit::Unit;
 use crate::upserts;
 
@@ -452,8 +451,6 @@ impl Unit for Writing {
     }
 
     async fn commit(self) -> Result<(), Fault> {
-        self.0.commit().await?;
-        self.1.committed();
-        Ok(())
+        Ok(self.0.commit().await.map(|()| self.1.committed())?)
     }
 }

@@ -11,7 +11,7 @@
 //! | `index`, `vocabulary` | what is written beside the analyses; which words need not be written again |
 //! | `candidates` | which rows the indexes find |
 //! | `sql` | what must hold of them |
-//! | `run` | the statements of one search |
+//! | `run`, `run::facets` | the statements of one search, and its counts |
 //! | `walk`, `whole` | every image, every whole record that matches, in constant memory |
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
 //! | `lit` | where the words of a query stand in a whole text |

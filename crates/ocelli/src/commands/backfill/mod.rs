@@ -56,7 +56,7 @@ async fn begin(process: Process, arguments: &BackfillArgs) -> Result<ExitCode, F
         arguments.analyzer.clone().ok_or_else(|| usage("--analyzer names whom to ask"))?;
     known(&process.settings, &analyzer)?;
     let wish = Wish {
-        query: parse(settings, &arguments.query)?,
+        query: parse(&process.settings, &arguments.query)?,
         name: arguments.name.as_deref().map(named).transpose()?,
         cap: cap(&process.settings, &analyzer, arguments)?,
         sample: arguments.sample,
