@@ -228,7 +228,8 @@ fn rules_come_from_the_table_of_objectives_and_each_fires_when_it_should_and_onl
     same(&folder().join("rules/ocelli.yml"), &rules());
     same(&folder().join("tests/alerts.test.yml"), &tests(false));
     same(&folder().join("tests/objectives.test.yml"), &tests(true));
-    let promtool = |words: &[&str]| checked(Command::new("promtool").args(words).current_dir(folder()));
+    let promtool =
+        |words: &[&str]| checked(Command::new("promtool").args(words).current_dir(folder()));
     promtool(&["check", "rules", "rules/ocelli.yml"]);
     promtool(&["test", "rules", "tests/alerts.test.yml", "tests/objectives.test.yml"]);
 }
