@@ -38,5 +38,6 @@ mod shipped;
 mod spend;
 mod strangers;
 mod tidy;
+mod tracing;
 mod web;
 mod world;

@@ -2,12 +2,13 @@
 
 use ocelli_core::routing::Queue;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::memory::Memory;
 use crate::rabbit::Rabbit;
 use crate::{
     BrokerMetrics, BrokerState, ConnectError, ConsumeError, Consumer, MemoryOptions, Outgoing,
-    PublishError, RabbitOptions, TopologyError,
+    PublishError, RabbitOptions, TopologyError, trace,
 };
 
 /// A broker. Cheap to clone; all clones are the same broker.
@@ -81,11 +82,15 @@ impl Broker {
     ///
     /// # Errors
     /// See [`PublishError`]; after an error some of the queues may have taken the message.
-    pub async fn publish(&self, message: Outgoing) -> Result<(), PublishError> {
-        match &self.0 {
-            Backend::Memory(memory) => memory.publish(message).await,
-            Backend::Rabbit(rabbit) => rabbit.publish(message).await,
-        }
+    pub async fn publish(&self, mut message: Outgoing) -> Result<(), PublishError> {
+        let span = trace::sending(&mut message);
+        let publishing = async {
+            match &self.0 {
+                Backend::Memory(memory) => memory.publish(message).await,
+                Backend::Rabbit(rabbit) => rabbit.publish(message).await,
+            }
+        };
+        publishing.instrument(span).await
     }
 
     /// Registers a consumer that holds at most `prefetch` unsettled deliveries.

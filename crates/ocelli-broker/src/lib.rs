@@ -23,6 +23,7 @@
 //! | `error` | one type per operation |
 //! | [`topology`] | exchanges, queues and their limits; [`topology::definitions`] for deployment |
 //! | `metrics` | [`BrokerMetrics`] |
+//! | [`trace`] | traces across the queues |
 //! | `memory`, `rabbit` | the backends |
 
 mod broker;
@@ -35,6 +36,7 @@ mod metrics;
 mod rabbit;
 mod state;
 pub mod topology;
+pub mod trace;
 
 pub use broker::{Broker, Depth};
 pub use consumer::Consumer;

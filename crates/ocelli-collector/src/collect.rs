@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ocelli_broker::{Broker, Consumer, Delivery};
+use ocelli_broker::{Broker, Consumer, Delivery, trace};
 use ocelli_catalog::{Applied, Catalog, CatalogError, Content, Letter};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{CollectorMetrics, dispatch, heartbeat, letters, orders, stock, tidy};
 
@@ -125,7 +126,10 @@ async fn results(
         .map_err(|error| CollectorError::Consume(Box::new(error)))?;
     loop {
         match gather(&mut consumer, batch, linger, shutdown).await {
-            Gathered::Batch(deliveries) => parts.collect(deliveries, ready, shutdown).await,
+            Gathered::Batch(deliveries) => {
+                let span = trace::batch(&deliveries);
+                parts.collect(deliveries, ready, shutdown).instrument(span).await;
+            }
             Gathered::Shutdown => break,
             Gathered::Closed => return Err(CollectorError::Closed),
         }

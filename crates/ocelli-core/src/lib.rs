@@ -36,6 +36,7 @@ pub mod retry;
 pub mod routing;
 pub mod source;
 pub mod spend;
+pub mod trace;
 pub mod wire;
 
 pub use chain::chain;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::trace::TraceId;
 use crate::{AnalyzerName, AttemptId, BatchId, Revision};
 
 /// The outcome of a job: exactly one of these four.
@@ -248,6 +249,9 @@ pub struct Provenance {
     /// The batch that pays for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchId>,
+    /// The trace in which it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
     /// Milliseconds between enqueueing and the start of the last attempt.
     pub waited_ms: u64,
     /// Milliseconds of the last attempt: fetch, decode, analyze.

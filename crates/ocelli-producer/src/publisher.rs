@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ocelli_broker::{Broker, Outgoing, PublishError};
+use ocelli_broker::{Broker, Outgoing, PublishError, trace};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::Message;
 use ocelli_failpoint::{Failpoint, die, due, reached};
@@ -110,7 +110,8 @@ impl Publisher {
             self.broker.publish(Outgoing { routes: jobs, ..outgoing.clone() }).await?;
             reached(Failpoint::ProducerJobs);
         }
-        self.broker.publish(Outgoing { routes: results, ..outgoing }).await
+        let traceparent = trace::sibling(outgoing.traceparent.as_deref());
+        self.broker.publish(Outgoing { routes: results, traceparent, ..outgoing }).await
     }
 
     /// Ends the run with this error, unless it has one already.
@@ -151,5 +152,6 @@ pub(crate) fn outgoing(message: &Message, routes: Vec<Queue>) -> Outgoing {
     let body = message
         .encode()
         .expect("an intake, problem or report has bounded parts, far below the limit");
-    Outgoing { id: message.id(), body: Bytes::from(body), routes, attempts: 0, traceparent: None }
+    let traceparent = Some(trace::begin().to_string());
+    Outgoing { id: message.id(), body: Bytes::from(body), routes, attempts: 0, traceparent }
 }

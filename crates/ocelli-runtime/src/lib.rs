@@ -9,6 +9,7 @@
 //! | [`settings`] | [`Settings`]: layers, checks, origins, reference |
 //! | [`telemetry`] | log lines to stderr |
 //! | [`metrics`] | the registry and what every process reports about itself |
+//! | [`otlp`] | spans to an OpenTelemetry collector |
 //! | [`http`] | `/metrics`, `/healthz`, `/readyz` |
 //! | [`readiness`] | latches: is this process able to work yet? |
 //! | [`watchdog`] | progress marks: does it still move? |
@@ -18,6 +19,7 @@
 pub mod exit;
 pub mod http;
 pub mod metrics;
+pub mod otlp;
 pub mod readiness;
 pub mod settings;
 pub mod shutdown;

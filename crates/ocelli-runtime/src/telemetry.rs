@@ -7,10 +7,13 @@
 use std::io::IsTerminal;
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
-use crate::settings::LogFormat;
+use crate::otlp;
+use crate::settings::{LogFormat, LogSettings};
 
 /// Why logging could not be set up.
 #[derive(Debug, Error)]
@@ -37,26 +40,28 @@ pub enum TelemetryError {
     },
 }
 
-/// Starts logging. `level` is a level (`info`) or a filter (`info,ocelli_broker=debug`).
+/// Starts logging, and sending spans where the settings say so.
 ///
 /// # Errors
-/// When `RUST_LOG` or `level` does not parse, or logging is set up already.
-pub fn init(format: LogFormat, level: &str, binary: &'static str) -> Result<(), TelemetryError> {
+/// When `RUST_LOG` or `log.level` does not parse, or logging is set up already.
+pub fn init(log: &LogSettings, binary: &'static str) -> Result<(), TelemetryError> {
     let terminal = std::io::stderr().is_terminal();
-    let filter = filter(std::env::var("RUST_LOG").ok().as_deref(), level)?;
+    let filter = filter(std::env::var("RUST_LOG").ok().as_deref(), &log.level)?;
     let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let done = if pretty(format, terminal) {
-        builder.compact().with_target(false).with_ansi(color).finish().try_init()
-    } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .finish()
-            .try_init()
-    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> =
+        if pretty(log.format, terminal) {
+            // For people, the spans are left out: they are as long as the lines.
+            let words = tracing_subscriber::fmt::format().compact().with_target(false);
+            let events = filter_fn(|metadata| metadata.is_event());
+            lines.event_format(words).with_ansi(color).with_filter(filter.and(events)).boxed()
+        } else {
+            let lines =
+                lines.json().flatten_event(true).with_current_span(true).with_span_list(false);
+            lines.with_filter(filter).boxed()
+        };
+    let spans = otlp::layer(&log.traces, binary).with_filter(filter_fn(otlp::is_taken));
+    let done = tracing_subscriber::registry().with(lines).with(spans).try_init();
     done.map_err(|source| TelemetryError::AlreadySet { binary, source })?;
     tracing::debug!(binary, version = env!("CARGO_PKG_VERSION"), "started");
     Ok(())

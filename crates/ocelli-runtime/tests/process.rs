@@ -17,7 +17,9 @@ fn child_that_drains_forever() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        ocelli_runtime::telemetry::init(LogFormat::Auto, "info", "ocelli-test").unwrap();
+        let (format, level, traces) = (LogFormat::Auto, "info".to_owned(), "off".to_owned());
+        let log = ocelli_runtime::settings::LogSettings { format, level, traces };
+        ocelli_runtime::telemetry::init(&log, "ocelli-test").unwrap();
         let token = ocelli_runtime::shutdown::token().unwrap();
         println!("child ready");
         token.cancelled().await;

@@ -7,7 +7,7 @@ use clap::Args;
 use ocelli_broker::{Broker, BrokerState};
 use ocelli_runtime::{
     ExitCode, HttpServer, LoadOptions, Loaded, Mark, Readiness, Settings, Watchdog, http, metrics,
-    shutdown, telemetry,
+    otlp, shutdown, telemetry,
 };
 use ocelli_worker::WorkerMetrics;
 use prometheus::Registry;
@@ -97,7 +97,7 @@ pub fn start(
         if arguments.healthcheck {
             return health::check(&settings, "/healthz");
         }
-        telemetry::init(settings.log.format, &settings.log.level, binary)
+        telemetry::init(&settings.log, binary)
             .map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -111,6 +111,7 @@ pub fn start(
         });
         // Blocking tasks may hang in a file system that went away; they must not keep the process.
         runtime.shutdown_timeout(Duration::from_secs(1));
+        otlp::flush();
         code
     })();
     match result {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use ocelli_broker::{Broker, Delivery, Outgoing};
+use ocelli_broker::{Broker, Delivery, Outgoing, trace};
 use ocelli_core::claim::{Claim, ClaimRequest, JobKey};
 use ocelli_core::retry::{Decision, RetryPolicy};
 use ocelli_core::routing::Queue;
@@ -246,14 +246,14 @@ impl<A: Analyzer> Pipe<A> {
         };
         reached(Failpoint::WorkerAnalyzed);
         self.metrics.stage(name, "analyze", started.elapsed());
-        let provenance = match &mut result {
+        if let Some(provenance) = match &mut result {
             Ok(answer) => Some(&mut answer.provenance),
             Err(error) => error.provenance.as_deref_mut(),
-        };
-        if let Some(provenance) = provenance {
+        } {
             provenance.waited_ms = millis(waited);
             provenance.took_ms = millis(fetching.elapsed());
             provenance.worker.clone_from(&self.worker);
+            provenance.trace = trace::current();
         }
         result
     }
@@ -470,7 +470,7 @@ fn supersede(intake: &Intake, want: &Want, revision: &Revision) -> Message {
     })
 }
 
-/// Clocks of two machines may disagree: a negative wait counts as none.
+/// Clocks may disagree: a negative wait counts as none.
 fn since(then: Timestamp) -> Duration {
     Timestamp::now().duration_since(then).try_into().unwrap_or(Duration::ZERO)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ocelli_broker::{Broker, Consumer};
+use ocelli_broker::{Broker, Consumer, trace};
 use ocelli_core::retry::{RetryPolicy, backoff};
 use ocelli_core::routing::Queue;
 use ocelli_core::{AnalyzerName, Revision, chain};
@@ -293,7 +293,9 @@ impl<A: Analyzer> Life<A> {
             let busy = Busy::new(&self.in_progress, &self.pipe.metrics, self.pipe.analyzer.name());
             let (pipe, revision) = (Arc::clone(&self.pipe), revision.clone());
             jobs.spawn(async move {
-                let handled = pipe.handle(delivery, &revision).await;
+                let name = pipe.analyzer.name().as_str();
+                let handle = |delivery| pipe.handle(delivery, &revision);
+                let handled = trace::within(delivery, name, handle).await;
                 drop(busy);
                 handled
             });

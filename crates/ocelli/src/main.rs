@@ -14,7 +14,7 @@ mod revisions;
 mod table;
 
 use clap::Parser as _;
-use ocelli_runtime::{ExitCode, Loaded, telemetry};
+use ocelli_runtime::{ExitCode, Loaded, otlp, telemetry};
 use ocelli_wiring::{Fault, Process, health};
 
 use crate::arguments::{Arguments, Command};
@@ -62,7 +62,7 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Fault> {
     ocelli_failpoint::check().map_err(|error| Fault::new(ExitCode::Usage, error))?;
     let loaded = common.load(&flags)?;
     let settings = &loaded.settings;
-    telemetry::init(settings.log.format, &settings.log.level, "ocelli")
+    telemetry::init(&settings.log, "ocelli")
         .map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -70,6 +70,7 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Fault> {
         .map_err(|error| Fault::caused(ExitCode::Internal, &error))?;
     let result = runtime.block_on(dispatch(&arguments.command, &loaded));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    otlp::flush();
     result
 }
 

@@ -1,6 +1,7 @@
 //! Short ways to say messages.
 
 use jiff::Timestamp;
+use ocelli_core::trace::TraceContext;
 use ocelli_core::wire::{Announcement, BatchReport, Deferred, Intake, Message, Partial, Problem};
 use ocelli_core::{
     Analysis, AnalyzerName, AttemptId, BatchId, Digest, FailureClass, Flag, ImageFacts,
@@ -203,6 +204,7 @@ pub(crate) fn full_provenance() -> Provenance {
         currency: Some("USD".to_owned()),
         attempt: Some(AttemptId::from_bytes([1; 16])),
         batch: Some(batch(1)),
+        trace: Some(TraceContext::begin(1 << 100, 1).trace_id()),
         waited_ms: 1,
         took_ms: 90,
         worker: "host:1".to_owned(),

@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::show;
 use super::tree::{Tree, key, path};
 use super::units::ByteSize;
+use crate::otlp::is_target;
 use crate::telemetry::is_filter;
 
 /// More frames of one image than anybody waits for.
@@ -216,6 +217,9 @@ impl Checker<'_> {
         self.web(&settings.web);
         let reason = "expected error, warn, info, debug, trace, or a filter such as info,ocelli_broker=debug";
         self.need(is_filter(&settings.log.level), &["log", "level"], reason);
+
+        let reason = "expected \"off\" or \"http://host:port\"";
+        self.need(is_target(&settings.log.traces), &["log", "traces"], reason);
 
         // A job that still runs must not look hung.
         let wanted = settings.analyzers.iter().filter(|analyzer| analyzer.enabled != Enabled::No);

@@ -328,6 +328,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// A level or a filter.
     pub level: String,
+    /// Where spans go: `off`, or an OpenTelemetry collector's address.
+    pub traces: String,
 }
 
 /// How log lines look.
