@@ -68,8 +68,10 @@ chaos: setup-servers build ## kill, cut and freeze real processes, brokers and d
 	@$(if $(SIM),,cargo test --workspace --no-run --locked --quiet)
 	@$(PROGRAMS)/ocelli-chaos $(if $(SIM),simulate --seeds 100000,run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)))
 
-bench-ocr: setup build ## accuracy and speed of OCR beside the plain tesseract command, in one run
-	@$(PROGRAMS)/examples/bench-ocr
+# ARGS="--section accuracy --set screens" measures a part; `bench-ocr --help` in target/debug/examples lists them.
+bench-ocr: setup build ## accuracy, memory and speed of OCR beside the plain tesseract command, in one run
+	@deploy/local/setup.sh --bench
+	@$(PROGRAMS)/examples/bench-ocr $(ARGS)
 
 # ONLY=few, many, endpoints or memory measures a part.
 bench-llm: setup build ## throughput of the vision-model worker against a server of known speed

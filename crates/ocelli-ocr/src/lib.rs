@@ -13,7 +13,7 @@
 //! | [`sandbox`] | what a child gives up |
 //! | [`protocol`] | what the two say to each other |
 //! | `cascade` | the passes over one picture |
-//! | `lines`, `blobs`, `raster` | looking for letters in pixels |
+//! | `lines`, `fine`, `blobs`, `raster` | looking for letters in pixels |
 //! | `words` | which words to believe, and merging passes |
 //! | [`engine`] | Tesseract itself |
 //! | [`data`] | language data |
@@ -27,6 +27,7 @@ pub mod child;
 pub mod data;
 pub mod diagnose;
 pub mod engine;
+mod fine;
 mod lines;
 pub mod local;
 pub mod metrics;

@@ -5,10 +5,12 @@
 //! beside them are joined into rows, and a row is drawn again, black on white, at the height that Tesseract likes.
 
 use crate::blobs::{self, Blob, Blobs, Ink};
+use crate::fine::{self, Fine};
 use crate::raster::Raster;
 
-/// The survey looks at a picture of at most this side: letters of 8 pixels there are 20 in a 4,000-pixel photograph.
-const SURVEY_SIDE: usize = 1_600;
+/// The survey looks at a picture of at most this side: letters of 8 pixels there are 16 in a 4,000-pixel photograph, and
+/// those of a common screen are what they are.
+const SURVEY_SIDE: usize = 2_000;
 /// Levels looked at. Captions are almost white or almost black; the middle ones catch coloured text and shadows.
 const INKS: [Ink; 5] =
     [Ink::Bright(225), Ink::Bright(180), Ink::Bright(140), Ink::Dark(50), Ink::Dark(105)];
@@ -45,6 +47,8 @@ pub(crate) struct Survey {
     pub rows: Vec<Row>,
     /// Rows at other levels over one of them, clearest first.
     others: Vec<Row>,
+    /// Letters that are too small to be rows.
+    pub fine: Option<Fine>,
 }
 
 impl Survey {
@@ -86,7 +90,7 @@ pub(crate) fn survey(grey: &Raster) -> Survey {
         row.bounds = row.bounds.map(|edge| (edge as f32 * scale) as i32);
         row.letter_height *= scale;
     }
-    let mut survey = Survey::default();
+    let mut survey = Survey { fine: fine::look(grey), ..Survey::default() };
     for row in rows {
         if survey.rows.iter().all(|other| covered(row.bounds, other.bounds) < 0.4) {
             survey.rows.push(row);

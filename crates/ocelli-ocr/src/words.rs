@@ -107,9 +107,18 @@ pub(crate) fn plausible(word: &Found) -> bool {
     !repeated && jumps <= 1
 }
 
+/// From so many words on, a picture whose letters are mostly convincing is a page of text.
+const PAGE_WORDS: usize = 20;
+/// Share of convincing letters of a page of text.
+const PAGE_CONVINCING: f32 = 0.6;
+/// Confidence from which on a word of a page of text is believed wherever it stands: numbers, names, labels.
+const BELIEVED: f32 = 30.0;
+
 /// Removes noise: weak words, and lines of nothing but weak words. On lines that read well every word stays, also
-/// punctuation and odd names.
+/// punctuation and odd names. On a page of text, what looks odd is odd text and no texture: there, little is removed.
 pub(crate) fn without_noise(lines: Vec<Line>) -> Vec<Line> {
+    let all = || lines.iter().flat_map(|line| &line.words);
+    let is_page = all().count() >= PAGE_WORDS && convincing(all()) >= PAGE_CONVINCING;
     lines
         .into_iter()
         .filter_map(|mut line| {
@@ -121,6 +130,8 @@ pub(crate) fn without_noise(lines: Vec<Line>) -> Vec<Line> {
             line.words.retain(|word| {
                 if reads_well {
                     word.confidence >= 15.0
+                } else if is_page {
+                    word.confidence >= BELIEVED && word.text.chars().any(char::is_alphanumeric)
                 } else {
                     plausible(word) && word.confidence >= if word.known { 45.0 } else { 60.0 }
                 }
@@ -132,7 +143,7 @@ pub(crate) fn without_noise(lines: Vec<Line>) -> Vec<Line> {
                 .map(|word| word.text.chars().filter(|c| c.is_alphanumeric()).count())
                 .sum();
             let sure = line.words.iter().all(|word| word.confidence >= 85.0);
-            (left >= 3 || (left >= 1 && sure)).then_some(line)
+            (left >= 3 || (left >= 1 && (sure || is_page))).then_some(line)
         })
         .collect()
 }

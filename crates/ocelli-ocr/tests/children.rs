@@ -392,6 +392,48 @@ async fn frames_of_an_animation_are_read_like_pages_and_the_same_text_once() {
     assert!(all.steps.iter().any(|step| step.reason.starts_with("frame 3: ")), "{:?}", all.steps);
 }
 
+/// A TIFF with a page of 16-bit grey for each text.
+fn tiff(texts: &[&str]) -> Bytes {
+    let mut bytes = b"II*\0\0\0\0\0".to_vec();
+    // Where the place of the next directory is to be written.
+    let mut link = 4;
+    for text in texts {
+        let picture = picture(text);
+        let strip = bytes.len() as u32;
+        bytes
+            .extend(picture.pixels().flat_map(|pixel| (u16::from(pixel.0[0]) * 257).to_le_bytes()));
+        let (length, directory) = (bytes.len() as u32 - strip, bytes.len() as u32);
+        bytes[link..link + 4].copy_from_slice(&directory.to_le_bytes());
+        let tags = [
+            (256, picture.width()),
+            (257, picture.height()),
+            (258, 16),
+            (259, 1),
+            (262, 1),
+            (273, strip),
+            (277, 1),
+            (278, picture.height()),
+            (279, length),
+        ];
+        bytes.extend((tags.len() as u16).to_le_bytes());
+        for (tag, value) in tags {
+            bytes.extend([(tag as u16).to_le_bytes(), 4_u16.to_le_bytes()].concat());
+            bytes.extend([1_u32.to_le_bytes(), value.to_le_bytes()].concat());
+        }
+        link = bytes.len();
+        bytes.extend([0; 4]);
+    }
+    bytes.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_pages_of_a_tiff_are_read_with_a_page_break_between_them() {
+    let transcript =
+        pool(options(1)).read(tiff(&["HELLO", "THE FILE"]), far()).await.expect("read");
+    assert_eq!(transcript.text, "HELLO\u{c}THE FILE", "{transcript:?}");
+    assert_eq!(transcript.words.iter().map(|word| word.line).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_photograph_is_read_as_its_exif_orientation_says() {
     // Stored lying on its left side; orientation 6 (turn clockwise by 90 degrees to show) brings it upright.
@@ -408,19 +450,15 @@ async fn a_photograph_is_read_as_its_exif_orientation_says() {
     assert!((transcript.words[0].x - 40).abs() <= 4, "boxes lie in the upright picture");
 }
 
-/// Images that are damaged per format and read end to end; `OCELLI_OCR_MUTATIONS` raises it (2,858 for 20,000 in all). That
-/// many for the decoders alone are in the tests of `ocelli-media`.
-fn mutations() -> u64 {
-    let given = std::env::var("OCELLI_OCR_MUTATIONS").ok();
-    given.map_or(60, |count| count.parse().expect("a number"))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn damaged_images_through_real_children_end_in_an_answer_and_never_kill_one() {
+/// Damages an image of every format `count` times and reads each through real children. Returns the largest resident memory
+/// of a child, in kB.
+async fn damaged_images_end_in_an_answer(count: u64, options: OcrOptions) -> u64 {
     use image::ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
-    let (count, pool) = (mutations(), std::sync::Arc::new(pool(options(2))));
+    let (children, worn, hard) =
+        (options.children, u64::from(options.images_per_child), options.hard_deadline);
+    let pool = std::sync::Arc::new(pool(options));
     pool.warm_up().await.expect("started");
-    let children = pool.idle_pids();
+    let beginning = pool.idle_pids();
     let picture = picture("FILE");
     let mut readers = Vec::new();
     for format in [Png, Jpeg, Gif, Bmp, Tiff, WebP, Pnm] {
@@ -428,21 +466,56 @@ async fn damaged_images_through_real_children_end_in_an_answer_and_never_kill_on
         picture.write_to(&mut encoded, format).expect("encoded");
         let (pool, encoded) = (pool.clone(), encoded.into_inner());
         readers.push(tokio::spawn(async move {
+            let mut most = 0;
             for seed in 0..count {
-                let deadline = Instant::now() + Duration::from_secs(120);
+                // All readers wait for the same children: seven images at most are before this one.
+                let deadline = Instant::now() + hard * 8;
                 let result = pool.read(mutated(&encoded, seed), deadline).await;
                 let fine = matches!(result, Ok(_) | Err(ReadError::Refused(_)));
                 assert!(fine, "{format:?}, seed {seed}: {result:?}");
+                most = pool.idle_pids().into_iter().map(resident).fold(most, u64::max);
             }
+            most
         }));
     }
+    let mut most = 0;
     for reader in readers {
-        reader.await.expect("every mutation ended in an answer");
+        most = most.max(reader.await.expect("every mutation ended in an answer"));
     }
-    if count * 7 < 2 * u64::from(options(2).images_per_child) {
+    if count * 7 < children as u64 * worn {
         let mut alive = pool.idle_pids();
-        alive.retain(|pid| children.contains(pid));
-        assert_eq!(alive.len(), 2, "the children of the beginning are the children of the end");
+        alive.retain(|pid| beginning.contains(pid));
+        assert_eq!(alive.len(), children, "the children of the beginning are those of the end");
     }
     reads(&pool).await;
+    most
+}
+
+/// Resident memory in kB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_images_through_real_children_end_in_an_answer_and_never_kill_one() {
+    damaged_images_end_in_an_answer(60, options(2)).await;
+}
+
+/// As many for the decoders alone are in the tests of `ocelli-media`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: cargo test -p ocelli-ocr --test children twenty_thousand -- --ignored"]
+async fn twenty_thousand_damaged_images_through_real_children_end_within_the_hard_deadline() {
+    let started = Instant::now();
+    let options = OcrOptions {
+        soft_deadline: Duration::from_secs(1),
+        hard_deadline: Duration::from_secs(10),
+        // The children of the beginning are those of the end, so that what they gather is seen.
+        images_per_child: u32::MAX,
+        ..options(2)
+    };
+    let most = damaged_images_end_in_an_answer(2_858, options).await;
+    println!("20,006 images in {:.0?}, a child took {} MB at most", started.elapsed(), most / 1000);
+    assert!(most < 200_000, "a child of {most} kB");
 }

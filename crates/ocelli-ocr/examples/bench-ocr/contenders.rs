@@ -70,7 +70,8 @@ impl Arena {
             let next = Arc::new(AtomicUsize::new(0));
             let paths: Arc<Vec<PathBuf>> =
                 Arc::new(samples.iter().map(|s| s.path.clone()).collect());
-            let readers: Vec<_> = (0..self.children)
+            // As the worker does: two images more than children are in hand, so that no child waits for a file.
+            let readers: Vec<_> = (0..self.children + 2)
                 .map(|_| {
                     let (pool, next, paths) = (pool.clone(), next.clone(), paths.clone());
                     tokio::spawn(async move {

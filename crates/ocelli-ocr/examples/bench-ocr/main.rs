@@ -6,11 +6,14 @@
 mod clock;
 mod contenders;
 mod each;
+mod languages;
 mod memes;
 mod pages;
 mod report;
+mod scenes;
 mod score;
 mod sets;
+mod speed;
 mod steady;
 
 use std::path::PathBuf;
@@ -18,10 +21,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use ocelli_ocr::data;
 
 use contenders::{Arena, LOOP, run_loop};
-use sets::Amounts;
+use sets::Wanted;
 
 /// Compares ocelli's reading with the plain `tesseract` command.
 #[derive(Parser)]
@@ -29,42 +31,51 @@ use sets::Amounts;
 struct Arguments {
     /// More images to read: each with a .txt of the same stem beside it.
     folders: Vec<PathBuf>,
+    /// Only these sections, in this order.
+    #[arg(long = "section", value_enum, value_delimiter = ',', default_values_t = [Section::Accuracy, Section::Memory, Section::Speed])]
+    sections: Vec<Section>,
+    /// Only these sets: memes, pages, turned, photographs, screens, others, or the name of a folder.
+    #[arg(long = "set", value_delimiter = ',')]
+    sets: Vec<String>,
+    /// Keep only images whose name holds this.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Children, and processes of the command line program (default: one per core).
     #[arg(long)]
     children: Option<usize>,
     /// Languages for all contenders.
     #[arg(long, default_value = "eng")]
     languages: String,
+    /// Draws other pictures. Those of the default were never tuned on.
+    #[arg(long, default_value_t = sets::HELD_OUT)]
+    seed: u64,
     /// Memes to draw.
     #[arg(long, default_value_t = 300)]
     memes: u64,
-    /// Pages to draw, and as many turned ones.
+    /// Pages to draw, as many turned ones, and as many photographs without text.
     #[arg(long, default_value_t = 100)]
     pages: u64,
+    /// Screens to draw, and twice as many of other kinds.
+    #[arg(long, default_value_t = 24)]
+    screens: u64,
     /// Images of the speed comparison.
     #[arg(long, default_value_t = 500)]
     mixed: usize,
     /// Rounds of the speed comparison.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// Languages for images with texts in several (default: all that are installed).
-    #[arg(long)]
-    all_languages: Option<String>,
-    /// Only this section.
-    #[arg(long)]
-    section: Option<Section>,
+    /// Contenders of the speed comparison (default: all).
+    #[arg(long = "contender", value_enum, value_delimiter = ',')]
+    contenders: Vec<speed::Contender>,
     /// Images for the command line program without a thread limit, which may take ten times as long.
     #[arg(long, default_value_t = 60)]
     unlimited: usize,
-    /// Reads so many images in one child and watches its memory, instead of comparing.
-    #[arg(long, value_name = "IMAGES")]
-    steady: Option<usize>,
-    /// Prints image after image what was read by which pass, instead of comparing.
+    /// Images that one child reads while its memory is watched.
+    #[arg(long, default_value_t = 1_000)]
+    steady: usize,
+    /// Keeps the drawn pictures and their texts in this folder.
     #[arg(long)]
-    each: bool,
-    /// Keep only images whose name holds this.
-    #[arg(long, default_value = "")]
-    only: String,
+    keep: Option<PathBuf>,
 }
 
 /// What is compared.
@@ -72,20 +83,14 @@ struct Arguments {
 enum Section {
     /// Set by set: recall, precision, errors, cost.
     Accuracy,
+    /// Memory of a child on one set after the other.
+    Memory,
     /// Over a mixture.
     Speed,
-}
-
-/// All language data that is installed, the given languages first.
-fn installed(first: &str) -> Result<String> {
-    let mut names: Vec<String> = first.split('+').map(str::to_owned).collect();
-    for name in data::present(&data::folder(None, None)?) {
-        // Orientation and script detection is no language.
-        if name != "osd" && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names.join("+"))
+    /// Image by image: the scores of both.
+    Images,
+    /// Image by image: what was read by which pass.
+    Passes,
 }
 
 fn main() -> Result<ExitCode> {
@@ -105,27 +110,34 @@ fn main() -> Result<ExitCode> {
         languages: arguments.languages.clone(),
         scratch: scratch.path().to_owned(),
     };
-    let amounts = Amounts { memes: arguments.memes, pages: arguments.pages };
-    let mut sets = sets::collect(scratch.path(), amounts, &arguments.folders)?;
-    for set in &mut sets {
-        set.samples.retain(|sample| sample.path.to_string_lossy().contains(&arguments.only));
-    }
-    sets.retain(|set| !set.samples.is_empty());
-    if arguments.each {
-        each::print(&arena, &sets)?;
-    } else if let Some(images) = arguments.steady {
-        steady::watch(&arena, &sets, images)?;
-    } else {
-        if arguments.section != Some(Section::Speed) {
-            let all = match arguments.all_languages {
-                Some(given) => given,
-                None => installed(&arguments.languages)?,
-            };
-            report::accuracy(&arena, &sets, &all)?;
+    let wanted = Wanted {
+        seed: arguments.seed,
+        memes: arguments.memes,
+        pages: arguments.pages,
+        screens: arguments.screens,
+        folders: &arguments.folders,
+        sets: &arguments.sets,
+        only: &arguments.only,
+    };
+    let folder = arguments.keep.clone().unwrap_or_else(|| scratch.path().join("images"));
+    let sets = sets::collect(&folder, &wanted)?;
+    if arguments.keep.is_some() {
+        for sample in sets.iter().filter(|set| !set.found).flat_map(|set| &set.samples) {
+            std::fs::write(sample.path.with_extension("txt"), &sample.truth)?;
         }
-        if arguments.section != Some(Section::Accuracy) {
-            let Arguments { mixed, rounds, unlimited, .. } = arguments;
-            report::speed(&arena, &sets, mixed, rounds, unlimited)?;
+    }
+    for section in &arguments.sections {
+        match section {
+            Section::Accuracy => report::accuracy(&arena, &sets)?,
+            Section::Images => report::images(&arena, &sets)?,
+            Section::Passes => each::print(&arena, &sets)?,
+            Section::Memory => steady::watch(&arena, &sets, arguments.steady)?,
+            Section::Speed => {
+                let Arguments { mixed, rounds, unlimited, contenders, .. } = &arguments;
+                let amounts =
+                    speed::Amounts { mixed: *mixed, rounds: *rounds, unlimited: *unlimited };
+                speed::compare(&arena, &sets, amounts, contenders)?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -141,7 +141,7 @@ fn meme(seed: u64, index: u64) -> (String, String, String) {
     (name, svg, text)
 }
 
-fn ground(svg: &mut String, random: &mut Random, width: f64, height: f64, dark: bool) {
+pub(crate) fn ground(svg: &mut String, random: &mut Random, width: f64, height: f64, dark: bool) {
     let high = if dark { 110.0 } else { 235.0 };
     let mut colour = || {
         let [r, g, b] = [0; 3].map(|_: i32| random.between(20.0, high) as u8);

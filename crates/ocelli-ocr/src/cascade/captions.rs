@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Passes, recognize};
+use super::{Passes, RESOLUTION, recognize};
 use crate::engine::{EngineError, Found, Layout, Until};
 use crate::lines::{self, Row, Survey, covered};
 use crate::raster::Raster;
@@ -82,7 +82,7 @@ impl Passes<'_> {
     /// The words of a picture of one line.
     pub(super) fn line(&mut self, picture: &Raster) -> Result<Vec<Found>, EngineError> {
         let until = Until { deadline: self.budget.left(), words: None };
-        let recognized = recognize(self.engine, picture, Layout::Line, until)?;
+        let recognized = recognize(self.engine, picture, Layout::Line, RESOLUTION, until)?;
         self.reading.partial |= !recognized.complete;
         Ok(recognized.words)
     }

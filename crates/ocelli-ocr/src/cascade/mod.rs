@@ -3,12 +3,13 @@
 //! | pass | when | what |
 //! |---|---|---|
 //! | `page` | always, unless the picture is blank | the whole picture, text brought to the height that Tesseract likes |
+//! | `again` | small letters where `page` read no word | the whole picture as it is |
 //! | `row` | many letters | one or two rows: a page that lies on its side is turned before it is read |
 //! | `caption` | rows of letters that `page` did not read well | each such row drawn again, black on white |
 //! | `rotate-90` … | letters, but hardly a word of a language | a few rows at each quarter turn, all at the best |
 //! | `sparse` | still little | the whole picture without layout |
 //!
-//! Every pass leaves a [`Step`] with its reason. The whole is bounded: one page pass, 30 rows, one sparse
+//! Every pass leaves a [`Step`] with its reason. The whole is bounded: two page passes, 30 rows, one sparse
 //! pass, a few rows at three quarter turns and one more page pass, all within the soft deadline.
 
 mod captions;
@@ -27,11 +28,11 @@ use crate::options::PageMode;
 use crate::raster::Raster;
 use crate::words::{self, Line, mean};
 
-use scale::{factors, page_scale, rescaled, scaled};
+use scale::{RESOLUTION, factors, page_scale, rescaled, scaled};
 pub(crate) use transcript::Writing;
 
 /// Part of the revision: raise it whenever a change here can change an answer.
-pub const PREPROCESSING_VERSION: u32 = 3;
+pub const PREPROCESSING_VERSION: u32 = 4;
 
 /// A picture with less contrast is blank.
 const LEAST_CONTRAST: u8 = 24;
@@ -39,6 +40,10 @@ const LEAST_CONTRAST: u8 = 24;
 const CONVINCING: f32 = 0.4;
 /// Rows read before the picture is turned.
 const PROBES: usize = 3;
+
+/// So many small letters, and such a share of all, are worth a second page pass when no word stands where they are.
+const UNREAD_LETTERS: f32 = 40.0;
+const UNREAD_SHARE: f32 = 0.12;
 
 /// No sparse pass where the page pass took more than this part of all the time: layout analysis of noise cannot be
 /// interrupted, and took 19 s without layout where it took 5 s with it.
@@ -92,7 +97,8 @@ pub(crate) fn warm_up(engine: &mut Engine) -> Result<(), EngineError> {
         }
     }
     for mode in [Layout::Page, Layout::Sparse, Layout::Line] {
-        recognize(engine, &picture, mode, Until { deadline: Duration::from_secs(5), words: None })?;
+        let until = Until { deadline: Duration::from_secs(5), words: None };
+        recognize(engine, &picture, mode, RESOLUTION, until)?;
     }
     Ok(())
 }
@@ -160,6 +166,7 @@ impl Passes<'_> {
         if self.budget.page_only {
             return Ok(());
         }
+        self.second_look(&survey)?;
         let rows = self.unread(&survey);
         let turned = page.convincing < CONVINCING && {
             // The clearest rows tell whether the picture stands upright, before much is spent on it.
@@ -191,6 +198,26 @@ impl Passes<'_> {
         letters >= 3 && mean(words()) >= self.budget.sufficient_confidence
     }
 
+    /// Layout analysis drops whole blocks of a dense screen at one size and finds them at another. Where small letters were
+    /// left, the picture is read once more as it is.
+    fn second_look(&mut self, survey: &Survey) -> Result<(), EngineError> {
+        let Some(fine) = &survey.fine else { return Ok(()) };
+        let (letters, share) = fine.unread(self.reading.lines.iter().flat_map(|line| &line.words));
+        if letters < UNREAD_LETTERS || share < UNREAD_SHARE || self.budget.left().is_zero() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let scale = scale::as_it_is();
+        let found =
+            self.read_scaled(&self.for_page(scale.factor), Layout::Page, scale.resolution)?;
+        let confidence = mean(found.iter());
+        for line in words::without_noise(words::lines(found, "again")) {
+            words::merge(&mut self.reading.lines, line);
+        }
+        self.step("again", scale.reason, started, Some(confidence));
+        Ok(())
+    }
+
     /// The whole picture at the scale that the survey suggests.
     fn page(&mut self, survey: &Survey, started: Instant) -> Result<Vec<Line>, EngineError> {
         if self.budget.left().is_zero() {
@@ -198,17 +225,28 @@ impl Passes<'_> {
             self.step("page", "not read: no time left".to_owned(), started, None);
             return Ok(Vec::new());
         }
-        let (scale, reason) = page_scale(&self.picture, survey);
-        let scaled = scaled(&self.picture, scale);
-        let found = self.read_scaled(&scaled, self.budget.layout())?;
+        let scale = page_scale(&self.picture, survey);
+        let scaled = self.for_page(scale.factor);
+        let found = self.read_scaled(&scaled, self.budget.layout(), scale.resolution)?;
         let confidence = mean(found.iter());
-        self.step("page", reason, started, Some(confidence));
+        self.step("page", scale.reason, started, Some(confidence));
         Ok(words::lines(found, "page"))
     }
 
-    fn read_scaled(&mut self, scaled: &Raster, mode: Layout) -> Result<Vec<Found>, EngineError> {
+    /// The picture at the scale of the page pass: in colour, unless it is enlarged,
+    /// which would take three times the memory.
+    fn for_page(&self, factor: f32) -> Raster {
+        scaled(if factor > 1.1 { &self.grey } else { &self.picture }, factor)
+    }
+
+    fn read_scaled(
+        &mut self,
+        scaled: &Raster,
+        mode: Layout,
+        resolution: u32,
+    ) -> Result<Vec<Found>, EngineError> {
         let until = Until { deadline: self.budget.left(), words: None };
-        let recognized = recognize(self.engine, scaled, mode, until)?;
+        let recognized = recognize(self.engine, scaled, mode, resolution, until)?;
         self.reading.partial |= !recognized.complete;
         let (x, y) = factors(&self.picture, scaled);
         Ok(recognized.words.into_iter().map(|word| rescaled(word, x, y)).collect())
@@ -220,9 +258,9 @@ impl Passes<'_> {
             return Ok(());
         }
         let started = Instant::now();
-        let (scale, _) = page_scale(&self.picture, survey);
-        let scaled = scaled(&self.grey, scale);
-        let found = self.read_scaled(&scaled, Layout::Sparse)?;
+        let scale = page_scale(&self.picture, survey);
+        let scaled = scaled(&self.grey, scale.factor);
+        let found = self.read_scaled(&scaled, Layout::Sparse, scale.resolution)?;
         let confidence = mean(found.iter());
         for line in words::without_noise(words::lines(found, "sparse")) {
             words::merge(&mut self.reading.lines, line);
@@ -246,6 +284,7 @@ fn recognize(
     engine: &mut Engine,
     raster: &Raster,
     mode: Layout,
+    resolution: u32,
     until: Until,
 ) -> Result<Recognized, EngineError> {
     let pixels = Pixels {
@@ -254,6 +293,5 @@ fn recognize(
         height: u32::try_from(raster.height).unwrap_or(u32::MAX),
         channels: raster.channels as u32,
     };
-    // Letters are brought to about 26 px, which is 10 point at 260 dpi.
-    engine.read(pixels, mode, 260, until)
+    engine.read(pixels, mode, resolution, until)
 }

@@ -163,8 +163,8 @@ impl Passes<'_> {
     /// Reads the beginning of the whole picture at each turn.
     fn glance(&mut self, survey: &Survey) -> Result<Option<Promise>, EngineError> {
         let mut best: Option<Promise> = None;
-        let (scale, _) = page_scale(&self.picture, survey);
-        let upright = scaled(&self.grey, scale);
+        let scale = page_scale(&self.picture, survey);
+        let upright = scaled(&self.grey, scale.factor);
         for quarters in [2, 1, 3] {
             if self.budget.left().is_zero() {
                 self.reading.partial = true;
@@ -173,7 +173,8 @@ impl Passes<'_> {
             let started = Instant::now();
             let until = Until { deadline: self.budget.left(), words: Some(GLANCE_WORDS) };
             let turned = upright.turned(quarters);
-            let words = recognize(self.engine, &turned, Layout::Page, until)?.words;
+            let words =
+                recognize(self.engine, &turned, Layout::Page, scale.resolution, until)?.words;
             let promise = Promise::of(quarters, &words);
             let reason = "a glance: upright was not read well".to_owned();
             self.step(rotation_name(quarters), reason, started, Some(promise.confidence));
@@ -197,11 +198,12 @@ impl Passes<'_> {
         let quarters = promise.quarters;
         let kept: f32 = self.reading.lines.iter().map(Line::score).sum();
         let started = Instant::now();
-        let (scale, _) = page_scale(&self.picture, survey);
-        let upright = scaled(&self.picture, scale);
+        let scale = page_scale(&self.picture, survey);
+        let upright = self.for_page(scale.factor);
         let turned = upright.turned(quarters);
         let until = Until { deadline: self.budget.left(), words: None };
-        let recognized = recognize(self.engine, &turned, self.budget.layout(), until)?;
+        let recognized =
+            recognize(self.engine, &turned, self.budget.layout(), scale.resolution, until)?;
         self.reading.partial |= !recognized.complete;
         let confidence = mean(recognized.words.iter());
         let (x, y) = factors(&self.picture, &upright);
