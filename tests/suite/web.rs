@@ -188,7 +188,8 @@ async fn a_browser_reads_searches_compares_mends_and_brings_images_in_with_and_w
     std::fs::write(folder.join("cut-off.png"), &chart[..chart.len() / 3]).unwrap();
     let site = Site::up(&world, "in");
     site.complete(names.len() as u64 + 1);
-    std::fs::write(folder.join("will-be-gone.png"), [&chart[..], b"another"].concat()).unwrap();
+    let note = std::fs::read(folder.join(NOTE)).unwrap();
+    std::fs::write(folder.join("will-be-gone.png"), [&note[..], b"another"].concat()).unwrap();
     site.complete(names.len() as u64 + 2);
     let gone = site.digest("will-be-gone.png");
     std::fs::remove_file(folder.join("will-be-gone.png")).unwrap();
@@ -269,7 +270,10 @@ fn every_answer_forbids_foreign_code_and_frames_and_knows_what_a_browser_has() {
         );
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{page}");
         let tag = answer.header("etag").to_owned();
-        if page != "/robots.txt" && !page.contains("fleet") && !page.contains("status") {
+        // These change while one looks.
+        let is_live =
+            ["fleet", "status", "batches", "robots"].iter().any(|live| page.contains(live));
+        if !is_live {
             let again = site.get_with(page, &format!("If-None-Match: {tag}\r\n"));
             assert_eq!((again.status, again.body.len()), (304, 0), "{page}");
         }
@@ -489,9 +493,9 @@ async fn whatever_stands_in_an_archive_stays_text() {
         for bad in [
             "<script>alert",
             "<img src=x",
-            "javascript:",
+            "href=\"javascript:",
             "<style",
-            "tracker.example/a.png\"",
+            "src=\"https://tracker",
             "\u{202e}",
         ] {
             assert!(!body.contains(bad), "{path} has {bad}: {body}");

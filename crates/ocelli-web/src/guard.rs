@@ -105,7 +105,7 @@ async fn pass(app: &App, request: Request, next: Next) -> Result<Response, WebEr
 }
 
 /// Whether whoever asks would rather read JSON than a page.
-fn wants_json(head: &HeaderMap, path: &str) -> bool {
+pub(crate) fn wants_json(head: &HeaderMap, path: &str) -> bool {
     let accept = head.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
     let is_program = accept.contains("json") && !accept.contains("text/html");
     path.ends_with(".json") || path.starts_with("/api/") || is_program

@@ -13,7 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
-use ocelli_catalog::{BudgetState, Catalog, FailureCount, Status};
+use ocelli_catalog::{BudgetState, Catalog, Status};
 use ocelli_core::wire::Announcement;
 use ocelli_core::{AnalyzerName, BatchId, Budget};
 use tokio::sync::Mutex;
@@ -44,7 +44,6 @@ pub(crate) struct Look {
     pub(crate) pauses: BTreeMap<AnalyzerName, String>,
     pub(crate) budgets: Vec<BudgetState>,
     pub(crate) pulse: BTreeMap<AnalyzerName, Vec<u64>>,
-    pub(crate) failures: Vec<FailureCount>,
 }
 
 /// The last look, shared.
@@ -85,7 +84,6 @@ impl Live {
             pauses: self.catalog.pauses().await?,
             budgets: self.catalog.budgets(&self.budgets).await?,
             pulse: self.catalog.pulse(now, SPANS, SPAN).await?,
-            failures: self.catalog.failure_counts().await?,
         });
         *last = Some((Instant::now(), started.elapsed(), Arc::clone(&look)));
         Ok(look)

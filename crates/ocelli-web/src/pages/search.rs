@@ -9,6 +9,7 @@ use super::Frame;
 use super::cards::{Card, ChipLink, FacetList, Wish, cards, chips, facets, total};
 use crate::app::App;
 use crate::failure::WebError;
+use crate::guard::wants_json;
 use crate::reply::{self, Answer, Form};
 use crate::shown::{Asked, link};
 
@@ -64,7 +65,9 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
     let wish = match Wish::of(&asked, PAGE) {
         Ok(wish) => wish,
         // The query can be mended where it was typed.
-        Err(WebError::Bad(wrong)) if form == Form::Page => return mend(head, frame, wrong),
+        Err(WebError::Bad(wrong)) if form == Form::Page && !wants_json(head, "/search") => {
+            return mend(head, frame, wrong);
+        }
         Err(other) => return Err(other),
     };
     let page = wish.ask(&app.catalog).await?;

@@ -65,6 +65,14 @@ struct Intake<'a> {
 impl Intake<'_> {
     async fn read(&mut self, head: &HeaderMap, mut parts: Multipart) -> Result<(), WebError> {
         self.allowed = self.app.session.allow(head, None).is_ok();
+        let read = self.fields(head, &mut parts).await;
+        if read.is_err() && self.allowed {
+            drain(&mut parts, self.app.options.upload_bytes).await;
+        }
+        read
+    }
+
+    async fn fields(&mut self, head: &HeaderMap, parts: &mut Multipart) -> Result<(), WebError> {
         let mut fields = 0;
         while let Some(mut field) = parts.next_field().await.map_err(broken)? {
             let name = field.name().unwrap_or_default().to_owned();
@@ -198,6 +206,19 @@ impl Intake<'_> {
 
 fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Reads on without keeping anything, within bounds: browsers show an answer only once they have sent all.
+async fn drain(parts: &mut Multipart, most: u64) {
+    let mut read = 0;
+    while let Ok(Some(mut field)) = parts.next_field().await {
+        while let Ok(Some(chunk)) = field.chunk().await {
+            read += chunk.len() as u64;
+            if read > most {
+                return;
+            }
+        }
+    }
 }
 
 async fn text(field: &mut Field<'_>) -> Result<String, WebError> {
