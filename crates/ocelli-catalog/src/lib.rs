@@ -38,9 +38,9 @@
 mod agreements;
 mod answers;
 mod auditing;
+mod backfills;
 mod backup;
 mod carry;
-mod backfills;
 mod catalog;
 mod claims;
 mod deeds;
@@ -64,16 +64,16 @@ pub mod query;
 mod references;
 mod rows;
 pub mod search;
-mod sizing;
 mod sheets;
+mod sizing;
 mod spending;
 mod sqlite;
 mod tidying;
 mod unit;
 mod upserts;
 
-pub use carry::{Carried, CarryError};
 pub use backfills::{Added, Backfill, BackfillProgress, BackfillState, Begun, Extent, Measured};
+pub use carry::{Carried, CarryError};
 pub use catalog::{Catalog, CatalogOptions};
 pub use deeds::Deed;
 pub use error::CatalogError;
@@ -84,12 +84,12 @@ pub use model::{
     FailureFilter, Fate, FenceState, History, Hold, Known, OpenJob, OpenJobs, Postponed, SeenJob,
     Status,
 };
-pub use sizing::Service;
-pub use pulse::FailureCount;
-pub use sheets::{BatchView, Neighbours, Sheet};
 pub use orders::{BatchOrder, Order, Withdrawn};
+pub use pulse::FailureCount;
 pub use references::{
     Reference, ReferenceCursor, ReferenceOutcome, ReferencePage, SightingCursor, SightingPage,
 };
+pub use sheets::{BatchView, Neighbours, Sheet};
+pub use sizing::Service;
 pub use spending::{BudgetState, SpendRow, amount};
 pub use tidying::Tidied;

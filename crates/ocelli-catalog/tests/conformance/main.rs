@@ -4,14 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod accounts;
-mod carrying;
 mod agreements;
 mod backfills;
+mod carrying;
 mod cases;
 mod claims;
 mod dependents;
-mod lost;
 mod killing;
+mod lost;
 mod migrating;
 mod model;
 mod opening;
@@ -26,15 +26,15 @@ mod words;
 mod world;
 
 use accounts::*;
-use carrying::*;
 use agreements::*;
 use backfills::*;
+use carrying::*;
 use cases::*;
 use claims::*;
 use dependents::*;
 use lost::*;
-use pages::*;
 use orders::*;
+use pages::*;
 use searching::*;
 use spending::*;
 use whole::*;
