@@ -10,7 +10,7 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 27] = [
     "agreements",
     "analyses",
     "backfill_jobs",
@@ -41,7 +41,7 @@ const TABLES: [&str; 25] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 25] = [
+const CHECKS: [(&str, &str); 26] = [
     (
         "analyses are not in the search index as what they are",
         "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM search_answers s WHERE s.id = a.id \
