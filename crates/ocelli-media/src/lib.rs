@@ -13,6 +13,7 @@
 //! | [`inspect`](mod@inspect) | the header only: format and size |
 //! | [`decode`](mod@decode) | pixels, upright and without transparency |
 //! | [`prepare`](mod@prepare) | the same, scaled and encoded again for a model server |
+//! | [`store`] | copies of images under their digest |
 //! | [`limits`] | [`DecodeLimits`], [`FetchLimits`] |
 
 pub mod decode;
@@ -22,6 +23,7 @@ pub mod inspect;
 pub mod limits;
 pub mod prepare;
 pub mod sniff;
+pub mod store;
 
 pub use decode::error::DecodeError;
 pub use decode::{Page, Place, decode, decode_frames};
@@ -32,3 +34,4 @@ pub use inspect::{Inspection, inspect};
 pub use limits::{DecodeLimits, FetchLimits};
 pub use prepare::{Encoding, Prepare, Prepared, prepare};
 pub use sniff::{Sniff, sniff};
+pub use store::Store;

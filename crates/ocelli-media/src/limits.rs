@@ -1,5 +1,6 @@
 //! Every bound of this crate, with its reason.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bounds on an encoded image and on what decoding it may cost. Checked before anything is allocated.
@@ -54,6 +55,8 @@ pub struct FetchLimits {
     pub allow_private_hosts: bool,
     /// Whether an image is left alone whose host sends `X-Robots-Tag: noai` or `noindex` (setting `producer.obey_robots`).
     pub robots_tags: bool,
+    /// Where copies of images are kept; none: nowhere.
+    pub kept: Option<PathBuf>,
     /// Hosts that may be asked although their address is not public: `name`, `name:port`, an address, or
     /// `*.suffix`.
     pub allowed_hosts: Vec<String>,
@@ -72,6 +75,7 @@ impl Default for FetchLimits {
             redirects: 5,
             allow_private_hosts: false,
             robots_tags: true,
+            kept: None,
             allowed_hosts: Vec::new(),
         }
     }

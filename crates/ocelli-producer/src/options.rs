@@ -35,6 +35,10 @@ pub struct ProducerOptions {
     pub hash_bytes: u64,
     /// Members of one archive that are listed (setting `limits.archive_members`).
     pub archive_members: u64,
+    /// Whether images of URLs are kept, in `fetch.kept`: what they name goes away.
+    pub keep_urls: bool,
+    /// Whether members of packed archives are kept there: else each worker unpacks everything before its member.
+    pub keep_packed: bool,
     /// Files read at once. Memory for encoded images is at most this many times `decode.bytes`.
     pub readers: usize,
     /// URLs fetched at once: more than readers, because they wait for the network and not for a disk.
@@ -91,6 +95,8 @@ impl Default for ProducerOptions {
             decode: DecodeLimits::default(),
             hash_bytes: 4 << 30,
             archive_members: 10_000_000,
+            keep_urls: true,
+            keep_packed: true,
             readers: cores.clamp(2, 16),
             fetchers: 32,
             manners: Manners::default(),

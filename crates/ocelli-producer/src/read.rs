@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ocelli_core::member::ArchiveKind;
 use ocelli_core::retry::backoff;
 use ocelli_core::{Digest, SourceUri, chain};
 use ocelli_media::{DecodeLimits, FetchError, Fetcher};
@@ -40,6 +41,8 @@ pub(crate) struct Reader {
     fetch_attempts: u32,
     within: Option<PathBuf>,
     hosts: Hosts,
+    keep_urls: bool,
+    keep_packed: bool,
     metrics: ProducerMetrics,
 }
 
@@ -57,6 +60,8 @@ impl Reader {
             fetch_attempts: options.fetch_attempts,
             within: options.within.clone(),
             hosts,
+            keep_urls: options.keep_urls,
+            keep_packed: options.keep_packed,
             metrics,
         }
     }
@@ -199,9 +204,27 @@ impl Reader {
         if let Some(why) = passed_over(&bytes[..bytes.len().min(BEGINNING)], promised) {
             return (Verdict::Skipped { rule: NO_IMAGE, why }, read);
         }
+        let kept = self.keeps(&reference.source).then(|| bytes.clone());
+        let reader = Arc::clone(&self);
         let (verdict, _) =
-            blocking(move || (examine(&bytes, Digest::of(&bytes), &self.decode), read)).await;
+            blocking(move || (examine(&bytes, Digest::of(&bytes), &reader.decode), read)).await;
+        if let (Some(bytes), Verdict::Image { facts, refusal: None }) = (kept, &verdict)
+            && let Err(error) = self.fetcher.keep(facts.digest, bytes).await
+        {
+            let reason = format!(
+                "it cannot be kept: {error} (settings producer.keep_urls and producer.keep_packed)"
+            );
+            return (Verdict::Problem { reason }, read);
+        }
         (verdict, read)
+    }
+
+    /// Whether a copy is kept of what is read there.
+    fn keeps(&self, source: &SourceUri) -> bool {
+        match source.member() {
+            Some(member) => self.keep_packed && member.kind == ArchiveKind::TarGz,
+            None => self.keep_urls && source.url().host_str().is_some(),
+        }
     }
 
     /// Fetches with the manners that its host may expect.

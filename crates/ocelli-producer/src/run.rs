@@ -143,6 +143,8 @@ async fn drive(
     let Parts { broker, catalog, options, wanted, sources: _, progress, metrics } = parts;
     let options = Arc::new(options.sane());
     let fetcher = Fetcher::new(options.fetch.clone())?;
+    let sweeping = fetcher.clone();
+    tokio::task::spawn_blocking(move || sweeping.sweep(std::time::SystemTime::now()));
     let hosts = Hosts::new(options.manners.clone(), &options.fetch)?;
     let batch = BatchId::new(uuid::Uuid::now_v7());
     tracing::info!(%batch, name, analyzers = wanted.len(), "batch begins");

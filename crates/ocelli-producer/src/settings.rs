@@ -21,6 +21,8 @@ impl ProducerOptions {
             decode: decode_limits(settings),
             readers: if producer.readers == 0 { defaults.readers } else { producer.readers },
             fresh_images: producer.fresh_images,
+            keep_urls: producer.keep_urls,
+            keep_packed: producer.keep_packed,
             fetchers: producer.fetchers,
             fetch_attempts: producer.fetch_attempts,
             manners: Manners {

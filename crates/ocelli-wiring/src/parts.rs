@@ -125,6 +125,7 @@ pub fn fetch_limits(settings: &Settings) -> FetchLimits {
         redirects: limits.http_redirects,
         allow_private_hosts: limits.allow_private_hosts,
         robots_tags: settings.producer.obey_robots,
+        kept: Some(settings.data.dir.join("kept")),
         allowed_hosts: limits.allowed_hosts.clone(),
     }
 }

@@ -6,7 +6,7 @@ use ocelli_media::Fetcher;
 
 use crate::AnalyzeError;
 
-/// Tries the sources in order until one gives bytes with the right digest.
+/// Tries the kept copy and then the sources in order, until one gives bytes with the right digest.
 ///
 /// # Errors
 /// Transient when any source may still come back, else permanent; the reason names every source that was tried.
@@ -17,16 +17,17 @@ pub(crate) async fn fetch(
 ) -> Result<Bytes, AnalyzeError> {
     let mut reasons = Vec::new();
     let mut class = FailureClass::Permanent;
+    if let Some(bytes) = fetcher.kept(&digest).await {
+        let (bytes, found) = hashed(bytes).await?;
+        if found == digest {
+            return Ok(bytes);
+        }
+        reasons.push("the kept copy is damaged ('ocelli verify' names such)".to_owned());
+    }
     for source in sources {
         match fetcher.fetch(source).await {
             Ok(bytes) => {
-                // Hashing tens of megabytes takes long enough to hold up the heartbeats of a runtime thread.
-                let (bytes, found) = tokio::task::spawn_blocking(move || {
-                    let found = Digest::of(&bytes);
-                    (bytes, found)
-                })
-                .await
-                .map_err(|error| failed(FailureClass::Crash, error.to_string()))?;
+                let (bytes, found) = hashed(bytes).await?;
                 if found == digest {
                     return Ok(bytes);
                 }
@@ -51,6 +52,44 @@ pub(crate) async fn fetch(
     Err(failed(class, reasons.join("; ")))
 }
 
+/// Hashing tens of megabytes takes long enough to hold up the heartbeats of a runtime thread.
+async fn hashed(bytes: Bytes) -> Result<(Bytes, Digest), AnalyzeError> {
+    let hashing = tokio::task::spawn_blocking(move || {
+        let found = Digest::of(&bytes);
+        (bytes, found)
+    });
+    hashing.await.map_err(|error| failed(FailureClass::Crash, error.to_string()))
+}
+
 fn failed(class: FailureClass, reason: String) -> AnalyzeError {
     AnalyzeError { class, reason, provenance: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use ocelli_media::FetchLimits;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kept_copy_is_read_when_its_source_is_gone_and_a_damaged_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Some(folder.path().join("kept"));
+        let fetcher = Fetcher::new(FetchLimits { kept, ..FetchLimits::default() }).unwrap();
+        let digest = Digest::of(b"pixels");
+        let gone = [SourceUri::from_path(&folder.path().join("gone.png")).unwrap()];
+        let error = fetch(&fetcher, digest, &gone).await.unwrap_err();
+        assert_eq!(error.class, FailureClass::Permanent);
+        assert!(fetcher.keep(digest, Bytes::from_static(b"pixels")).await.unwrap());
+        assert_eq!(fetch(&fetcher, digest, &gone).await.unwrap(), "pixels");
+        std::fs::write(
+            ocelli_media::Store::new(folder.path().join("kept")).path(&digest),
+            "pixelz",
+        )
+        .unwrap();
+        let error = fetch(&fetcher, digest, &gone).await.unwrap_err();
+        assert!(error.reason.contains("the kept copy is damaged"), "{}", error.reason);
+        std::fs::write(folder.path().join("gone.png"), "pixels").unwrap();
+        assert_eq!(fetch(&fetcher, digest, &gone).await.unwrap(), "pixels", "its source is back");
+    }
 }

@@ -7,12 +7,15 @@ mod http;
 mod member;
 mod robots;
 
+use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use ocelli_core::SourceUri;
+use ocelli_core::{Digest, SourceUri};
 
 use crate::limits::FetchLimits;
+use crate::store::Store;
 use error::{FetchError, FetcherError};
 use http::Http;
 
@@ -21,6 +24,7 @@ use http::Http;
 pub struct Fetcher {
     limits: Arc<FetchLimits>,
     http: Arc<Http>,
+    store: Option<Store>,
 }
 
 impl Fetcher {
@@ -31,7 +35,8 @@ impl Fetcher {
     /// still be read, and URLs are refused with the reason.
     pub fn new(limits: FetchLimits) -> Result<Self, FetcherError> {
         let http = Arc::new(Http::new(&limits)?);
-        Ok(Self { limits: Arc::new(limits), http })
+        let store = limits.kept.clone().map(Store::new);
+        Ok(Self { limits: Arc::new(limits), http, store })
     }
 
     /// The limits in force.
@@ -50,6 +55,31 @@ impl Fetcher {
             let source_name = source.to_string();
             Err(FetchError::Timeout { source_name, what: "not fetched as a whole", limit })
         })
+    }
+
+    /// The kept copy of an image, where there is one. Whoever uses it compares its digest: it may have been damaged since.
+    pub async fn kept(&self, digest: &Digest) -> Option<Bytes> {
+        let path = self.store.as_ref()?.path(digest);
+        let most = self.limits.bytes;
+        tokio::task::spawn_blocking(move || file::read(&path, most)).await.ok()?.ok()
+    }
+
+    /// Keeps a copy of an image; whether it is new. Nothing happens where nothing is kept.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn keep(&self, digest: Digest, bytes: Bytes) -> io::Result<bool> {
+        let Some(store) = self.store.clone() else { return Ok(false) };
+        let writing = tokio::task::spawn_blocking(move || store.put(&digest, &bytes));
+        writing.await.map_err(io::Error::other)?
+    }
+
+    /// Removes what processes left in the store that died while they wrote. Blocks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn sweep(&self, now: SystemTime) -> io::Result<u64> {
+        self.store.as_ref().map_or(Ok(0), |store| store.sweep(now))
     }
 
     async fn dispatch(&self, source: &SourceUri) -> Result<Bytes, FetchError> {

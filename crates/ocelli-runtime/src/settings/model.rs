@@ -254,6 +254,10 @@ pub struct ProducerSettings {
     pub batch: usize,
     /// Files read at once; 0 = one per core.
     pub readers: usize,
+    /// Whether images of URLs are kept.
+    pub keep_urls: bool,
+    /// Whether members of packed archives are kept.
+    pub keep_packed: bool,
     /// Images of one batch whose jobs count as fresh work.
     pub fresh_images: u64,
     /// URLs fetched at once.

@@ -16,7 +16,7 @@ const PAGE: u32 = 1000;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Fetch URLs as well. Without it they are not looked at: hosts are not asked for everything again by accident.
+    /// Fetch URLs as well. Without it their kept copies are read: hosts are not asked for everything again by accident.
     #[arg(long)]
     urls: bool,
     /// Print each source that is not as it was as JSON, one per line, and the sums at the end.
@@ -40,7 +40,7 @@ enum Finding {
         /// Why.
         reason: String,
     },
-    /// A URL, or more bytes than are read.
+    /// A URL that is not kept, or more bytes than are read.
     NotLookedAt,
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn verify(settings: &Settings, arguments: &VerifyArgs) -> Resul
             let (fetcher, skips) = (fetcher.clone(), is_url && !arguments.urls);
             looking.spawn(async move {
                 let finding = if skips {
-                    Finding::NotLookedAt
+                    look_kept(&fetcher, digest).await
                 } else {
                     look(&fetcher, digest, &source).await
                 };
@@ -105,13 +105,25 @@ pub(crate) async fn verify(settings: &Settings, arguments: &VerifyArgs) -> Resul
     Ok(if sums.changed + sums.missing > 0 { ExitCode::Internal } else { ExitCode::Ok })
 }
 
+/// The copy of what a URL named.
+async fn look_kept(fetcher: &Fetcher, digest: Digest) -> Finding {
+    match fetcher.kept(&digest).await {
+        Some(bytes) => compare(digest, bytes).await,
+        None => Finding::NotLookedAt,
+    }
+}
+
 async fn look(fetcher: &Fetcher, digest: Digest, source: &SourceUri) -> Finding {
     let bytes = match fetcher.fetch(source).await {
         Ok(bytes) => bytes,
         Err(FetchError::TooLarge { .. }) => return Finding::NotLookedAt,
         Err(error) => return Finding::Missing { reason: ocelli_core::chain(&error) },
     };
-    match tokio::task::spawn_blocking(move || Digest::of(&bytes)).await {
+    compare(digest, bytes).await
+}
+
+async fn compare(digest: Digest, bytes: impl AsRef<[u8]> + Send + 'static) -> Finding {
+    match tokio::task::spawn_blocking(move || Digest::of(bytes.as_ref())).await {
         Ok(now) if now == digest => Finding::Same,
         Ok(now) => Finding::Changed { now },
         Err(error) => Finding::Missing { reason: error.to_string() },
