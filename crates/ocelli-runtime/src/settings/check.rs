@@ -112,7 +112,7 @@ impl Checker<'_> {
         let (broker, worker) = (&settings.broker, &settings.worker);
         let (collector, producer) = (&settings.collector, &settings.producer);
         let search = &settings.search;
-        let counts: [(&[&str], u64); 22] = [
+        let counts: [(&[&str], u64); 24] = [
             (&["catalog", "connections"], settings.catalog.connections.into()),
             (&["broker", "confirm_window"], broker.confirm_window as u64),
             (&["broker", "queue_capacity"], broker.queue_capacity.into()),

@@ -374,7 +374,7 @@ async fn resume(process: Process, name: &str) -> Result<ExitCode, Fault> {
     catalog.set_backfill(name, BackfillState::Running).await?;
     catalog.close().await;
     let wish = Wish {
-        query: parse(&found.query)?,
+        query: parse(&process.settings, &found.query)?,
         name: Some(found.name),
         cap: None,
         sample: None,
