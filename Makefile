@@ -55,7 +55,7 @@ down: ## stop what make up started; the data stays
 
 package: setup ## build the optimised programs and the Debian package of them, into target/package
 	@OCELLI_REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) cargo build --release --bins --locked \
-	  -p ocelli -p ocelli-ocr -p ocelli-llm -p ocelli-collector -p ocelli-producer
+	  -p ocelli -p ocelli-ocr -p ocelli-llm -p ocelli-collector -p ocelli-producer -p ocelli-web
 	@deploy/debian/build.sh $(or $(CARGO_TARGET_DIR),target)/release $(or $(CARGO_TARGET_DIR),target)/package
 
 # About four minutes; nothing else should run beside it.

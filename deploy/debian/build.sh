@@ -15,9 +15,7 @@ programs=$(cd "$1" && pwd)
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
 compression=${3:-xz}
-names=(ocelli ocelli-producer ocelli-collector ocelli-ocr-worker ocelli-llm-worker)
-# The archive's site, where it has been built.
-[[ -x $programs/ocelli-web ]] && names+=(ocelli-web)
+names=(ocelli ocelli-producer ocelli-collector ocelli-ocr-worker ocelli-llm-worker ocelli-web)
 for name in "${names[@]}"; do
     if [[ ! -x $programs/$name ]]; then
         echo "build.sh: $programs/$name is not built" >&2
@@ -51,7 +49,7 @@ install -d "$tree"/usr/share/{bash-completion/completions,zsh/vendor-completions
 "$programs/ocelli" completions bash >"$tree/usr/share/bash-completion/completions/ocelli"
 "$programs/ocelli" completions zsh >"$tree/usr/share/zsh/vendor-completions/_ocelli"
 "$programs/ocelli" completions fish >"$tree/usr/share/fish/vendor_completions.d/ocelli.fish"
-for page in OPERATIONS GUARANTEES SEARCH settings metrics; do
+for page in OPERATIONS GUARANTEES SEARCH WEB settings metrics; do
     put "$root/docs/$page.md" "usr/share/doc/ocelli/$page.md"
 done
 gzip -9n <"$root/CHANGELOG.md" >"$tree/usr/share/doc/ocelli/changelog.gz"

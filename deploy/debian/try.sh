@@ -44,7 +44,9 @@ say "everything in one process, as its user"
 as_ocelli env HOME=/var/lib/ocelli OCELLI_DATA__DIR=/var/lib/ocelli/alone ocelli run /images
 
 say "what the units start"
-printf '[broker]\nurl = "%s"\n[catalog]\nurl = "sqlite:/var/lib/ocelli/catalog.db"\n' "$broker" >"$root/etc/ocelli/ocelli.toml"
+# The site takes a free port: the one it would take is this machine's.
+printf '[broker]\nurl = "%s"\n[catalog]\nurl = "sqlite:/var/lib/ocelli/catalog.db"\n[web]\nlisten = "127.0.0.1:0"\n' "$broker" \
+    >"$root/etc/ocelli/ocelli.toml"
 # start UNIT [INSTANCE]: its ExecStart with its environment, as its user.
 start() {
     local unit=$root/lib/systemd/system/$1 command environment
@@ -61,12 +63,18 @@ start ocelli-ocr-worker@.service 19481
 worker=$!
 wait_until inside ocelli healthcheck 127.0.0.1:9464 --ready
 wait_until inside ocelli-ocr-worker --healthcheck --listen 127.0.0.1:19481
+# It serves an archive that is there: the collector has made it.
+start ocelli-web.service
+site=$!
+wait_until inside ocelli healthcheck 127.0.0.1:9466 --ready
+wait_until inside ocelli-web --healthcheck --listen 127.0.0.1:9466
 count=$(find "$root/images" -type f | wc -l)
 as_ocelli ocelli produce /images
 complete() { as_ocelli ocelli status --json | grep -q "\"complete\": $count"; }
 wait_until complete
 as_ocelli ocelli audit
-kill -TERM "$worker" "$collector"
+kill -TERM "$site" "$worker" "$collector"
+wait "$site"
 wait "$worker"
 wait "$collector"
 

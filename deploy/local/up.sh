@@ -15,6 +15,7 @@ ocr_port=${OCELLI_UP_OCR_PORT:-9481}
 llm_port=${OCELLI_UP_LLM_PORT:-9482}
 collector_port=${OCELLI_UP_COLLECTOR_PORT:-9483}
 web_port=${OCELLI_UP_WEB_PORT:-9484}
+site_port=${OCELLI_UP_SITE_PORT:-8484}
 exporter_port=${OCELLI_UP_EXPORTER_PORT:-15693}
 prometheus_port=${OCELLI_UP_PROMETHEUS_PORT:-9491}
 scrape_every=${OCELLI_UP_SCRAPE_EVERY:-15s}
@@ -44,9 +45,10 @@ free ocelli-ocr-worker "$ocr_port" OCELLI_UP_OCR_PORT
 free ocelli-llm-worker "$llm_port" OCELLI_UP_LLM_PORT
 free ocelli-collector "$collector_port" OCELLI_UP_COLLECTOR_PORT
 free ocelli-web "$web_port" OCELLI_UP_WEB_PORT
+free ocelli-web "$site_port" OCELLI_UP_SITE_PORT
 free rabbitmq "$exporter_port" OCELLI_UP_EXPORTER_PORT
 free prometheus "$prometheus_port" OCELLI_UP_PROMETHEUS_PORT
-for program in ocelli ocelli-ocr-worker ocelli-llm-worker ocelli-collector; do
+for program in ocelli ocelli-ocr-worker ocelli-llm-worker ocelli-collector ocelli-web; do
     if [[ ! -x $programs/$program ]]; then
         echo "up: $programs/$program is not built." >&2
         echo "hint: make up builds it; or name the folder of the programs with OCELLI_UP_PROGRAMS" >&2
@@ -139,22 +141,19 @@ fi
 program() {
     if ! running "$1" >/dev/null; then
         echo "starting $1"
-        start "$1" "$programs/$1" --config "$settings" --listen "127.0.0.1:$2"
+        start "$1" env OCELLI_WEB__LISTEN="127.0.0.1:$site_port" \
+            "$programs/$1" --config "$settings" --listen "127.0.0.1:$2"
     fi
 }
 program ocelli-collector "$collector_port"
 program ocelli-ocr-worker "$ocr_port"
 program ocelli-llm-worker "$llm_port"
 # The archive's site, where it has been built.
-if [[ -x $programs/ocelli-web ]]; then
-    program ocelli-web "$web_port"
-fi
+program ocelli-web "$web_port"
 wait_for ocelli-collector 60 ready_answer "$collector_port"
 wait_for ocelli-ocr-worker 60 ready_answer "$ocr_port"
 wait_for ocelli-llm-worker 60 ready_answer "$llm_port"
-if running ocelli-web >/dev/null; then
-    wait_for ocelli-web 60 ready_answer "$web_port"
-fi
+wait_for ocelli-web 60 ready_answer "$web_port"
 
 # Prometheus, with the shipped configuration and rules, and what runs here as targets.
 if ! running prometheus >/dev/null; then
@@ -181,7 +180,7 @@ shown=${settings#"$PWD/"}
 cat <<TEXT
 
 Everything is up. Logs: ${log#"$PWD/"}   RabbitMQ's own pages: http://127.0.0.1:$management_port (guest, guest)
-Prometheus, with alerts: http://127.0.0.1:$prometheus_port
+The archive: http://127.0.0.1:$site_port   Prometheus, with alerts: http://127.0.0.1:$prometheus_port
 
   $programs/ocelli --config $shown produce samples/     enqueue images
   $programs/ocelli --config $shown status               how far they are

@@ -114,7 +114,7 @@ async fn a_backfill_stops_at_its_cap_and_what_waits_can_be_taken_back() {
     assert!(cancelled.out.contains(&format!("{} jobs", IMAGES - paid)), "{cancelled:?}");
     world.audit();
     let row = world.row(MODEL);
-    assert_eq!((&row["done"], &row["open"]), (&IMAGES.into(), &0.into()), "as before: {row}");
+    assert_eq!((&row["done"], &row["waiting"]), (&IMAGES.into(), &0.into()), "as before: {row}");
     // Wrong wishes are told.
     for (more, said) in [
         (&["--max-cost", "5 EUR"][..], "are in USD"),

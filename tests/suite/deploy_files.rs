@@ -97,7 +97,7 @@ fn images_run_as_nobody_in_particular_and_are_asked_for_their_health() {
         }
     }
     let stage = |name: &str| stages.iter().find(|(own, ..)| own == name);
-    let programs = ["ocr-worker", "llm-worker", "collector", "producer", "ocelli"];
+    let programs = ["ocr-worker", "llm-worker", "collector", "web", "producer", "ocelli"];
     for name in programs {
         let (_, base, body) = stage(name).unwrap_or_else(|| panic!("there is no target {name}"));
         let (_, _, parent) = stage(base).unwrap_or_else(|| panic!("{name} is built on {base}"));

@@ -62,15 +62,21 @@ fn contents(package: &Path) {
     }
     let mode =
         |path: &str| files.iter().find(|(own, _)| own == path).map(|(_, mode)| mode.as_str());
-    for program in
-        ["ocelli", "ocelli-producer", "ocelli-collector", "ocelli-ocr-worker", "ocelli-llm-worker"]
-    {
+    for program in [
+        "ocelli",
+        "ocelli-producer",
+        "ocelli-collector",
+        "ocelli-ocr-worker",
+        "ocelli-llm-worker",
+        "ocelli-web",
+    ] {
         assert_eq!(mode(&format!("/usr/bin/{program}")), Some("-rwxr-xr-x"), "{program}");
         let page = format!("/usr/share/man/man1/{program}.1.gz");
         assert_eq!(mode(&page), Some("-rw-r--r--"), "{page}");
     }
     for file in [
         "/lib/systemd/system/ocelli-ocr-worker@.service",
+        "/lib/systemd/system/ocelli-web.service",
         "/lib/systemd/system/ocelli.target",
         "/usr/lib/sysusers.d/ocelli.conf",
         "/usr/lib/tmpfiles.d/ocelli.conf",
@@ -79,6 +85,7 @@ fn contents(package: &Path) {
         "/usr/share/fish/vendor_completions.d/ocelli.fish",
         "/usr/share/doc/ocelli/copyright",
         "/usr/share/doc/ocelli/OPERATIONS.md",
+        "/usr/share/doc/ocelli/WEB.md",
         "/usr/share/ocelli/prometheus/rules/ocelli.yml",
         "/usr/share/ocelli/grafana/dashboards/fleet.json",
     ] {

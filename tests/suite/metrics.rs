@@ -154,6 +154,14 @@ async fn the_catalogue_of_metrics_is_what_all_programs_serve_and_promtool_has_no
                 (program, address, service)
             })
             .collect();
+    // The site serves an archive that is there: the collector makes it.
+    until("the collector is ready", || {
+        get(&running[0].1, "/metrics").1.contains("ocelli_budget_used_ratio")
+    });
+    let web = address();
+    let arguments = ["--listen", web.as_str(), "--set", "web.listen=127.0.0.1:0"];
+    let service = fleet.world.start("ocelli-web", arguments);
+    running.push(("ocelli-web", web, service));
     // It lists what it reads from standard input, and nothing comes.
     let producer = address();
     let mut command = fleet.world.command("ocelli-producer");
@@ -176,6 +184,7 @@ async fn the_catalogue_of_metrics_is_what_all_programs_serve_and_promtool_has_no
         let last = match *program {
             "ocelli-producer" => "ocelli_producer_references_total",
             "ocelli-ocr-worker" | "ocelli-llm-worker" => "ocelli_jobs_total",
+            "ocelli-web" => "ocelli_broker_blocked_seconds_total",
             _ => "ocelli_budget_used_ratio",
         };
         until(&format!("{program} shows {last}"), || {

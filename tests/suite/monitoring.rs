@@ -44,6 +44,7 @@ impl Up {
             "LLM",
             "COLLECTOR",
             "WEB",
+            "SITE",
             "EXPORTER",
             "PROMETHEUS",
         ] {
@@ -128,10 +129,10 @@ fn own_server_make_up_starts_everything_and_prometheus_counts_what_is_done() {
     let folder = up.world.path("in");
     assert_eq!(up.ocelli(&["produce", folder.to_str().unwrap()]), 0);
     until("every target is up", || {
-        up.ask("sum(up)") == Some(6.0) && up.ask("count(up)") == Some(6.0)
+        up.ask("sum(up)") == Some(7.0) && up.ask("count(up)") == Some(7.0)
     });
     let programs = "count(group by (program) (ocelli_build_info))";
-    until("three programs are seen", || up.ask(programs) == Some(3.0));
+    until("four programs are seen", || up.ask(programs) == Some(4.0));
     let done = "sum(ocelli_jobs_total{analyzer=\"tesseract-ocr\",outcome=\"done\"})";
     until("four jobs are counted", || up.ask(done) == Some(4.0));
     until("so are records", || up.ask("sum(ocelli_records_completed_total)") == Some(4.0));

@@ -161,7 +161,7 @@ impl Claiming for Writing {
         .bind(CLOCK_SLACK_MICROSECONDS)
         .fetch_all(&mut *self.0)
         .await?;
-        Ok(lost(rows)?)
+        Ok(rows.into_iter().map(Lost::read).collect::<Read<_>>()?)
     }
 
     async fn take(&mut self, claims: &[&ClaimRequest]) -> Result<(), Fault> {
@@ -398,7 +398,7 @@ impl Paying for Writing {
         )
         .fetch_all(&mut *self.0)
         .await?;
-        Ok(lost(rows)?)
+        Ok(rows.into_iter().map(Lost::read).collect::<Read<_>>()?)
     }
 
     async fn forget_pending(&mut self, arrived: &[(JobKey, AttemptId)]) -> Result<(), Fault> {
@@ -426,7 +426,7 @@ impl Tidying for Writing {
         .bind(i64::from(most))
         .fetch_all(&mut *self.0)
         .await?;
-        Ok(lost(rows)?)
+        Ok(rows.into_iter().map(Lost::read).collect::<Read<_>>()?)
     }
 
     async fn archive(&mut self, keep: i64, most: u32) -> Result<u64, Fault> {
@@ -467,10 +467,6 @@ impl Tidying for Writing {
             .await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
-}
-
-fn lost(rows: Vec<LostColumns>) -> Read<Vec<Lost>> {
-    rows.into_iter().map(Lost::read).collect()
 }
 
 /// Notes what attempts have cost so far, as far as they hold their claims.

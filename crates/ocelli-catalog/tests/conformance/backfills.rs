@@ -146,7 +146,7 @@ pub(crate) async fn a_cancelled_backfill_gives_back_what_was_wanted_before(world
     assert_eq!(record.current(&name(LLM)).unwrap().revision, revision(1), "as before");
     assert!(record.is_complete());
     // Its job is still in a queue: whoever takes it has nothing to do.
-    assert_eq!(claim(&catalog, "a", 1).await, Claim::Done);
+    assert_eq!(claim(&catalog, "a", 1).await, Claim::Withdrawn);
     assert_eq!(catalog.backfilled(&request("a", 1)).await.unwrap(), Some(Claim::Done));
     let progress = catalog.backfills().await.unwrap().remove(0);
     assert_eq!((progress.images, progress.withdrawn), (1, 1), "what was answered stays");

@@ -14,7 +14,10 @@ use crate::words::*;
 use crate::world::World;
 
 /// The newest schema of this build.
-const NEWEST: i64 = 6;
+const NEWEST: i64 = 15;
+
+/// The newest that older archives have: those behind it came all at once.
+const OLDER: i64 = 5;
 
 /// Images of an old archive: more than are put into the search index at once.
 const IMAGES: i64 = 450;
@@ -146,7 +149,7 @@ async fn is_whole(catalog: &Catalog) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_archive_of_every_older_schema_is_brought_up_to_date_with_all_that_is_in_it() {
-    for version in 1..NEWEST {
+    for version in 1..=OLDER {
         for world in [World::sqlite(), World::postgres().await] {
             old(&world, version).await;
             let catalog = world.open().await;
