@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use ocelli_testkit::ports;
 use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::deploy_rules::{checked, folder};
+use crate::deploy_rules::checked;
 use crate::health::get;
 use crate::services::{Database, Fleet};
 use crate::world::{NOTE, Said, Service, World, until};
@@ -145,58 +145,6 @@ async fn own_server_a_database_is_believed_by_its_certificate_alone() {
     accepted(&mut collector(world, &none, &["--set", &url("localhost", &good)]), world);
     refused(&mut collector(world, &none, &["--set", &url("localhost", &other)]), &["certificate"]);
     refused(&mut collector(world, &none, &["--set", &url("127.0.0.1", &good)]), &["certificate"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_role_works_with_the_least_permissions_and_can_do_nothing_else() {
-    let fleet = Fleet::new(Database::Postgres).await;
-    let (api, vhost) = (fleet.rabbitmq.api(), fleet.rabbitmq.vhost.clone());
-    // Queues that a grown-up made: the programs may not.
-    fleet.world.ocelli(["doctor"]);
-    let mut first = fleet.start("ocelli-collector");
-    until("the queues are there", || fleet.has_queue("ocelli.jobs.tesseract-ocr"));
-    first.signal(rustix::process::Signal::TERM);
-    assert_eq!(first.wait(), 0);
-    let file = folder().join("../rabbitmq/permissions.json");
-    let roles: Vec<Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let host = fleet.rabbitmq.url.split_once('@').unwrap().1.to_owned();
-    let user = |role: &str| format!("{role}-{vhost}");
-    for role in &roles {
-        let name = user(role["role"].as_str().unwrap());
-        api.put(&format!("users/{name}"), &json!({"password": "secret", "tags": ""})).unwrap();
-        let rights =
-            json!({"configure": role["configure"], "write": role["write"], "read": role["read"]});
-        api.put(&format!("permissions/{vhost}/{name}"), &rights).unwrap();
-    }
-    let set = |role: &str| format!("broker.url=amqp://{}:secret@{host}", user(role));
-    let as_role = |program: &str, role: &str| {
-        fleet.world.start(program, ["--listen", "127.0.0.1:0", "--set", &set(role)])
-    };
-    let services =
-        [as_role("ocelli-collector", "collector"), as_role("ocelli-ocr-worker", "worker")];
-    fleet.world.samples("in", &[NOTE]);
-    // A broken image, so that a job waits in a delay queue and dies in the end.
-    std::fs::write(fleet.world.path("in/broken.png"), b"\x89PNG\r\n\x1a\n broken").unwrap();
-    let produced = fleet.world.json(["produce", "in", "--json", "--set", &set("producer")]);
-    assert_eq!(produced["jobs"].as_u64().map(|jobs| jobs >= 1), Some(true), "{produced}");
-    until("everything is done", || {
-        let status = fleet.world.json(["status", "--json"]);
-        status["images"].as_u64() >= Some(1) && status["images"] == status["complete"]
-    });
-    for service in services {
-        assert!(!service.log().contains("ACCESS_REFUSED"), "{}", service.log());
-        assert_eq!(service.stop(), 0);
-    }
-    // A role cannot do what another one does.
-    for (program, role) in [("ocelli-collector", "producer"), ("ocelli-ocr-worker", "collector")] {
-        let mut command = fleet.world.command(program);
-        command.args(["--listen", "127.0.0.1:0", "--set", &set(role)]);
-        let service = Service::start(&mut command, fleet.world.path(format!("{role}.log")));
-        until("it is told", || service.log().to_lowercase().contains("permission"));
-    }
-    for role in &roles {
-        api.delete(&format!("users/{}", user(role["role"].as_str().unwrap()))).unwrap();
-    }
 }
 
 /// Words that stand in settings and nowhere else.

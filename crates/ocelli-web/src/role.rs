@@ -126,7 +126,11 @@ async fn catalog(process: &Process) -> Result<Catalog, Fault> {
             ),
         ));
     }
-    parts::catalog(settings, Some(CatalogMetrics::register(&process.registry)?)).await
+    // A catalog that does not answer is told as what it is, before the request itself is given up.
+    let mut patient = settings.clone();
+    let longest = settings.web.request_timeout * 2 / 3;
+    patient.catalog.operation_timeout = patient.catalog.operation_timeout.min(longest);
+    parts::catalog(&patient, Some(CatalogMetrics::register(&process.registry)?)).await
 }
 
 /// What the site may set in motion.

@@ -72,6 +72,7 @@ pub async fn catalog(
             .catalog
             .operation_timeout
             .min(CatalogOptions::default().connect_timeout),
+        operation_timeout: settings.catalog.operation_timeout,
         connections: settings.catalog.connections,
         metrics,
         ..CatalogOptions::default()

@@ -68,17 +68,26 @@ impl Catalog {
             table::tables(&mut reader.side()).await.map_err(from)?
         };
         target.begin_carrying(&self.place, &tables).await?;
+        // The same tables and columns, of the types that they have there: SQLite has no truth values of its own.
+        let there = {
+            let mut reader = Reader::open(target).await.map_err(into)?;
+            table::tables(&mut reader.side()).await.map_err(into)?
+        };
+        let there = |table: &Table| {
+            there.iter().find(|one| one.name == table.name).unwrap_or(table).clone()
+        };
         let mut carried = Carried::default();
         for attempt in 0..2 {
             let mut reader = Reader::open(self).await.map_err(from)?;
             for table in &tables {
-                carried.written += carry(&mut reader, target, table, &mut said).await?;
+                carried.written +=
+                    carry(&mut reader, target, (table, &there(table)), &mut said).await?;
             }
             let mut different = Vec::new();
             for table in &tables {
                 let theirs = sum(&mut reader.side(), table).await.map_err(from)?;
                 let mut other = Reader::open(target).await.map_err(into)?;
-                let ours = sum(&mut other.side(), table).await.map_err(into)?;
+                let ours = sum(&mut other.side(), &there(table)).await.map_err(into)?;
                 if theirs == ours {
                     carried.rows.insert(table.name.clone(), theirs.0);
                 } else {
@@ -206,18 +215,18 @@ impl Reader {
     }
 }
 
-/// Carries the rows of one table that are behind the last one that arrived. Returns how many.
+/// Carries the rows of one table that are behind the last one that arrived. Returns how many. The table as it is here, and there.
 async fn carry(
     reader: &mut Reader,
     target: &Catalog,
-    table: &Table,
+    (table, there): (&Table, &Table),
     said: &mut impl FnMut(&str, u64),
 ) -> Result<u64, CarryError> {
     let into = |fault: Fault| CarryError::Target(fault.at(&target.place, "take the archive"));
     let mut last: Option<Vec<Cell>> = {
         let mut other = Reader::open(target).await.map_err(into)?;
         let mut side = other.side();
-        let found = side.select(&table.last(side.is_postgres()), &[], &table.key_kinds()).await;
+        let found = side.select(&there.last(side.is_postgres()), &[], &there.key_kinds()).await;
         found.map_err(into)?.pop()
     };
     let mut rows = 0;
@@ -235,9 +244,9 @@ async fn carry(
         last = Some(table.key.iter().map(|place| end[*place].clone()).collect());
         for part in page.chunks(table.rows_per_statement()) {
             let cells: Vec<&Cell> = part.iter().flatten().collect();
-            let kinds: Vec<_> = part.iter().flat_map(|_| table.kinds()).collect();
+            let kinds: Vec<_> = part.iter().flat_map(|_| there.kinds()).collect();
             let is_postgres = matches!(target.store, Store::Postgres(_));
-            let sql = table.insert(part.len(), is_postgres);
+            let sql = there.insert(part.len(), is_postgres);
             target.write(&sql, &cells, &kinds).await.map_err(into)?;
         }
         rows += page.len() as u64;
