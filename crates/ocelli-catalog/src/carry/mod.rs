@@ -69,12 +69,12 @@ impl Catalog {
         };
         target.begin_carrying(&self.place, &tables).await?;
         // The same tables and columns, of the types that they have there: SQLite has no truth values of its own.
-        let there = {
+        let arrive_in = {
             let mut reader = Reader::open(target).await.map_err(into)?;
             table::tables(&mut reader.side()).await.map_err(into)?
         };
         let there = |table: &Table| {
-            there.iter().find(|one| one.name == table.name).unwrap_or(table).clone()
+            arrive_in.iter().find(|one| one.name == table.name).unwrap_or(table).clone()
         };
         let mut carried = Carried::default();
         for attempt in 0..2 {
@@ -106,7 +106,7 @@ impl Catalog {
                 target.write(&table.emptied(), &[], &[]).await.map_err(into)?;
             }
         }
-        target.end_carrying(&tables).await.map_err(into)?;
+        target.end_carrying(&arrive_in).await.map_err(into)?;
         target.catch_up().await.map_err(CarryError::Target)?;
         Ok(carried)
     }

@@ -40,12 +40,24 @@ pub(super) async fn take(
         written: 0,
         names: BTreeSet::new(),
     };
-    let taken = intake.read(head, parts).await;
-    let taken = taken.and_then(|()| intake.finish());
-    if taken.is_err() {
-        discard(folder).await;
+    let mut unfinished = Unfinished(Some(folder));
+    intake.read(head, parts).await?;
+    let delivery = intake.finish()?;
+    unfinished.0 = None;
+    Ok(delivery)
+}
+
+/// The folder of an upload that has not come to its end. It goes also when nobody waits for that any more: the time is over,
+/// or the browser is gone.
+struct Unfinished(Option<PathBuf>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take() {
+            // Perhaps nothing was written.
+            drop(std::fs::remove_dir_all(folder));
+        }
     }
-    taken
 }
 
 /// Removes what was written.
