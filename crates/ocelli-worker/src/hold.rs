@@ -73,7 +73,7 @@ impl Hold {
         match tokio::time::timeout(NOTED_WITHIN, self.ledger.paid(paid)).await {
             Ok(Ok(())) => reached(Failpoint::WorkerPaid),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "what an answer cost is known from its message alone")
+                tracing::debug!(%error, "what an answer cost is known from its message alone");
             }
             Err(_) => tracing::debug!("what an answer cost is written down later"),
         }

@@ -186,7 +186,7 @@ impl<'a> Plan<'a> {
     }
 
     /// As [`Plan::from`], for whoever goes through all records `i` that match.
-    pub(super) fn from_images(&self, sql: &mut Sql) {
+    pub(super) fn of_images(&self, sql: &mut Sql) {
         self.from(sql, Way::Images);
     }
 

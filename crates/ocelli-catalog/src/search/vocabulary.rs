@@ -66,7 +66,7 @@ mod tests {
         let words = BTreeSet::from(["cat", "dog"]);
         assert_eq!(noted.unknown(words.clone()), ["cat", "dog"]);
         noted.add(vec!["cat".to_owned()]);
-        assert_eq!(noted.clone().unknown(words.clone()), ["dog"]);
+        assert_eq!(noted.unknown(words.clone()), ["dog"]);
         noted.add((0..MOST_NOTED).map(|number| number.to_string()).collect());
         assert_eq!(noted.unknown(words), ["cat", "dog"]);
         assert!(noted.unknown(BTreeSet::from(["17"])).is_empty());

@@ -60,7 +60,7 @@ pub(crate) async fn page(
     let plan = Plan::new(catalog, &search);
     let mut sql = Sql::new(plan.dialect());
     sql.push("SELECT DISTINCT i.digest ");
-    plan.from_images(&mut sql);
+    plan.of_images(&mut sql);
     lack.push(&mut sql);
     if let Some(after) = after {
         sql.push(" AND i.digest > ").bind(Value::Bytes(after.as_bytes().to_vec()));
@@ -79,7 +79,7 @@ pub(crate) async fn count(catalog: &Catalog, query: &Query, lack: Lack<'_>) -> R
     let plan = Plan::new(catalog, &search);
     let mut sql = Sql::new(plan.dialect());
     sql.push("SELECT COUNT(DISTINCT i.digest) ");
-    plan.from_images(&mut sql);
+    plan.of_images(&mut sql);
     lack.push(&mut sql);
     let (rows,): (i64,) = snapshot!(catalog, connection => async {
         Ok::<_, Fault>(fetch!(sql, connection, fetch_one)?)

@@ -68,7 +68,7 @@ impl Catalog {
         let mut sql = Sql::new(plan.dialect());
         sql.push(&format!("SELECT {SEEN} AS seen, i.digest "));
         // Through the index of time: a page costs what it holds.
-        plan.from_images(&mut sql);
+        plan.of_images(&mut sql);
         if let Some(after) = after {
             // The first part alone would do, but SQLite finds its place in an index of an expression only by the second.
             sql.push(&format!(" AND ({SEEN}, i.digest) > ("));

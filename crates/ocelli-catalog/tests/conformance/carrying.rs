@@ -61,7 +61,7 @@ async fn all(catalog: &Catalog) -> (BTreeMap<String, u64>, Vec<String>, Vec<Stri
     records.push(format!("{:?}", catalog.status(at(50)).await.unwrap()));
     for query in ["scaling", "*ali*", "cafe -is:older", "is:failed", "two"] {
         let page = ask(catalog, query, Sort::Relevance).await;
-        records.push(format!("{query}: {:?}", page));
+        records.push(format!("{query}: {page:?}"));
     }
     (rows, records, audit.problems)
 }

@@ -78,7 +78,7 @@ fn killed(url: &str, round: u64, draw: &mut Draw) -> u64 {
         }
         acknowledged
     };
-    while let Some(line) = lines.next() {
+    for line in lines.by_ref() {
         if take(line) > wanted {
             break;
         }

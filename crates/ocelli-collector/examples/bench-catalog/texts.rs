@@ -73,7 +73,7 @@ impl Texts {
         let mut text = String::new();
         while text.len() < LENGTH {
             text.push_str(self.word(&mut draw));
-            if draw.next() % ODD == 0 {
+            if draw.next().is_multiple_of(ODD) {
                 text.push_str(&format!("{:x}", draw.next() % 65_536));
             }
             text.push(' ');

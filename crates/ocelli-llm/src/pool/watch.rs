@@ -74,7 +74,7 @@ async fn look(pool: &Pool, index: usize) -> bool {
     let shown = client.shown();
     match pool.seen(index, seen.digest) {
         Ok(()) => {
-            tracing::info!(analyzer = %options.name, endpoint = %shown, "a model server is back")
+            tracing::info!(analyzer = %options.name, endpoint = %shown, "a model server is back");
         }
         Err(reason) => {
             tracing::warn!(analyzer = %options.name, endpoint = %shown, "a model server is back, and {reason}");

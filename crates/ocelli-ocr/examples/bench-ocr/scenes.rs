@@ -121,7 +121,7 @@ fn draw(
 
 /// A list at the side, a table, prose or code beside it, and bars above and below.
 fn screen(seed: u64, index: u64) -> Scene {
-    let (paper, panel, ink, faint, strong) = if index % 2 == 0 {
+    let (paper, panel, ink, faint, strong) = if index.is_multiple_of(2) {
         ("#ffffff", "#eef0f3", "#24292f", "#57606a", "#0550ae")
     } else {
         ("#1e1e22", "#2a2b31", "#d4d4d8", "#9a9ca5", "#7cc7ff")

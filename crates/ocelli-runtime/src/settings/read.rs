@@ -45,9 +45,9 @@ pub(crate) fn settings(
 ) -> Option<Settings> {
     let mut reader = TreeReader { tree, problems };
     reader.data_folder(data_home);
-    reader.from_file("broker", "url");
-    reader.from_file("catalog", "url");
-    reader.from_file("web", "token");
+    reader.take_from_file("broker", "url");
+    reader.take_from_file("catalog", "url");
+    reader.take_from_file("web", "token");
     reader.default_catalog();
     let mut analyzers: Vec<AnalyzerSettings> =
         kinds.iter().filter_map(|(name, kind)| reader.analyzer(name, *kind)).collect();
@@ -100,7 +100,7 @@ impl TreeReader<'_> {
     }
 
     /// Replaces `SECTION.FIELD_file` by what is in the file.
-    fn from_file(&mut self, section: &str, field: &str) {
+    fn take_from_file(&mut self, section: &str, field: &str) {
         let at = path(&[section, &format!("{field}_file")]);
         if let Some((text, origin)) = self.secret_file(&at) {
             self.tree.set(path(&[section, field]), text.into(), origin);

@@ -144,7 +144,7 @@ pub(crate) fn texts(view: &BatchView) -> Texts {
     );
     for (name, count) in &view.analyzers {
         let settled = count.wanted - count.open.min(count.wanted);
-        let percent = if count.wanted == 0 { 100 } else { settled * 100 / count.wanted };
+        let percent = (settled * 100).checked_div(count.wanted).unwrap_or(100);
         put(&format!("bar {name}"), format!("M0 0H{percent}V4H0Z"));
         put(
             &format!("settled {name}"),

@@ -221,10 +221,10 @@ fn answer_line(answer: &HitAnswer) -> Line {
             (one.before, one.more) = (from > 0, snippet.more);
         }
         (None, Some(reason)) => {
-            one.state = format!("{}: {}", answer.kind.name(), line(reason, 200))
+            one.state = format!("{}: {}", answer.kind.name(), line(reason, 200));
         }
         (None, None) if answer.kind == OutcomeKind::Empty => {
-            one.state = "nothing to read".to_owned()
+            one.state = "nothing to read".to_owned();
         }
         (None, None) => one.state = answer.kind.name().to_owned(),
     }

@@ -259,7 +259,7 @@ fn in_common(left: &[String], right: &[String]) -> u32 {
         }
     }
     let all = left.iter().chain(right).filter(|word| !word.is_empty()).count();
-    if all == 0 { 100 } else { u32::try_from(common * 200 / all).unwrap_or(100) }
+    (common * 200).checked_div(all).and_then(|percent| u32::try_from(percent).ok()).unwrap_or(100)
 }
 
 #[cfg(test)]

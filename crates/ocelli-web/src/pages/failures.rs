@@ -186,7 +186,7 @@ fn groups(failures: &[Failure]) -> Vec<Group> {
             search: link("/search", &[("q", &format!("is:failed analyzer:{}", failure.analyzer))]),
         });
     }
-    groups.sort_by(|a, b| (b.count, b.latest).cmp(&(a.count, a.latest)));
+    groups.sort_by_key(|group| std::cmp::Reverse((group.count, group.latest)));
     groups
 }
 

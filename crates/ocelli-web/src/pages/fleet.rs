@@ -272,7 +272,7 @@ fn spark(pulse: &[u64]) -> String {
 /// How far it is, as the path of a bar 100 wide.
 fn bar(row: &Row) -> String {
     let settled = row.done + row.empty + row.skipped + row.failed;
-    let percent = if row.wanted == 0 { 0 } else { settled.min(row.wanted) * 100 / row.wanted };
+    let percent = (settled.min(row.wanted) * 100).checked_div(row.wanted).unwrap_or(0);
     format!("M0 0H{percent}V4H0Z")
 }
 

@@ -279,7 +279,7 @@ fn section(record: &Record, name: &AnalyzerName, query: Option<&Query>) -> Secti
                 ("skipped", "not asked: the image was refused".to_owned());
         }
         None => {
-            (section.state_kind, section.state) = ("waiting", "waiting for its turn".to_owned())
+            (section.state_kind, section.state) = ("waiting", "waiting for its turn".to_owned());
         }
         Some((_, Err((kind, state)))) => (section.state_kind, section.state) = (kind, state),
         Some((analysis, Ok(text))) => {

@@ -49,7 +49,7 @@ pub(crate) async fn plan(settings: &Settings, arguments: &PlanArgs) -> Result<Ex
     if settings.broker.is_memory() {
         match probing::revision(settings, analyzer).await? {
             Ok(now) => revision = Some(now),
-            Err(reason) => eprintln!("{} cannot be asked now: {reason}", analyzer),
+            Err(reason) => eprintln!("{analyzer} cannot be asked now: {reason}"),
         }
     }
     let plan = Plan::of(&catalog, analyzer, revision, &query).await?;

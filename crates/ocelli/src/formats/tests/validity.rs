@@ -76,7 +76,10 @@ fn alto_is_valid_by_the_schema_of_the_library_of_congress() {
 
 /// Of the elements that ocelli writes: their class, properties that they must have, that they may have, and the class of the
 /// element around them (hOCR 1.2, sections 4 to 8).
-const ELEMENTS: [(&str, &[&str], &[&str], Option<&str>); 4] = [
+type Element =
+    (&'static str, &'static [&'static str], &'static [&'static str], Option<&'static str>);
+
+const ELEMENTS: [Element; 4] = [
     ("ocr_page", &["bbox"], &["image", "ppageno"], None),
     ("ocr_par", &["bbox"], &[], Some("ocr_page")),
     ("ocr_line", &["bbox"], &["textangle"], Some("ocr_par")),
