@@ -40,15 +40,21 @@ pub(crate) async fn steady(
     } else {
         // Found from the moment on after which it never was far fewer: a little less is tried now and then.
         let mut found = None;
+        // Now and then more is tried for some seconds: what counts is where it comes to rest.
+        let mut lately = Vec::new();
         while begun.elapsed() < SEARCH {
             sleep(Duration::from_millis(100)).await;
+            if begun.elapsed() * 3 > SEARCH {
+                lately.push(fleet.analyzer.places());
+            }
             match fleet.analyzer.places() {
                 now if now * 4 < places * 3 => found = None,
                 now if now < places => {}
                 _ => _ = found.get_or_insert(begun.elapsed()),
             }
         }
-        let now = fleet.analyzer.places();
+        lately.sort_unstable();
+        let now = lately.get(lately.len() / 2).copied().unwrap_or_default();
         let measured = found.map_or_else(
             || format!("{now} after 45 s"),
             |after| format!("{now} at once, {:.0} s", after.as_secs_f64()),
