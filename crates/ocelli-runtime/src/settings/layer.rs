@@ -154,6 +154,7 @@ const SECRETS: [(&str, &str); 3] = [("broker", "url"), ("catalog", "url"), ("web
 fn is_foreign(name: &str) -> bool {
     name == "OCELLI_CONFIG"
         || name == "OCELLI_SHARED_DATA"
+        || name == "OCELLI_SKIP_SETUP"
         || (cfg!(debug_assertions) && name == "OCELLI_FAILPOINT")
         || name.starts_with("OCELLI_TEST_")
         || name.starts_with("OCELLI_UP_")

@@ -155,6 +155,7 @@ fn an_unknown_variable_names_the_nearest_and_foreign_ones_are_left_alone() {
         .variable("OCELLI_CONFIG", "x")
         .variable("OCELLI_TEST_RABBITMQ", "x")
         .variable("OCELLI_SHARED_DATA", "x")
+        .variable("OCELLI_SKIP_SETUP", "1")
         .variable("OCELLI_UP_PORT", "x")
         .variable("OCELLI_BROKER__URL", "")
         .variable("PATH", "x")
