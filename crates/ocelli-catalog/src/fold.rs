@@ -309,11 +309,29 @@ impl Stored {
         self.answer(analyzer, wanted).is_some()
     }
 
-    /// The analyses that readers of the record see.
+    /// The analyses that readers of the record see: what answers each want, and as long as that has not come or has failed,
+    /// the newest text of another revision. A newer model takes no text away before it gives its own.
     pub(crate) fn current(&self) -> BTreeSet<Key> {
         let names: BTreeSet<&AnalyzerName> = self.heads.keys().map(|(name, _)| name).collect();
-        let wanted = |name: &AnalyzerName| self.wants.get(name)?.revision.as_ref();
-        names.into_iter().filter_map(|name| self.answer(name, wanted(name)).cloned()).collect()
+        let mut seen = BTreeSet::new();
+        for name in names {
+            let wanted = self.wants.get(name).and_then(|want| want.revision.as_ref());
+            let answer = self.answer(name, wanted);
+            let kind = answer.and_then(|key| self.heads.get(key)).map(|head| head.kind);
+            if kind.is_none_or(|kind| kind == OutcomeKind::Failed) {
+                seen.extend(self.newest_text(name).cloned());
+            }
+            seen.extend(answer.cloned());
+        }
+        seen
+    }
+
+    fn newest_text(&self, analyzer: &AnalyzerName) -> Option<&Key> {
+        self.heads
+            .iter()
+            .filter(|(key, head)| key.0 == *analyzer && head.kind == OutcomeKind::Done)
+            .max_by_key(|(key, head)| (head.finished_at, &key.1))
+            .map(|(key, _)| key)
     }
 
     /// The current answers with a text: those that can be compared.

@@ -420,6 +420,10 @@ fn after(sql: &mut Sql, cursor: Option<&Cursor>, sort: Sort, seen: &str, digest:
     }
     sql.bind(Value::Number(cursor.seen)).push(", ");
     sql.bind(Value::Bytes(cursor.digest.as_bytes().to_vec())).push(")");
+    if sort != Sort::Relevance {
+        // The first part alone would do, but SQLite finds its place in an index of an expression only by this one.
+        sql.push(&format!(" AND {seen} {operator}= ")).bind(Value::Number(cursor.seen));
+    }
 }
 
 fn among(sql: &mut Sql, keys: &[KeyColumns]) {

@@ -242,8 +242,12 @@ pub(crate) async fn only_current_answers_are_found_unless_older_ones_are_asked_f
     newer.wants = vec![want(OCR, 2)];
     newer.enqueued_at = at(100);
     catalog.apply(&[Message::Intake(newer)]).await.unwrap();
-    assert_eq!(found(&catalog, "text").await, [""; 0], "what is asked for is not there yet");
-    assert_eq!(found(&catalog, "text is:older").await, ["a"]);
+    assert_eq!(found(&catalog, "text").await, ["a"], "until what is asked for is there");
+    assert_eq!(found(&catalog, "text is:older").await, [""; 0]);
+    let failure = failed(FailureClass::Crash, "it died");
+    catalog.apply(&[answered("a", OCR, 2, failure, 100)]).await.unwrap();
+    assert_eq!(found(&catalog, "is:failed").await, ["a"]);
+    assert_eq!(found(&catalog, "text").await, ["a"], "a failure takes no text away");
     catalog.apply(&[answered("a", OCR, 2, done("new text"), 101)]).await.unwrap();
     assert_eq!(found(&catalog, "new").await, ["a"]);
     assert_eq!(found(&catalog, "old").await, [""; 0]);

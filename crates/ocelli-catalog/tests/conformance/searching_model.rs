@@ -84,23 +84,30 @@ impl Answer {
 
 impl Image {
     /// The answers that a reader sees.
-    fn current(&self) -> Vec<&Answer> {
-        let of = |analyzer: usize| {
-            let mut kept: Vec<&Answer> = Vec::new();
+    fn current<'a>(&'a self) -> Vec<&'a Answer> {
+        let of = |analyzer: usize| -> Vec<&'a Answer> {
+            let mut kept: Vec<&'a Answer> = Vec::new();
             for answer in self.answers.iter().filter(|answer| answer.analyzer == analyzer) {
                 // Revisions of one case differ in time; of one revision the first sent stays here.
                 if kept.iter().all(|other| other.revision != answer.revision) {
                     kept.push(answer);
                 }
             }
-            match self.wants.get(analyzer).copied().flatten() {
-                Some(wanted) => kept.into_iter().find(|answer| answer.revision == wanted),
-                None => {
-                    kept.into_iter().max_by_key(|answer| (answer.time, revision(answer.revision)))
-                }
+            let newest = |kept: &[&'a Answer]| {
+                kept.iter().copied().max_by_key(|answer| (answer.time, revision(answer.revision)))
+            };
+            let wanted = self.wants.get(analyzer).copied().flatten();
+            let answer = match wanted {
+                Some(wanted) => kept.iter().copied().find(|answer| answer.revision == wanted),
+                None => newest(&kept),
+            };
+            if answer.is_some_and(|answer| answer.kind != OutcomeKind::Failed) {
+                return Vec::from_iter(answer);
             }
+            kept.retain(|answer| answer.kind == OutcomeKind::Done);
+            answer.into_iter().chain(newest(&kept)).collect()
         };
-        (0..ANALYZERS.len()).filter_map(of).collect()
+        (0..ANALYZERS.len()).flat_map(of).collect()
     }
 
     fn matches(&self, ask: &Ask) -> bool {
