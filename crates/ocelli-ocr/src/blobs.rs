@@ -11,15 +11,6 @@ pub(crate) enum Ink {
     Dark(u8),
 }
 
-impl Ink {
-    pub(crate) fn holds(self, value: u8) -> bool {
-        match self {
-            Self::Bright(level) => value >= level,
-            Self::Dark(level) => value <= level,
-        }
-    }
-}
-
 /// Pixels `from..to` of row `y`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
@@ -75,6 +66,7 @@ const CLEAR: u8 = 60;
 /// Finds the blobs of a grey raster. `None` when there are more runs than text would make (noise).
 pub(crate) fn find(grey: &Raster, ink: Ink) -> Option<Blobs> {
     let most_runs = grey.data.len() / 6 + 1_000;
+    let scan = Scan::of(ink);
     let mut runs: Vec<Run> = Vec::new();
     let mut parent: Vec<u32> = Vec::new();
     let mut previous = 0..0;
@@ -82,15 +74,8 @@ pub(crate) fn find(grey: &Raster, ink: Ink) -> Option<Blobs> {
         let start = runs.len();
         let mut above = previous.start;
         let mut x = 0;
-        while x < row.len() {
-            if !ink.holds(row[x]) {
-                x += 1;
-                continue;
-            }
-            let from = x;
-            while x < row.len() && ink.holds(row[x]) {
-                x += 1;
-            }
+        while let Some(from) = scan.next(row, x, true) {
+            x = scan.next(row, from, false).unwrap_or(row.len());
             let own = runs.len() as u32;
             runs.push(Run { y: y as u32, from: from as u32, to: x as u32 });
             parent.push(own);
@@ -109,6 +94,42 @@ pub(crate) fn find(grey: &Raster, ink: Ink) -> Option<Blobs> {
         previous = start..runs.len();
     }
     Some(collect(grey, &runs, &mut parent))
+}
+
+/// Pixels that are looked at together: most rows are long stretches of ink or of none.
+const STRETCH: usize = 32;
+
+/// A test of pixels that needs no branch: both inks are values from a level on, dark ones of the negative.
+#[derive(Clone, Copy)]
+struct Scan {
+    negative: u8,
+    level: u8,
+}
+
+impl Scan {
+    const fn of(ink: Ink) -> Self {
+        match ink {
+            Ink::Bright(level) => Self { negative: 0, level },
+            Ink::Dark(level) => Self { negative: u8::MAX, level: u8::MAX - level },
+        }
+    }
+
+    const fn holds(self, value: u8) -> bool {
+        value ^ self.negative >= self.level
+    }
+
+    /// The first pixel from `from` on that is ink, or is none.
+    fn next(self, row: &[u8], from: usize, ink: bool) -> Option<usize> {
+        let mut at = from;
+        for stretch in row[from..].chunks_exact(STRETCH) {
+            let others = stretch.iter().fold(false, |any, value| any | (self.holds(*value) == ink));
+            if others {
+                break;
+            }
+            at += STRETCH;
+        }
+        row[at..].iter().position(|value| self.holds(*value) == ink).map(|more| at + more)
+    }
 }
 
 fn collect(grey: &Raster, runs: &[Run], parent: &mut [u32]) -> Blobs {
@@ -189,7 +210,7 @@ mod tests {
     fn diagonal_neighbours_are_one_blob_and_a_gap_parts_two() {
         let rows = ["#....#", ".#..#.", "..##..", "......", "######"];
         let data = rows.iter().flat_map(|r| r.bytes()).map(|b| if b == b'#' { 0 } else { 255 });
-        let grey = Raster { width: 6, height: 5, channels: 1, data: data.collect() };
+        let grey = Raster { width: 6, height: 5, data: data.collect() };
         let blobs = find(&grey, Ink::Dark(100)).expect("no noise");
         assert_eq!(blobs.all.len(), 2);
         assert_eq!(blobs.all.iter().map(|blob| blob.area).collect::<Vec<_>>(), [6, 6]);

@@ -74,11 +74,25 @@ pub(crate) fn convincing<'a>(words: impl Iterator<Item = &'a Found>) -> f32 {
         let letters = word.text.chars().count();
         all += letters;
         let enough = if word.known { 65.0 } else { 88.0 };
-        if letters > 1 && word.confidence >= enough && plausible(word) {
+        if letters > 1 && word.confidence >= enough && plausible(word) && !is_jumble(&word.text) {
             good += letters;
         }
     }
     if all < 4 { 0.0 } else { good as f32 / all as f32 }
+}
+
+/// Whether a word mixes what few words mix: Latin letters with strokes, brackets, digits or signs of another script, or a
+/// capital behind a small letter. That is what upright readers make of text that stands on its head: `JeAo`, `AZB|`, `SU1`.
+fn is_jumble(word: &str) -> bool {
+    let is_latin = |c: char| c.is_alphabetic() && c < '\u{250}';
+    let is_strange = |c: char| {
+        "{}[]|".contains(c)
+            || c.is_ascii_digit()
+            || (c > '\u{24f}' && !('\u{1e00}'..='\u{20ff}').contains(&c))
+    };
+    let mixed = word.chars().any(is_latin) && word.chars().any(is_strange);
+    let behind = word.chars().zip(word.chars().skip(1));
+    mixed || behind.into_iter().any(|(a, b)| a.is_lowercase() && b.is_uppercase())
 }
 
 /// Whether a word looks like one that a person wrote.
@@ -206,6 +220,25 @@ fn insert(lines: &mut Vec<Line>, added: Line) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_upside_down_text_reads_as_is_a_jumble_and_words_are_none() {
+        for word in ["JeAo", "AZB|", "SU1", "xo}", "Deduun\u{300c}", "Jo\u{4e00}"] {
+            assert!(is_jumble(word), "{word}");
+        }
+        for word in [
+            "Over",
+            "LAZY",
+            "it\u{2019}s",
+            "na\u{ef}ve,",
+            "(fox)",
+            "2026",
+            "\u{7a0b}\u{5e8f}",
+            "Ngu\u{1ec5}n",
+        ] {
+            assert!(!is_jumble(word), "{word}");
+        }
+    }
 
     fn word(text: &str, confidence: f32, bounds: [i32; 4]) -> Found {
         Found {

@@ -163,7 +163,7 @@ impl Passes<'_> {
     /// Reads the beginning of the whole picture at each turn.
     fn glance(&mut self, survey: &Survey) -> Result<Option<Promise>, EngineError> {
         let mut best: Option<Promise> = None;
-        let scale = page_scale(&self.picture, survey);
+        let scale = page_scale(&self.grey, survey);
         let upright = scaled(&self.grey, scale.factor);
         for quarters in [2, 1, 3] {
             if self.budget.left().is_zero() {
@@ -198,15 +198,15 @@ impl Passes<'_> {
         let quarters = promise.quarters;
         let kept: f32 = self.reading.lines.iter().map(Line::score).sum();
         let started = Instant::now();
-        let scale = page_scale(&self.picture, survey);
-        let upright = self.for_page(scale.factor);
+        let scale = page_scale(&self.grey, survey);
+        let upright = scaled(&self.grey, scale.factor);
         let turned = upright.turned(quarters);
         let until = Until { deadline: self.budget.left(), words: None };
         let recognized =
             recognize(self.engine, &turned, self.budget.layout(), scale.resolution, until)?;
         self.reading.partial |= !recognized.complete;
         let confidence = mean(recognized.words.iter());
-        let (x, y) = factors(&self.picture, &upright);
+        let (x, y) = factors(&self.grey, &upright);
         let found = recognized
             .words
             .into_iter()
