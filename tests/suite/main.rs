@@ -35,6 +35,7 @@ mod search;
 mod security;
 mod services;
 mod shipped;
+mod similar;
 mod spend;
 mod strangers;
 mod tidy;

@@ -68,6 +68,7 @@ fn intake(image: &str, analyzer: &str) -> Intake {
         refusal: None,
         enqueued_at: now,
         dependence: ocelli_core::Dependence::default(),
+        hash: None,
     }
 }
 
@@ -163,6 +164,7 @@ async fn an_answer_about_an_image_that_nobody_registered_is_a_difference_of_the_
             finished_at: Timestamp::now(),
             provenance: Provenance::default(),
         },
+        hash: None,
     }));
     fleet.inject("ocelli.results", json!({"message_id": "m"}), &partial.encode().unwrap());
     soon("the audit names it", || {

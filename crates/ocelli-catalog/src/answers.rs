@@ -27,12 +27,16 @@ pub(crate) type OpenColumns = (
     Option<i64>,
     Option<String>,
     Option<String>,
+    Option<i64>,
 );
 
+/// A job that waits for an image of which nothing is asked any more is as good as ready: the next look makes it so.
 macro_rules! open_columns {
     () => {
         "SELECT w.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
-         d.next_at, w.needs, w.hold FROM wants w JOIN images i ON i.digest = w.digest \
+         d.next_at, w.needs, CASE WHEN w.waits_for IS NOT NULL AND NOT EXISTS (SELECT 1 FROM wants f \
+         WHERE f.digest = w.waits_for AND f.analyzer = w.analyzer AND f.state = 'open') THEN 'ready' \
+         ELSE w.hold END, w.near FROM wants w JOIN images i ON i.digest = w.digest \
          LEFT JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer WHERE w.state = 'open'"
     };
 }
@@ -287,8 +291,20 @@ pub(crate) fn record(
 }
 
 fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {
-    let (bytes, analyzer, revision, enqueued_at, size, format, width, height, next_at, needs, hold) =
-        row;
+    let (
+        bytes,
+        analyzer,
+        revision,
+        enqueued_at,
+        size,
+        format,
+        width,
+        height,
+        next_at,
+        needs,
+        hold,
+        near,
+    ) = row;
     let digest = digest(&bytes)?;
     Ok(OpenJob {
         image: facts(digest, size, format.as_deref(), width, height)?
@@ -300,5 +316,6 @@ fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {
         next_at: next_at.map(time).transpose()?,
         needs: load::needs_of(needs.as_deref())?,
         hold: load::hold_of(hold.as_deref())?,
+        near: near.map(|near| crate::rows::number("distance", near)).transpose()?,
     })
 }

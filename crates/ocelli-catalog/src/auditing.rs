@@ -10,7 +10,7 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     "agreements",
     "analyses",
     "backfill_jobs",
@@ -28,6 +28,7 @@ const TABLES: [&str; 27] = [
     "pauses",
     "payment_horizon",
     "payments",
+    "perceptual_hashes",
     "problems",
     "revisions",
     "search_answers",
@@ -41,7 +42,16 @@ const TABLES: [&str; 27] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 26] = [
+const CHECKS: [(&str, &str); 28] = [
+    (
+        "jobs wait for a near-identical image although they are not held, or nothing is to be done",
+        "SELECT COUNT(*) FROM wants w WHERE w.waits_for IS NOT NULL \
+         AND (w.state <> 'open' OR w.hold IS NULL OR w.hold <> 'needs')",
+    ),
+    (
+        "perceptual hashes belong to no row of images",
+        "SELECT COUNT(*) FROM perceptual_hashes h WHERE NOT EXISTS (SELECT 1 FROM images i WHERE i.digest = h.digest)",
+    ),
     (
         "analyses are not in the search index as what they are",
         "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM search_answers s WHERE s.id = a.id \
@@ -108,7 +118,7 @@ const CHECKS: [(&str, &str); 26] = [
     ),
     (
         "jobs wait for other analyzers, of which none will answer",
-        "SELECT COUNT(*) FROM wants w WHERE w.hold = 'needs' AND NOT EXISTS \
+        "SELECT COUNT(*) FROM wants w WHERE w.hold = 'needs' AND w.waits_for IS NULL AND NOT EXISTS \
          (SELECT 1 FROM wants n WHERE n.digest = w.digest AND n.state = 'open' \
           AND ' ' || w.needs || ' ' LIKE '% ' || n.analyzer || ' %')",
     ),

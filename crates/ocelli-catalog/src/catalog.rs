@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ocelli_core::phash::DEFAULT_DISTANCE;
 use ocelli_core::wire::Message;
 
 use crate::error::{CatalogError, Fault};
@@ -28,6 +29,8 @@ pub struct CatalogOptions {
     pub connections: u32,
     /// Whether to open a catalog into which another one was carried only half: for whoever goes on with that.
     pub half_carried: bool,
+    /// Up to which distance images look alike, where a query does not say it.
+    pub near_distance: u32,
     /// Where to count transactions and rows.
     pub metrics: Option<CatalogMetrics>,
 }
@@ -40,6 +43,7 @@ impl Default for CatalogOptions {
             operation_timeout: Duration::from_secs(60),
             connections: 4,
             half_carried: false,
+            near_distance: DEFAULT_DISTANCE,
             metrics: None,
         }
     }
@@ -90,6 +94,7 @@ pub struct Catalog {
     pub(crate) store: Store,
     pub(crate) place: Arc<str>,
     pub(crate) operation_timeout: Duration,
+    pub(crate) near_distance: u32,
     metrics: Option<CatalogMetrics>,
 }
 
@@ -127,8 +132,13 @@ impl Catalog {
             let reason = "it begins with neither sqlite: nor postgres://".to_owned();
             return Err(CatalogError::Address { url: masked(url), reason });
         };
-        let catalog =
-            Self { store, place: place.into(), operation_timeout, metrics: options.metrics };
+        let catalog = Self {
+            store,
+            place: place.into(),
+            operation_timeout,
+            near_distance: options.near_distance,
+            metrics: options.metrics,
+        };
         if !options.half_carried {
             catalog.refuse_half().await?;
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::query::QueryError;
 use crate::rows::Unreadable;
 
 /// See the variants. `place` is the path of a SQLite file or `host:port/database` of a PostgreSQL server.
@@ -206,6 +207,9 @@ pub enum CatalogError {
         /// The first of the faults.
         reason: String,
     },
+    /// A query names an image that is not here, or that nothing can be compared with.
+    #[error(transparent)]
+    Query(#[from] QueryError),
     /// Anything else.
     #[error("the catalog {place} could not {action}")]
     Database {
@@ -245,6 +249,14 @@ pub(crate) enum Fault {
     Sql(sqlx::Error),
     Unreadable(Unreadable),
     TimedOut,
+    /// That is known already.
+    Told(Box<CatalogError>),
+}
+
+impl From<CatalogError> for Fault {
+    fn from(error: CatalogError) -> Self {
+        Self::Told(Box::new(error))
+    }
 }
 
 impl From<sqlx::Error> for Fault {
@@ -275,6 +287,7 @@ impl Fault {
                 return CatalogError::Unreadable { place, what, reason };
             }
             Self::TimedOut => sqlx::Error::PoolTimedOut,
+            Self::Told(error) => return *error,
         };
         match &source {
             sqlx::Error::Database(error) => {

@@ -54,6 +54,10 @@ pub(crate) struct Wanted {
     pub(crate) needs: Vec<AnalyzerName>,
     /// Why its job is in no queue, while it is open.
     pub(crate) hold: Option<Hold>,
+    /// Up to which distance images count as near-identical, where the job is for the first of them only.
+    pub(crate) near: Option<u32>,
+    /// The image whose answer it waits for.
+    pub(crate) waits_for: Option<Digest>,
 }
 
 impl Image {
@@ -134,6 +138,7 @@ pub(crate) fn fold(
         (Some(old), Some(new)) => Some(old.min(new)),
         (old, new) => old.or(new),
     };
+    rows.hashes.extend(news.hash.map(|hash| (digest, hash)));
     let references = news.references.into_iter();
     rows.references.extend(references.map(|((batch, key), found)| ((batch, digest, key), found)));
     rows.members.extend(news.members.into_iter().map(|(batch, key)| (batch, digest, key)));
@@ -185,6 +190,38 @@ pub(crate) fn withdraw(
     now.settle(digest, &stored, rows);
 }
 
+/// Lets an open job wait for another image's answer, or no more: then it is ready, unless it needs other analyzers.
+pub(crate) fn wait(
+    digest: Digest,
+    analyzer: &AnalyzerName,
+    other: Option<Digest>,
+    stored: Stored,
+    rows: &mut Rows,
+) {
+    let mut now = stored.clone();
+    if let Some(want) = now.wants.get_mut(analyzer) {
+        want.waits_for = other;
+        want.hold = Some(Hold::Needs);
+    }
+    now.settle(digest, &stored, rows);
+}
+
+/// Takes a ready job, to enqueue it.
+pub(crate) fn take(
+    digest: Digest,
+    analyzer: &AnalyzerName,
+    at: Timestamp,
+    stored: Stored,
+    rows: &mut Rows,
+) {
+    let mut now = stored.clone();
+    if let Some(want) = now.wants.get_mut(analyzer) {
+        want.hold = Some(Hold::Taken);
+        want.enqueued_at = at;
+    }
+    now.settle(digest, &stored, rows);
+}
+
 /// Settles failures without another attempt: each is replaced by a skip that keeps its reason, which outranks it, so that a
 /// late duplicate of the failure does not bring it back. `contents` holds them. Returns how many there were.
 pub(crate) fn discard(
@@ -230,6 +267,8 @@ impl Stored {
             reopened: None,
             needs: Vec::new(),
             hold: held,
+            near: None,
+            waits_for: None,
         });
         // A want that is open already has its job, or its hold.
         if want.state != State::Open {
@@ -239,6 +278,7 @@ impl Stored {
             && asked_at >= want.asked_at
         {
             want.needs = need.of;
+            want.near = need.near;
         }
         want.enqueued_at = want.enqueued_at.max(asked_at);
         if (asked_at, &revision) > (want.asked_at, &want.revision) {
@@ -365,7 +405,7 @@ impl Stored {
         let ready: Vec<AnalyzerName> = self
             .wants
             .iter()
-            .filter(|(_, want)| want.hold == Some(Hold::Needs))
+            .filter(|(_, want)| want.hold == Some(Hold::Needs) && want.waits_for.is_none())
             .filter(|(_, want)| want.needs.iter().all(|need| self.is_answered(need)))
             .map(|(analyzer, _)| analyzer.clone())
             .collect();
@@ -380,6 +420,7 @@ impl Stored {
             };
             if want.state != State::Open {
                 want.hold = None;
+                want.waits_for = None;
             } else if ready.contains(analyzer) {
                 want.hold = Some(Hold::Ready);
             }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Intake, Message, Problem};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Digest, ImageFacts, Need, Outcome, Revision, Sighting,
-    SourceUri,
+    Analysis, AnalyzerName, BatchId, Digest, ImageFacts, Need, Outcome, PerceptualHash, Revision,
+    Sighting, SourceUri,
 };
 
 use crate::rows::time;
@@ -41,6 +41,8 @@ pub(crate) struct News {
     pub(crate) wants: BTreeMap<AnalyzerName, (Timestamp, Option<Revision>)>,
     /// What the dependent ones among the wants need, with the time of asking; the latest counts.
     pub(crate) needs: BTreeMap<AnalyzerName, (Timestamp, Need)>,
+    /// What it looks like: the first word counts.
+    pub(crate) hash: Option<PerceptualHash>,
     /// In the order of arrival: which of two with one key stays also depends on what is stored.
     pub(crate) analyses: Vec<Analysis>,
 }
@@ -79,8 +81,9 @@ impl Facts {
         match message {
             Message::Intake(intake) => self.add_intake(intake)?,
             Message::Partial(partial) => {
-                let analysis = storable(&partial.analysis);
-                self.images.entry(partial.digest).or_default().analyses.push(analysis);
+                let news = self.images.entry(partial.digest).or_default();
+                news.analyses.push(storable(&partial.analysis));
+                news.looks(partial.hash.as_ref());
             }
             Message::Deferred(deferred) => {
                 let new = Deferral {
@@ -132,6 +135,7 @@ impl Facts {
             Some(old) => unite(&old, &intake.image),
             None => intake.image.clone(),
         });
+        news.looks(intake.hash.as_ref());
         news.refusal = smaller(news.refusal.take(), intake.refusal.as_deref().map(clean));
         if let Some(sighting) = &intake.sighting {
             let new = Sighting { seen_at: micros(sighting.seen_at), ..sighting.clone() };
@@ -208,6 +212,14 @@ impl Facts {
         };
         keep(&mut self.batches, new.batch, new, |new, old| batch_order(new) > batch_order(old));
         Ok(())
+    }
+}
+
+impl News {
+    fn looks(&mut self, hash: Option<&PerceptualHash>) {
+        if self.hash.is_none() {
+            self.hash = hash.cloned();
+        }
     }
 }
 

@@ -152,6 +152,7 @@ pub(crate) fn decide(letter: &Letter, stored: &BTreeMap<Digest, Stored>) -> (Fat
             finished_at: letter.at,
             provenance: Provenance::default(),
         },
+        hash: None,
     })));
     (Fate::Failed, news)
 }

@@ -12,7 +12,9 @@
 //! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches |
 //! | `dependents` | jobs that wait for what other analyzers answer, and those answers |
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
+//! | `firsts` | jobs that are done for the first of near-identical images only |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
+//! | `alike` | images that look alike: perceptual hashes and their groups |
 //! | `agreements` | how far the answers of a complete record agree |
 //! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
@@ -36,6 +38,7 @@
 //! U+FFFD on both.
 
 mod agreements;
+mod alike;
 mod answers;
 mod auditing;
 mod backfills;
@@ -48,6 +51,7 @@ mod dependents;
 mod error;
 mod failures;
 mod fences;
+mod firsts;
 mod fold;
 mod gather;
 mod letters;
@@ -72,11 +76,13 @@ mod tidying;
 mod unit;
 mod upserts;
 
+pub use alike::{Alike, Group, MOST_ALIKE};
 pub use backfills::{Added, Backfill, BackfillProgress, BackfillState, Begun, Extent, Measured};
 pub use carry::{Carried, CarryError};
 pub use catalog::{Catalog, CatalogOptions};
 pub use deeds::Deed;
 pub use error::CatalogError;
+pub use firsts::{Firsts, SAME_RULE};
 pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
 pub use model::{

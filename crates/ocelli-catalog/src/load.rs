@@ -35,6 +35,8 @@ pub(crate) type WantColumns = (
     Option<i64>,
     Option<String>,
     Option<String>,
+    Option<i64>,
+    Option<Vec<u8>>,
 );
 pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
 pub(crate) type AnalysisColumns = (
@@ -62,7 +64,7 @@ macro_rules! image_columns {
 macro_rules! want_columns {
     () => {
         "SELECT w.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
-         w.needs, w.hold FROM "
+         w.needs, w.hold, w.near, w.waits_for FROM "
     };
 }
 macro_rules! analysis_columns {
@@ -225,8 +227,20 @@ pub(crate) fn image(row: ImageColumns) -> Read<(Digest, Image)> {
 }
 
 pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
-    let (bytes, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold) =
-        row;
+    let (
+        bytes,
+        analyzer,
+        revision,
+        asked_at,
+        enqueued_at,
+        state,
+        answer,
+        reopened,
+        needs,
+        hold,
+        near,
+        waits_for,
+    ) = row;
     let wanted = Wanted {
         asked_at: time(asked_at)?,
         revision: parse_some::<Revision>("revision", revision.as_deref())?,
@@ -236,6 +250,8 @@ pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
         reopened: reopened.map(time).transpose()?,
         needs: needs_of(needs.as_deref())?,
         hold: hold_of(hold.as_deref())?,
+        near: near.map(|near| number("distance", near)).transpose()?,
+        waits_for: waits_for.map(|bytes| crate::rows::digest(&bytes)).transpose()?,
     };
     Ok((digest(&bytes)?, parse("analyzer name", &analyzer)?, wanted))
 }

@@ -13,6 +13,9 @@ pub struct Applied {
     pub completed: Vec<Digest>,
     /// When something was asked of each of these for the last time, refused images left out.
     pub asked: Vec<Timestamp>,
+    /// Outcomes of jobs for the first of near-identical images: others may have waited for them, see
+    /// [`Catalog::wake_waiting`](crate::Catalog::wake_waiting).
+    pub firsts: u64,
     /// Dependent jobs that became ready to be enqueued, see [`Catalog::ready_jobs`](crate::Catalog::ready_jobs).
     pub ready: u64,
     /// Messages that say nothing the catalog can keep: position in the batch and reason.
@@ -143,6 +146,8 @@ pub struct OpenJob {
     pub needs: Vec<AnalyzerName>,
     /// Why it is in no queue; none: whoever asked for it has enqueued it.
     pub hold: Option<Hold>,
+    /// Up to which distance images count as near-identical, when the job is for the first of them only.
+    pub near: Option<u32>,
 }
 
 /// Which failures to list or to reopen. The default is all of them, 100 at a time.

@@ -17,6 +17,9 @@ type ProblemColumns = (Vec<u8>, String, String, i64, Option<String>);
 /// The span of [`AnalyzerStatus::finished_last_minute`].
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
+/// What jobs wait for that are for the first of near-identical images only.
+const NEAR: &str = "a near-identical image";
+
 impl Catalog {
     /// Counts over everything, of one moment.
     ///
@@ -58,7 +61,9 @@ impl Catalog {
             .fetch_all(&mut *connection)
             .await?;
             let waiting: Vec<(String, Option<String>, i64)> = sqlx::query_as(
-                "SELECT analyzer, needs, COUNT(*) FROM wants WHERE hold = 'needs' GROUP BY analyzer, needs",
+                "SELECT analyzer, needs, COUNT(*) FROM (SELECT analyzer, CASE WHEN waits_for IS NULL THEN needs \
+                 ELSE 'a near-identical image' END AS needs FROM wants WHERE hold = 'needs') AS waiting \
+                 GROUP BY analyzer, needs",
             )
             .fetch_all(&mut *connection)
             .await?;
@@ -104,7 +109,8 @@ impl Catalog {
                 status.analyzers.entry(analyzer).or_default().finished_last_minute = count(rows)?;
             }
             for (analyzer, needs, rows) in waiting {
-                let needs = needs.unwrap_or_default().replace(' ', ", ");
+                let needs = needs.unwrap_or_default();
+                let needs = if needs == NEAR { needs } else { needs.replace(' ', ", ") };
                 let analyzer = parse("analyzer name", &analyzer)?;
                 let entry = status.analyzers.entry(analyzer).or_default();
                 entry.waiting_for.insert(needs, count(rows)?);

@@ -198,7 +198,7 @@ impl Costs {
     }
 
     fn add_partial(&mut self, partial: &Partial) {
-        let Partial { digest, analysis } = partial;
+        let Partial { digest, analysis, .. } = partial;
         let job = key(*digest, analysis);
         let provenance = &analysis.provenance;
         if provenance.attempt.is_some() {

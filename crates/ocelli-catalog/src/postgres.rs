@@ -7,6 +7,8 @@
 mod agreeing;
 mod backfilling;
 mod claiming;
+mod comparing;
+mod hashing;
 mod indexing;
 mod obeying;
 mod references;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
 use ocelli_core::{
     Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, ImageFormat, Outcome,
-    OutcomeKind, Reading, Revision, Sighting,
+    OutcomeKind, PerceptualHash, Reading, Revision, Sighting,
 };
 
 use crate::agreements::Settled;
@@ -22,6 +22,8 @@ pub(crate) type Member = (BatchId, Digest, [u8; 16]);
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) images: Vec<(Digest, Image)>,
+    /// What images look like; a hash that is there stays.
+    pub(crate) hashes: Vec<(Digest, PerceptualHash)>,
     pub(crate) sightings: Vec<(Digest, Sighting)>,
     /// References of batches.
     pub(crate) members: Vec<Member>,
@@ -69,6 +71,7 @@ impl Rows {
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         let count = self.images.len()
+            + self.hashes.len()
             + self.sightings.len()
             + self.members.len()
             + self.wants.len()

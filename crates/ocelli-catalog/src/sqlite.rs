@@ -6,6 +6,7 @@
 mod agreeing;
 mod backfilling;
 mod claiming;
+mod comparing;
 mod indexing;
 mod obeying;
 mod writing;

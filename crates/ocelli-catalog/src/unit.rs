@@ -15,7 +15,7 @@ use crate::letters::{self, Buried, Letter};
 use crate::model::{Applied, Hold, SeenJob};
 use crate::orders::{self, Obeying};
 use crate::payments::{Costs, Paying};
-use crate::rows::Rows;
+use crate::rows::{Rows, State};
 use crate::search::index::IndexRows;
 
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
@@ -89,6 +89,8 @@ async fn add<U: Unit>(
     }
     let is_ready = |want: &Wanted| want.hold == Some(Hold::Ready);
     applied.ready = rows.wants.iter().filter(|(_, _, want)| is_ready(want)).count() as u64;
+    let is_over = |want: &Wanted| want.near.is_some() && want.state != State::Open;
+    applied.firsts = rows.wants.iter().filter(|(_, _, want)| is_over(want)).count() as u64;
     let deferrals = facts.deferrals.into_iter();
     rows.deferrals = deferrals.map(|((digest, name), row)| (digest, name, row)).collect();
     rows.workers = facts.workers.into_values().collect();

@@ -12,7 +12,7 @@ use ocelli_core::routing::Queue;
 use ocelli_core::wire::{self, Announcement, BatchReport, Fence, Intake, Message, Partial};
 use ocelli_core::{
     Analysis, AnalyzerName, BatchId, Dependence, Digest, ImageFacts, ImageFormat, Outcome,
-    Provenance, Reading, Revision, RevisionBuilder, Sighting, SourceUri, Want,
+    PerceptualHash, Provenance, Reading, Revision, RevisionBuilder, Sighting, SourceUri, Want,
 };
 use ocelli_wiring::{CommonArgs, Fault, Process, parts, start};
 use serde::{Serialize, Serializer};
@@ -53,12 +53,14 @@ struct NextIntake<'a> {
     refusal: &'a Option<String>,
     enqueued_at: Timestamp,
     dependence: &'a Dependence,
+    hash: &'a Option<PerceptualHash>,
 }
 
 #[derive(Serialize)]
 struct NextPartial<'a> {
     digest: Digest,
     analysis: Grown<&'a Analysis>,
+    hash: &'a Option<PerceptualHash>,
 }
 
 #[derive(Serialize)]
@@ -85,10 +87,12 @@ fn encode(message: &Message) -> Result<Vec<u8>, rmp_serde::encode::Error> {
             refusal: &intake.refusal,
             enqueued_at: intake.enqueued_at,
             dependence: &intake.dependence,
+            hash: &intake.hash,
         })),
         Message::Partial(partial) => rmp_serde::to_vec_named(&grown(NextPartial {
             digest: partial.digest,
             analysis: grown(&partial.analysis),
+            hash: &partial.hash,
         })),
         Message::Deferred(body) => rmp_serde::to_vec_named(&grown(body)),
         Message::Announcement(body) => rmp_serde::to_vec_named(&grown(body)),
@@ -188,7 +192,7 @@ async fn handle(broker: Broker, delivery: Delivery, analyzer: AnalyzerName, revi
                 finished_at: Timestamp::now(),
                 provenance: Provenance { engine: "next".to_owned(), ..Provenance::default() },
             };
-            (Message::Partial(Box::new(Partial { digest, analysis })), Queue::Results)
+            (Message::Partial(Box::new(Partial { digest, analysis, hash: None })), Queue::Results)
         }
         Ok(Message::Fence(fence)) if fence.bulk => (Message::FencePassed(fence), Queue::Results),
         Ok(Message::Fence(fence)) => {
@@ -312,6 +316,7 @@ fn intake(file: &Path, wants: &[Want], batch: BatchId) -> Result<Intake, String>
         refusal: None,
         enqueued_at: Timestamp::now(),
         dependence: Dependence::default(),
+        hash: None,
     })
 }
 
@@ -341,6 +346,7 @@ mod tests {
                 finished_at: Timestamp::UNIX_EPOCH,
                 provenance: Provenance::default(),
             },
+            hash: None,
         };
         for message in [
             Message::Fence(fence),

@@ -355,7 +355,7 @@ impl Parts {
 
 /// Tells the dispatcher that there is something for it.
 fn announce(applied: &Applied, ready: &Notify) {
-    if applied.ready > 0 {
+    if applied.ready > 0 || applied.firsts > 0 {
         ready.notify_one();
     }
 }

@@ -4,10 +4,14 @@
 //! the messages of that answer are acked after their commit as all others, and a queue that is full cannot keep answers
 //! from being written. Whoever dies anywhere in between leaves a job that the next look finds.
 //!
+//! Jobs that are for the first of near-identical images only come by here too: which of them is asked is decided when they
+//! are taken, and those that waited for one of which nothing is asked any more are made ready again.
+//!
 //! A job is taken, published, and noted as enqueued after its confirm. Of several collectors one takes it. Taken and
 //! never noted, it is taken again after [`LEASE`]: then it may be in its queue twice, and the ledger of the workers
 //! keeps the second from being asked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -15,9 +19,10 @@ use jiff::Timestamp;
 use ocelli_broker::PublishError;
 use ocelli_catalog::{OpenJob, SeenJob};
 use ocelli_core::routing::Queue;
-use ocelli_core::{AnalyzerName, chain};
+use ocelli_core::{AnalyzerName, Dependence, Digest, chain};
 use ocelli_failpoint::{Failpoint, reached};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::Parts;
@@ -32,40 +37,85 @@ const LEASE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same once the process is to stop.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// The look for jobs that wait no more reads all that wait. It takes at most one part in so many of the time.
+const WAKING_SHARE: u32 = 20;
 /// Jobs taken at once. With their texts they are a few megabytes.
 const PAGE: u32 = 128;
 
 /// Looks whenever `poke` says that jobs became ready, and now and then, until `shutdown`.
 pub(crate) async fn run(parts: &Parts, poke: &Notify, shutdown: &CancellationToken) {
+    let (mut wake_at, mut is_owed) = (Instant::now(), true);
     loop {
+        if is_owed && Instant::now() >= wake_at {
+            let begun = Instant::now();
+            if let Err(error) = parts.catalog.wake_waiting().await {
+                tracing::warn!(
+                    "jobs that wait for near-identical images could not be looked at: {}",
+                    chain(&error)
+                );
+            }
+            wake_at = Instant::now() + begun.elapsed() * WAKING_SHARE;
+            is_owed = false;
+        }
         // Not cut off in the middle: what was published must be noted, or it is published again.
-        if let Err(error) = look(parts, shutdown).await {
-            tracing::warn!(
+        match look(parts, shutdown).await {
+            // What was settled may be what other jobs need.
+            Ok(settled) if settled > 0 && !shutdown.is_cancelled() => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
                 "dependent jobs could not be enqueued, the next look goes on: {}",
                 chain(&error)
-            );
+            ),
         }
+        let pause = if is_owed { wake_at.saturating_duration_since(Instant::now()) } else { EVERY };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             () = poke.notified() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(pause.min(EVERY)) => {}
         }
+        is_owed = true;
     }
 }
 
-/// Enqueues what is ready. One analyzer's full queue keeps no other waiting.
-async fn look(parts: &Parts, shutdown: &CancellationToken) -> Result<(), EnqueueError> {
+/// Enqueues what is ready. One analyzer's full queue keeps no other waiting. Returns how many jobs were settled instead.
+async fn look(parts: &Parts, shutdown: &CancellationToken) -> Result<u64, EnqueueError> {
     let analyzers = parts.catalog.ready_analyzers().await?;
     let turns = analyzers.iter().map(|analyzer| turn(parts, analyzer, shutdown));
-    join_all(turns).await.into_iter().collect()
+    join_all(turns).await.into_iter().sum()
+}
+
+/// Takes those of the jobs that are to be enqueued. Also says how many were settled, and how many wait, instead.
+async fn take(
+    parts: &Parts,
+    analyzer: &AnalyzerName,
+    jobs: &[(OpenJob, Dependence)],
+    now: Timestamp,
+) -> Result<(BTreeSet<(Digest, AnalyzerName)>, u64, u64), EnqueueError> {
+    let is_first = |one: &&(OpenJob, Dependence)| one.0.near.is_some();
+    let all: Vec<SeenJob> =
+        jobs.iter().filter(|one| !is_first(one)).map(|one| seen(&one.0)).collect();
+    let first: Vec<SeenJob> = jobs.iter().filter(is_first).map(|one| seen(&one.0)).collect();
+    let mut taken = parts.catalog.take_ready(&all, now).await?;
+    if first.is_empty() {
+        return Ok((taken, 0, 0));
+    }
+    let firsts = parts.catalog.take_first(analyzer, &first, now).await?;
+    parts.metrics.complete(firsts.completed.len(), &firsts.asked);
+    tracing::debug!(
+        %analyzer, asked = firsts.taken.len(), same = firsts.same, waiting = firsts.waiting,
+        "near-identical images were told apart"
+    );
+    taken.extend(firsts.taken);
+    Ok((taken, firsts.same, firsts.waiting))
 }
 
 async fn turn(
     parts: &Parts,
     analyzer: &AnalyzerName,
     shutdown: &CancellationToken,
-) -> Result<(), EnqueueError> {
+) -> Result<u64, EnqueueError> {
+    let mut settled = 0;
     let enqueue = Enqueue {
         broker: &parts.broker,
         catalog: &parts.catalog,
@@ -76,12 +126,12 @@ async fn turn(
         let now = Timestamp::now();
         let page = parts.catalog.ready_jobs(analyzer, earlier(now, LEASE), PAGE).await?;
         if page.is_empty() {
-            return Ok(());
+            return Ok(settled);
         }
         let full = page.len() == PAGE as usize;
         let jobs = enqueue.with_texts(page).await?;
-        let seen: Vec<SeenJob> = jobs.iter().map(|(job, _)| seen(job)).collect();
-        let taken = parts.catalog.take_ready(&seen, now).await?;
+        let (taken, same, waiting) = take(parts, analyzer, &jobs, now).await?;
+        settled += same;
         if !taken.is_empty() {
             reached(Failpoint::DependentTaken);
         }
@@ -104,7 +154,7 @@ async fn turn(
             }
         });
         let (mut enqueued, mut unsent): (Vec<SeenJob>, Vec<SeenJob>) = (Vec::new(), Vec::new());
-        let mut stuck = taken.is_empty();
+        let mut stuck = taken.is_empty() && same + waiting == 0;
         let mut failed = None;
         for (job, published) in join_all(publishing).await {
             match published {
@@ -129,11 +179,11 @@ async fn turn(
         parts.catalog.release_ready(&unsent, Timestamp::now()).await?;
         match failed {
             Some(error) => return Err(error),
-            None if stuck || !full => return Ok(()),
+            None if stuck || !full => return Ok(settled),
             None => {}
         }
     }
-    Ok(())
+    Ok(settled)
 }
 
 fn seen(job: &OpenJob) -> SeenJob {

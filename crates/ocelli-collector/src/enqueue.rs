@@ -139,7 +139,12 @@ impl Enqueue<'_> {
             let digest = job.image.digest;
             let given = job.needs.iter().map(|need| texts.get(&(digest, need.clone())).cloned());
             let texts = given.collect::<Option<Vec<_>>>()?;
-            let need = Need { analyzer: job.analyzer.clone(), of: job.needs.clone(), held: false };
+            let need = Need {
+                analyzer: job.analyzer.clone(),
+                of: job.needs.clone(),
+                held: false,
+                near: None,
+            };
             Some((job, Dependence { needs: vec![need], texts }))
         });
         Ok(with_texts.collect())
@@ -160,6 +165,7 @@ impl Enqueue<'_> {
             refusal: None,
             enqueued_at: now,
             dependence,
+            hash: None,
         });
         self.publish(&message, queue).await
     }

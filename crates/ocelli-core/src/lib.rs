@@ -16,6 +16,7 @@
 //! | [`member`] | members of archives as sources |
 //! | [`needs`] | analyzers that read what others answered: [`Dependence`], [`NeededText`] |
 //! | [`outcome`] | what an analyzer answered: [`Outcome`], [`Reading`], [`FailureClass`], [`Provenance`] |
+//! | [`phash`] | what images look like: [`PerceptualHash`] |
 //! | [`record`] | [`Record`] and its merge |
 //! | [`spend`] | what attempts cost, and budgets |
 //! | [`wire`] | the messages on the queues and their versioned envelope |
@@ -31,6 +32,7 @@ pub mod image;
 pub mod member;
 pub mod needs;
 pub mod outcome;
+pub mod phash;
 pub mod record;
 pub mod retry;
 pub mod routing;
@@ -46,6 +48,7 @@ pub use needs::{Dependence, Need, NeededText};
 pub use outcome::{
     Analysis, FailureClass, Flag, Outcome, OutcomeKind, Provenance, Reading, Section, Step, Word,
 };
+pub use phash::PerceptualHash;
 pub use record::{Record, Sighting, Want};
 pub use source::SourceUri;
 pub use spend::{AttemptId, Budget, Limit, Micros, Period, Spent};

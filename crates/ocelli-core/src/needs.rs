@@ -24,11 +24,15 @@ pub struct Dependence {
 pub struct Need {
     /// The dependent analyzer.
     pub analyzer: AnalyzerName,
-    /// The analyzers whose outcomes it needs, at least one, in the order of its settings.
+    /// The analyzers whose outcomes it needs, in the order of its settings. None where it only waits for its turn ([`Need::near`]).
     pub of: Vec<AnalyzerName>,
     /// Whether the sender has not enqueued the job and leaves that to the collector.
     #[serde(default)]
     pub held: bool,
+    /// Up to which distance of their perceptual hashes images count as near-identical, when the job is to be done for the first
+    /// of them only. None: for every image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<u32>,
 }
 
 /// What a needed analyzer answered.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Analysis, AnalyzerName, BatchId, Dependence, Digest, FailureClass, ImageFacts, Revision,
-    Sighting, SourceUri, Spent, Want,
+    Analysis, AnalyzerName, BatchId, Dependence, Digest, FailureClass, ImageFacts, PerceptualHash,
+    Revision, Sighting, SourceUri, Spent, Want,
 };
 
 /// Envelope version this build writes, and the newest it reads.
@@ -61,6 +61,9 @@ pub struct Intake {
     /// What the dependent ones among the wants need.
     #[serde(default, skip_serializing_if = "Dependence::is_empty")]
     pub dependence: Dependence,
+    /// What the image looks like, when the producer decoded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<PerceptualHash>,
 }
 
 /// The outcome of one job.
@@ -70,6 +73,9 @@ pub struct Partial {
     pub digest: Digest,
     /// The row.
     pub analysis: Analysis,
+    /// What the image looks like, when the worker decoded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<PerceptualHash>,
 }
 
 /// A job that failed and will be tried again.
@@ -318,156 +324,4 @@ impl Message {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{ImageFormat, Need, NeededText, OutcomeKind};
-
-    fn intake() -> Message {
-        let digest = Digest::of(b"image");
-        let at: Timestamp = "2024-05-04T09:00:51Z".parse().unwrap();
-        Message::Intake(Intake {
-            image: ImageFacts {
-                digest,
-                bytes: 5,
-                format: Some(ImageFormat::Png),
-                width: Some(640),
-                height: None,
-            },
-            sources: vec!["file:///a.png".parse().unwrap()],
-            sighting: Some(Sighting {
-                source: "file:///a.png".parse().unwrap(),
-                seen_at: at,
-                batch: BatchId::new(uuid::Uuid::nil()),
-            }),
-            wants: vec![Want { analyzer: "tesseract-ocr".parse().unwrap(), revision: None }],
-            refusal: None,
-            enqueued_at: at,
-            dependence: Dependence::default(),
-        })
-    }
-
-    /// A job of an analyzer that reads what another one read.
-    fn dependent() -> Message {
-        let Message::Intake(mut intake) = intake() else { unreachable!() };
-        let [ocr, reader] = ["tesseract-ocr", "reader"].map(|name| name.parse().unwrap());
-        intake.wants.push(Want { analyzer: AnalyzerName::clone(&reader), revision: None });
-        let need = Need { analyzer: reader, of: vec![AnalyzerName::clone(&ocr)], held: false };
-        let text = NeededText::new(ocr, OutcomeKind::Done, "Grüße".to_owned(), 4);
-        intake.dependence = Dependence { needs: vec![need], texts: vec![text] };
-        Message::Intake(intake)
-    }
-
-    #[test]
-    fn a_message_survives_the_round_trip() {
-        let message = intake();
-        assert_eq!(Message::decode(&message.encode().unwrap()).unwrap(), message);
-    }
-
-    #[test]
-    fn the_shipped_form_of_version_1_stays_readable() {
-        let golden = include_bytes!("../golden/v1-intake.msgpack");
-        assert_eq!(Message::decode(golden).unwrap(), intake());
-        assert_eq!(
-            intake().encode().unwrap(),
-            golden,
-            "the written form changed: add a golden file"
-        );
-    }
-
-    /// A note about another attempt, with and without what the attempt cost.
-    fn deferred(spent: bool) -> Message {
-        let at: Timestamp = "2024-05-04T09:00:51Z".parse().unwrap();
-        Message::Deferred(Deferred {
-            digest: Digest::of(b"image"),
-            analyzer: "llama3.2-vision".parse().unwrap(),
-            class: FailureClass::Quality,
-            reason: "it repeats itself".to_owned(),
-            attempts: 1,
-            next_at: at,
-            spent: spent.then(|| Spent {
-                attempt: crate::AttemptId::from_bytes([7; 16]),
-                revision: "0123456789abcdef".parse().unwrap(),
-                batch: Some(BatchId::new(uuid::Uuid::nil())),
-                model: Some("llama3.2-vision".to_owned()),
-                calls: 3,
-                tokens_in: 2100,
-                tokens_out: 900,
-                cost_micros: 855,
-                currency: Some("USD".to_owned()),
-                at,
-            }),
-        })
-    }
-
-    #[test]
-    fn notes_about_another_attempt_say_what_it_cost_and_older_ones_stay_readable() {
-        let golden: [&[u8]; 2] = [
-            include_bytes!("../golden/v1-deferred.msgpack"),
-            include_bytes!("../golden/v1-deferred-spent.msgpack"),
-        ];
-        for (spent, golden) in [false, true].into_iter().zip(golden) {
-            let message = deferred(spent);
-            assert_eq!(message.encode().unwrap(), golden, "the written form changed");
-            assert_eq!(Message::decode(golden).unwrap(), message);
-        }
-    }
-
-    #[test]
-    fn a_dependent_job_stays_readable_and_the_golden_message_of_before_has_none() {
-        let golden = include_bytes!("../golden/v1-intake-dependent.msgpack");
-        assert_eq!(Message::decode(golden).unwrap(), dependent());
-        assert_eq!(dependent().encode().unwrap(), golden, "the written form changed");
-    }
-
-    #[test]
-    fn fields_and_kinds_of_the_future_are_ignored_or_named() {
-        #[derive(Serialize)]
-        struct Future {
-            v: u16,
-            kind: &'static str,
-            body: Vec<u8>,
-            more: u8,
-        }
-        let pack = |v, kind, body: Vec<u8>| {
-            // serde writes Vec<u8> as a sequence; a real peer writes bin, which is what readers take.
-            let mut bytes =
-                rmp_serde::to_vec_named(&Future { v, kind, body: vec![], more: 1 }).unwrap();
-            let at = bytes.windows(5).position(|w| w == b"\xa4body").unwrap() + 5;
-            bytes
-                .splice(at..=at, [0xc4, u8::try_from(body.len()).unwrap()].into_iter().chain(body));
-            bytes
-        };
-        let fence = Fence {
-            analyzer: "a".parse().unwrap(),
-            published_at: "2024-05-04T09:00:51Z".parse().unwrap(),
-            bulk: false,
-            pulse: false,
-        };
-        let body = rmp_serde::to_vec_named(&fence).unwrap();
-        assert_eq!(
-            Message::decode(&pack(1, "fence", body.clone())).unwrap(),
-            Message::Fence(fence)
-        );
-        assert!(matches!(
-            Message::decode(&pack(2, "fence", body.clone())),
-            Err(WireError::Newer { found: 2 })
-        ));
-        assert!(matches!(Message::decode(&pack(1, "riddle", body)), Err(WireError::Kind(_))));
-        assert!(matches!(Message::decode(&pack(1, "fence", vec![1])), Err(WireError::Body { .. })));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(0_u8.., 0..400)) {
-            drop(Message::decode(&bytes));
-        }
-
-        #[test]
-        fn a_damaged_message_is_an_error_or_another_message(at in 0_usize..300, value in 0_u8..) {
-            let mut bytes = intake().encode().unwrap();
-            let at = at % bytes.len();
-            bytes[at] = value;
-            drop(Message::decode(&bytes));
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,8 @@ use std::time::Instant as Clock;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use ocelli_core::{
-    AnalyzerName, FailureClass, Outcome, Provenance, Revision, RevisionBuilder, Step,
+    AnalyzerName, FailureClass, Outcome, PerceptualHash, Provenance, Revision, RevisionBuilder,
+    Step,
 };
 use ocelli_media::{Encoding, Prepare};
 use ocelli_worker::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
@@ -86,7 +87,8 @@ impl LlmAnalyzer {
         let analyzer = options.name.clone();
         let prompt = Prompt::load(&options.prompt, &options.language, &options.needs)
             .map_err(|source| LlmError::Prompt { analyzer: analyzer.clone(), source })?;
-        let prepare = Prepare { longest_side: options.longest_side, encoding: options.encoding };
+        let (longest_side, encoding) = (options.longest_side, options.encoding);
+        let prepare = Prepare { longest_side, encoding, hash: true };
         let ladder = Ladder::new(&options);
         let engine = RwLock::new(options.protocol.name().to_owned());
         let options = Arc::new(options);
@@ -211,17 +213,23 @@ impl LlmAnalyzer {
             prompt: Some(self.prompt.name().to_owned()),
             ..Provenance::default()
         };
-        let result = self.answer(job, &mut provenance).await;
+        let mut hash = None;
+        let result = self.answer(job, &mut provenance, &mut hash).await;
         provenance.took_ms = milliseconds(begun.elapsed());
         match result {
-            Ok(outcome) => Ok(Answer { outcome, provenance }),
+            Ok(outcome) => Ok(Answer { outcome, provenance, hash }),
             Err(Unanswered { class, reason }) => {
                 Err(AnalyzeError { class, reason, provenance: Some(Box::new(provenance)) })
             }
         }
     }
 
-    async fn answer(&self, job: Job, provenance: &mut Provenance) -> Result<Outcome, Unanswered> {
+    async fn answer(
+        &self,
+        job: Job,
+        provenance: &mut Provenance,
+        hash: &mut Option<PerceptualHash>,
+    ) -> Result<Outcome, Unanswered> {
         let Job { image, bytes, sources, needed, deadline, meter } = job;
         let user = self.prompt.user(&image, &sources, &needed).map_err(|error| Unanswered {
             class: FailureClass::Permanent,
@@ -229,7 +237,7 @@ impl LlmAnalyzer {
         })?;
         let begun = Clock::now();
         let picture = self.preparation.picture(bytes, &self.prepare);
-        let mut picture = match tokio::time::timeout_at(deadline, picture).await {
+        let (mut picture, looks) = match tokio::time::timeout_at(deadline, picture).await {
             Ok(prepared) => prepared.map_err(|error| {
                 if matches!(error, PreparationError::Hangs(_)) {
                     self.asker.metrics.hangs.inc();
@@ -241,6 +249,7 @@ impl LlmAnalyzer {
                 return Err(Unanswered { class: FailureClass::Transient, reason });
             }
         };
+        *hash = looks;
         provenance.steps.push(step("prepare", String::new(), begun));
         let mut rung = self.ladder.first();
         let mut why = format!("temperature {}", rung.temperature);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use ocelli_core::FailureClass;
+use ocelli_core::{FailureClass, PerceptualHash};
 use ocelli_media::{DecodeError, DecodeLimits, Inspection, Prepare, Prepared, inspect, prepare};
 use thiserror::Error;
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
@@ -87,13 +87,13 @@ impl Preparation {
         Self { deadline, ..self }
     }
 
-    /// Prepares one image. Dropping the future does not stop a decoder that has begun; its memory stays counted until it
+    /// Prepares one image, and says what it looks like. Dropping the future does not stop a decoder that has begun; its memory stays counted until it
     /// ends or its time is over.
     pub(crate) async fn picture(
         &self,
         bytes: Bytes,
         how: &Prepare,
-    ) -> Result<Picture, PreparationError> {
+    ) -> Result<(Picture, Option<PerceptualHash>), PreparationError> {
         let inspection = inspect(&bytes, &self.limits)?;
         let needed = inspection.memory.saturating_add(sent(&inspection, how)).div_ceil(UNIT);
         let units = u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, self.units);
@@ -114,9 +114,9 @@ impl Preparation {
             let prepared = work(&bytes, &limits, &how);
             drop(bytes);
             free(&held);
-            prepared.map(|prepared| Picture {
-                mime: prepared.mime,
-                base64: STANDARD.encode(&prepared.bytes).into(),
+            prepared.map(|prepared| {
+                let base64 = STANDARD.encode(&prepared.bytes).into();
+                (Picture { mime: prepared.mime, base64 }, prepared.hash)
             })
         });
         let deadline = self.deadline;
@@ -183,7 +183,7 @@ mod tests {
         let preparation = Preparation::new(DecodeLimits::default(), 2 * UNIT);
         let preparation =
             Preparation { work, ..preparation.with_deadline(Duration::from_millis(100)) };
-        let how = Prepare { longest_side: 64, encoding: ocelli_media::Encoding::Png };
+        let how = Prepare { longest_side: 64, encoding: ocelli_media::Encoding::Png, hash: false };
         for _ in 0..3 {
             let hangs = preparation.picture(image(900), &how).await.unwrap_err();
             assert!(matches!(hangs, PreparationError::Hangs(_)), "{hangs}");

@@ -222,6 +222,7 @@ async fn a_worker_empties_its_queue_against_a_real_server() {
             refusal: None,
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
+            hash: None,
         });
         let outgoing = Outgoing {
             id: message.id(),

@@ -12,6 +12,7 @@
 //! | [`sniff`](mod@sniff) | what bytes are, by their beginning |
 //! | [`inspect`](mod@inspect) | the header only: format and size |
 //! | [`decode`](mod@decode) | pixels, upright and without transparency |
+//! | [`phash`] | what pixels look like, as 64 bits |
 //! | [`prepare`](mod@prepare) | the same, scaled and encoded again for a model server |
 //! | [`store`] | copies of images under their digest |
 //! | [`limits`] | [`DecodeLimits`], [`FetchLimits`] |
@@ -21,6 +22,7 @@ pub mod digest;
 pub mod fetch;
 pub mod inspect;
 pub mod limits;
+pub mod phash;
 pub mod prepare;
 pub mod sniff;
 pub mod store;
@@ -32,6 +34,7 @@ pub use fetch::Fetcher;
 pub use fetch::error::{FetchError, FetcherError};
 pub use inspect::{Inspection, inspect};
 pub use limits::{DecodeLimits, FetchLimits};
+pub use phash::{perceptual_hash, perceptual_hash_of};
 pub use prepare::{Encoding, Prepare, Prepared, prepare};
 pub use sniff::{Sniff, sniff};
 pub use store::Store;

@@ -8,10 +8,11 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::imageops;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
-use ocelli_core::ImageFormat;
+use ocelli_core::{ImageFormat, PerceptualHash};
 
 use crate::decode::error::clip;
 use crate::decode::{self, panics};
+use crate::phash::perceptual_hash;
 use crate::{DecodeError, DecodeLimits};
 
 /// How to prepare.
@@ -21,6 +22,8 @@ pub struct Prepare {
     pub longest_side: u32,
     /// What to send.
     pub encoding: Encoding,
+    /// Whether [`Prepared::hash`] is asked for.
+    pub hash: bool,
 }
 
 /// The two encodings that every model server reads.
@@ -48,6 +51,8 @@ pub struct Prepared {
     pub height: u32,
     /// Pages of the original, of which only the first was prepared; 1 for all formats but TIFF.
     pub pages: u32,
+    /// What the whole first page looks like, where that was asked for.
+    pub hash: Option<PerceptualHash>,
 }
 
 /// Decodes the first page within `limits`, scales it and encodes it again. The same input gives the same bytes.
@@ -61,8 +66,12 @@ pub fn prepare(
     how: &Prepare,
 ) -> Result<Prepared, DecodeError> {
     let (page, pages) = decode::first_page(bytes, limits)?;
-    panics::caught(|| encode(&shrink(page, how.longest_side.max(1)), how.encoding, pages))
-        .unwrap_or_else(|reason| Err(DecodeError::Panicked { format: ImageFormat::Png, reason }))
+    panics::caught(|| {
+        let hash = how.hash.then(|| perceptual_hash(&page)).flatten();
+        let prepared = encode(&shrink(page, how.longest_side.max(1)), how.encoding, pages)?;
+        Ok(Prepared { hash, ..prepared })
+    })
+    .unwrap_or_else(|reason| Err(DecodeError::Panicked { format: ImageFormat::Png, reason }))
 }
 
 /// Scaled down to `longest_side`, keeping the ratio and at least one pixel.
@@ -115,5 +124,5 @@ fn encode(image: &RgbImage, encoding: Encoding, pages: u32) -> Result<Prepared, 
         mime,
         reason: clip(&error.to_string()),
     })?;
-    Ok(Prepared { bytes: out.into(), mime, width, height, pages })
+    Ok(Prepared { bytes: out.into(), mime, width, height, pages, hash: None })
 }

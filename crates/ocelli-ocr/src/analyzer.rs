@@ -112,8 +112,9 @@ impl Analyzer for TesseractAnalyzer {
         let transcript =
             pool.read(job.bytes, job.deadline).await.map_err(|error| self.error(&error))?;
         let provenance = self.provenance(Some(&transcript));
+        let hash = transcript.hash.clone();
         let outcome = outcome(transcript, &self.options.languages);
-        Ok(Answer { outcome, provenance })
+        Ok(Answer { outcome, provenance, hash })
     }
 }
 

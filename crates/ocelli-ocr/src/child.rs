@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use ocelli_media::perceptual_hash;
+
 use crate::cascade::{self, Budget, Writing};
 use crate::engine::{self, Engine};
 use crate::protocol::{
@@ -86,6 +88,7 @@ fn read(engine: &mut Engine, request: &ReadRequest) -> Result<Transcript, Refusa
     let pages =
         ocelli_media::decode_frames(&request.image, &(&request.limits).into(), request.frames)
             .map_err(|error| Refusal { class: error.class(), reason: error.to_string() })?;
+    let hash = pages.first().and_then(|page| perceptual_hash(&page.pixels));
     let mut pages = pages.into_iter().peekable();
     let mut writing = Writing::default();
     while let Some(page) = pages.next() {
@@ -99,7 +102,7 @@ fn read(engine: &mut Engine, request: &ReadRequest) -> Result<Transcript, Refusa
             break;
         }
     }
-    Ok(writing.finish())
+    Ok(Transcript { hash, ..writing.finish() })
 }
 
 fn self_test(file: &Path) -> SelfTest {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ocelli_core::{FailureClass, Step, Word};
+use ocelli_core::{FailureClass, PerceptualHash, Step, Word};
 use ocelli_media::DecodeLimits;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,8 @@ pub struct Transcript {
     pub steps: Vec<Step>,
     /// The soft deadline came first.
     pub partial: bool,
+    /// What the first page looks like.
+    pub hash: Option<PerceptualHash>,
 }
 
 /// An image that cannot be read.

@@ -11,7 +11,7 @@ use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message, Problem};
 use ocelli_core::{
-    BatchId, Dependence, Digest, ImageFacts, Need, Sighting, SourceUri, Want, chain,
+    BatchId, Dependence, Digest, ImageFacts, Need, PerceptualHash, Sighting, SourceUri, Want, chain,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -112,7 +112,7 @@ impl Decider {
         let mut digests: Vec<Digest> = items
             .iter()
             .filter_map(|item| match &item.verdict {
-                Verdict::Image { facts, refusal: None } => Some(facts.digest),
+                Verdict::Image { facts, refusal: None, .. } => Some(facts.digest),
                 _ => None,
             })
             .filter(|digest| !self.recent.contains(digest))
@@ -144,9 +144,9 @@ impl Decider {
         match (verdict, seen) {
             (Verdict::Skipped { rule, why }, seen) => self.passed_over(name, rule, why, seen).await,
             (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen).await,
-            (Verdict::Image { facts, refusal }, Some((source, seen_at))) => {
+            (Verdict::Image { facts, refusal, hash }, Some((source, seen_at))) => {
                 let sighting = Sighting { source, seen_at, batch: self.batch };
-                self.image(facts, refusal, sighting, known).await
+                self.image(facts, (refusal, hash), sighting, known).await
             }
             (Verdict::Image { .. }, None) => {
                 self.problem(name, "it has no source".to_owned(), None).await
@@ -204,11 +204,20 @@ impl Decider {
             .await
     }
 
-    /// The dependent ones among the wants. The collector enqueues them: it alone knows when what they need is there.
-    fn dependence(&self, wants: &[Want]) -> Dependence {
+    /// The wants that the collector enqueues: it alone knows when what they need is there, and which of near-identical
+    /// images is the first. An image without a hash is like no other.
+    fn dependence(&self, wants: &[Want], is_hashed: bool) -> Dependence {
+        let options = &self.options;
         let needs = wants.iter().filter_map(|want| {
-            let of = self.options.needs.get(&want.analyzer)?.clone();
-            Some(Need { analyzer: want.analyzer.clone(), of, held: true })
+            let only_first = is_hashed && options.only_first.contains(&want.analyzer);
+            let near = only_first.then_some(options.near_distance);
+            let of = options.needs.get(&want.analyzer).cloned();
+            (of.is_some() || near.is_some()).then(|| Need {
+                analyzer: want.analyzer.clone(),
+                of: of.unwrap_or_default(),
+                held: true,
+                near,
+            })
         });
         Dependence { needs: needs.collect(), texts: Vec::new() }
     }
@@ -225,7 +234,7 @@ impl Decider {
     async fn image(
         &mut self,
         facts: ImageFacts,
-        refusal: Option<String>,
+        (refusal, hash): (Option<String>, Option<PerceptualHash>),
         sighting: Sighting,
         known: &HashMap<Digest, Known>,
     ) -> ControlFlow<()> {
@@ -251,7 +260,7 @@ impl Decider {
         }
         let jobs = wants.len() as u64;
         let queue = if wants.is_empty() || self.is_fresh() { Queue::Jobs } else { Queue::Bulk };
-        let dependence = self.dependence(&wants);
+        let dependence = self.dependence(&wants, hash.is_some());
         let mut routes = vec![Queue::Results];
         routes.extend(
             wants
@@ -267,6 +276,7 @@ impl Decider {
             refusal,
             enqueued_at: clock::now(),
             dependence,
+            hash,
         });
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         self.publisher

@@ -5,8 +5,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use ocelli_core::{Digest, ImageFacts, chain};
-use ocelli_media::{DecodeLimits, Sniff, inspect, sniff};
+use ocelli_core::{Digest, ImageFacts, PerceptualHash, chain};
+use ocelli_media::{DecodeLimits, Sniff, inspect, perceptual_hash_of, sniff};
 
 /// Endings of names that promise an image: a file with one of them is never passed over in silence.
 const EXTENSIONS: [&str; 22] = [
@@ -27,7 +27,7 @@ const MAX_REASON_CHARACTERS: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// An image; with a refusal, one that no analyzer can use.
-    Image { facts: ImageFacts, refusal: Option<String> },
+    Image { facts: ImageFacts, refusal: Option<String>, hash: Option<PerceptualHash> },
     /// Passed over by a rule: [`NO_IMAGE`] (it is none, and nobody said it was one) or [`ROBOTS`].
     Skipped { rule: &'static str, why: String },
     /// No bytes.
@@ -55,8 +55,9 @@ pub(crate) fn passed_over(beginning: &[u8], promised: bool) -> Option<String> {
     }
 }
 
-/// Looks at all bytes of an image. `digest` is theirs.
-pub(crate) fn examine(bytes: &[u8], digest: Digest, limits: &DecodeLimits) -> Verdict {
+/// Looks at all bytes of an image. `digest` is theirs. With `hash` also at its pixels: one that cannot be decoded has none,
+/// and its readers will say why.
+pub(crate) fn examine(bytes: &[u8], digest: Digest, limits: &DecodeLimits, hash: bool) -> Verdict {
     let size = bytes.len() as u64;
     // Header parsers see hostile bytes: one that panics is one refused image.
     match catch_unwind(AssertUnwindSafe(|| inspect(bytes, limits))) {
@@ -69,6 +70,7 @@ pub(crate) fn examine(bytes: &[u8], digest: Digest, limits: &DecodeLimits) -> Ve
                 height: Some(found.height),
             },
             refusal: None,
+            hash: hash.then(|| perceptual_hash_of(bytes, limits).ok().flatten()).flatten(),
         },
         Ok(Err(error)) => refused(bytes, size, digest, &chain(&error)),
         Err(_) => refused(bytes, size, digest, "broken: the reader of its header gave up"),
@@ -92,5 +94,6 @@ fn refused(beginning: &[u8], size: u64, digest: Digest, reason: &str) -> Verdict
     Verdict::Image {
         facts: ImageFacts { digest, bytes: size, format, width: None, height: None },
         refusal: Some(reason.take(MAX_REASON_CHARACTERS).collect()),
+        hash: None,
     }
 }

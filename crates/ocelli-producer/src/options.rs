@@ -2,11 +2,12 @@
 //!
 //! The binary fills these from the settings; this module reads no file and no environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ocelli_core::AnalyzerName;
+use ocelli_core::phash::DEFAULT_DISTANCE;
 use ocelli_media::{DecodeLimits, FetchLimits};
 
 use crate::hosts::Manners;
@@ -39,6 +40,8 @@ pub struct ProducerOptions {
     pub keep_urls: bool,
     /// Whether members of packed archives are kept there: else each worker unpacks everything before its member.
     pub keep_packed: bool,
+    /// Whether every image is decoded for its perceptual hash.
+    pub hash: bool,
     /// Files read at once. Memory for encoded images is at most this many times `decode.bytes`.
     pub readers: usize,
     /// URLs fetched at once: more than readers, because they wait for the network and not for a disk.
@@ -54,6 +57,10 @@ pub struct ProducerOptions {
     pub fresh_images: u64,
     /// What each dependent analyzer needs: its jobs are wanted here, and enqueued by the collector.
     pub needs: BTreeMap<AnalyzerName, Vec<AnalyzerName>>,
+    /// Analyzers that are asked of the first of near-identical images only: which that is the collector decides.
+    pub only_first: BTreeSet<AnalyzerName>,
+    /// Up to which distance of their perceptual hashes images count as near-identical.
+    pub near_distance: u32,
     /// Name of the batch; made from the first source when absent.
     pub batch_name: Option<String>,
     /// References listed ahead of the readers.
@@ -97,6 +104,7 @@ impl Default for ProducerOptions {
             archive_members: 10_000_000,
             keep_urls: true,
             keep_packed: true,
+            hash: false,
             readers: cores.clamp(2, 16),
             fetchers: 32,
             manners: Manners::default(),
@@ -104,6 +112,8 @@ impl Default for ProducerOptions {
             bulk: false,
             fresh_images: 1000,
             needs: BTreeMap::new(),
+            only_first: BTreeSet::new(),
+            near_distance: DEFAULT_DISTANCE,
             batch_name: None,
             listed_ahead: 1024,
             lookup_batch: 500,

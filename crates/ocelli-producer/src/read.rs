@@ -43,6 +43,7 @@ pub(crate) struct Reader {
     hosts: Hosts,
     keep_urls: bool,
     keep_packed: bool,
+    hash: bool,
     metrics: ProducerMetrics,
 }
 
@@ -62,6 +63,7 @@ impl Reader {
             hosts,
             keep_urls: options.keep_urls,
             keep_packed: options.keep_packed,
+            hash: options.hash,
             metrics,
         }
     }
@@ -144,7 +146,7 @@ impl Reader {
             *read += file.by_ref().take(rest).read_to_end(&mut bytes)? as u64;
         }
         if bytes.len() as u64 <= limit && metadata.len() <= limit {
-            return Ok(examine(&bytes, Digest::of(&bytes), &self.decode));
+            return Ok(examine(&bytes, Digest::of(&bytes), &self.decode, self.hash));
         }
         self.hash_rest(file, &bytes, metadata.len(), read)
     }
@@ -206,9 +208,9 @@ impl Reader {
         }
         let kept = self.keeps(&reference.source).then(|| bytes.clone());
         let reader = Arc::clone(&self);
-        let (verdict, _) =
-            blocking(move || (examine(&bytes, Digest::of(&bytes), &reader.decode), read)).await;
-        if let (Some(bytes), Verdict::Image { facts, refusal: None }) = (kept, &verdict)
+        let examined = move || examine(&bytes, Digest::of(&bytes), &reader.decode, reader.hash);
+        let (verdict, _) = blocking(move || (examined(), read)).await;
+        if let (Some(bytes), Verdict::Image { facts, refusal: None, .. }) = (kept, &verdict)
             && let Err(error) = self.fetcher.keep(facts.digest, bytes).await
         {
             let reason = format!(

@@ -1,7 +1,7 @@
 //! The producer's options from the settings; the only module here that sees them besides [`crate::role`].
 
 use ocelli_runtime::Settings;
-use ocelli_wiring::parts::{decode_limits, fetch_limits, needs};
+use ocelli_wiring::parts::{decode_limits, fetch_limits, needs, only_first};
 
 use crate::{Manners, ProducerOptions};
 
@@ -11,6 +11,7 @@ impl ProducerOptions {
     pub fn from_settings(settings: &Settings) -> Self {
         let producer = &settings.producer;
         let defaults = Self::default();
+        let only_first = only_first(settings);
         Self {
             follow_links: producer.follow_links,
             hidden: producer.hidden,
@@ -23,6 +24,9 @@ impl ProducerOptions {
             fresh_images: producer.fresh_images,
             keep_urls: producer.keep_urls,
             keep_packed: producer.keep_packed,
+            hash: settings.near.hash || !only_first.is_empty(),
+            only_first,
+            near_distance: settings.near.distance,
             fetchers: producer.fetchers,
             fetch_attempts: producer.fetch_attempts,
             manners: Manners {

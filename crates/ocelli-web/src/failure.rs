@@ -104,7 +104,10 @@ impl WebError {
 
 impl From<CatalogError> for WebError {
     fn from(error: CatalogError) -> Self {
-        Self::Catalog(chain(&error))
+        match error {
+            CatalogError::Query(wrong) => Self::Bad(wrong.to_string()),
+            error => Self::Catalog(chain(&error)),
+        }
     }
 }
 

@@ -53,10 +53,11 @@ impl Size {
 
     /// The longest side in pixels, and the quality. A thumbnail is twice the size of its place, for dense screens.
     const fn how(self) -> Prepare {
-        match self {
-            Self::Thumb => Prepare { longest_side: 480, encoding: Encoding::Jpeg { quality: 72 } },
-            Self::View => Prepare { longest_side: 1800, encoding: Encoding::Jpeg { quality: 88 } },
-        }
+        let (longest_side, quality) = match self {
+            Self::Thumb => (480, 72),
+            Self::View => (1800, 88),
+        };
+        Prepare { longest_side, encoding: Encoding::Jpeg { quality }, hash: false }
     }
 }
 

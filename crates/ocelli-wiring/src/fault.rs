@@ -57,10 +57,19 @@ macro_rules! faults {
     )*};
 }
 
+impl From<CatalogError> for Fault {
+    fn from(error: CatalogError) -> Self {
+        let code = match error {
+            CatalogError::Query(_) => ExitCode::Usage,
+            _ => ExitCode::ServiceAway,
+        };
+        Self::caused(code, &error)
+    }
+}
+
 faults! {
     SettingsError => Usage,
     ConnectError => ServiceAway,
     TopologyError => ServiceAway,
-    CatalogError => ServiceAway,
     prometheus::Error => Internal,
 }

@@ -74,6 +74,7 @@ pub async fn catalog(
             .min(CatalogOptions::default().connect_timeout),
         operation_timeout: settings.catalog.operation_timeout,
         connections: settings.catalog.connections,
+        near_distance: settings.near.distance,
         metrics,
         ..CatalogOptions::default()
     };
@@ -254,6 +255,13 @@ pub fn needs_broker(settings: &Settings, program: &str) -> Result<(), Fault> {
 pub fn needs(settings: &Settings) -> BTreeMap<AnalyzerName, Vec<AnalyzerName>> {
     let dependent = settings.analyzers.iter().filter(|analyzer| !analyzer.needs().is_empty());
     dependent.map(|analyzer| (analyzer.name.clone(), analyzer.needs().to_vec())).collect()
+}
+
+/// The analyzers that are asked of the first of near-identical images only.
+#[must_use]
+pub fn only_first(settings: &Settings) -> BTreeSet<AnalyzerName> {
+    let wanted = settings.analyzers.iter().filter(|one| one.enabled != Enabled::No);
+    wanted.filter(|one| one.only_first).map(|one| one.name.clone()).collect()
 }
 
 /// The wanted analyzers, each behind those that it needs.

@@ -73,7 +73,7 @@ impl Analyzer for Model {
             });
         }
         let reading = Reading { text: "text".into(), ..Reading::default() };
-        Ok(Answer { outcome: Outcome::Done(reading), provenance })
+        Ok(Answer { outcome: Outcome::Done(reading), provenance, hash: None })
     }
 }
 
@@ -155,6 +155,7 @@ impl World {
             refusal: None,
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
+            hash: None,
         });
         let outgoing = Outgoing {
             id: "test".into(),

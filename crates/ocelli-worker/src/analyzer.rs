@@ -4,7 +4,8 @@ use std::future::Future;
 
 use bytes::Bytes;
 use ocelli_core::{
-    AnalyzerName, FailureClass, ImageFacts, NeededText, Outcome, Provenance, Revision, SourceUri,
+    AnalyzerName, FailureClass, ImageFacts, NeededText, Outcome, PerceptualHash, Provenance,
+    Revision, SourceUri,
 };
 use thiserror::Error;
 
@@ -69,6 +70,8 @@ pub struct Answer {
     pub outcome: Outcome,
     /// Engine, model, tokens, steps. The pipe fills in the times and the worker.
     pub provenance: Provenance,
+    /// What the image looks like: whoever decodes it anyway says so. None for one without anything to tell it by.
+    pub hash: Option<PerceptualHash>,
 }
 
 /// An attempt that produced no outcome.

@@ -304,7 +304,12 @@ impl<A: Analyzer> Pipe<A> {
                     },
                     |provenance| *provenance,
                 );
-                news.push(self.partial(intake, revision, Answer { outcome, provenance }, attempts));
+                news.push(self.partial(
+                    intake,
+                    revision,
+                    Answer { outcome, provenance, hash: None },
+                    attempts,
+                ));
                 Disposition::Publish(Queue::Results, news)
             }
         }
@@ -356,6 +361,7 @@ impl<A: Analyzer> Pipe<A> {
                 finished_at: Timestamp::now(),
                 provenance: answer.provenance,
             },
+            hash: answer.hash,
         }))
     }
 

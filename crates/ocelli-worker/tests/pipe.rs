@@ -94,6 +94,7 @@ impl Analyzer for Scripted {
             Act::Read(text) => Ok(Answer {
                 outcome: Outcome::Done(Reading { text: text.into(), ..Reading::default() }),
                 provenance: Provenance::default(),
+                hash: None,
             }),
             Act::Fail(class) => {
                 Err(AnalyzeError { class, reason: "as scripted".into(), provenance: None })
@@ -106,7 +107,11 @@ impl Analyzer for Scripted {
                 gate.acquire().await.unwrap().forget();
                 self.load.now.fetch_sub(1, Ordering::SeqCst);
                 self.load.ended.fetch_add(1, Ordering::SeqCst);
-                Ok(Answer { outcome: Outcome::Empty, provenance: Provenance::default() })
+                Ok(Answer {
+                    outcome: Outcome::Empty,
+                    provenance: Provenance::default(),
+                    hash: None,
+                })
             }
         }
     }
@@ -184,6 +189,7 @@ impl World {
             refusal: None,
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
+            hash: None,
         });
         self.send(message.encode().unwrap()).await;
     }
@@ -443,6 +449,7 @@ async fn what_is_no_job_ends_in_the_dead_queue_and_never_loops() {
         refusal: None,
         enqueued_at: Timestamp::now(),
         dependence: ocelli_core::Dependence::default(),
+        hash: None,
     });
     world.send(elsewhere.encode().unwrap()).await;
     world.start();

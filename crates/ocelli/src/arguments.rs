@@ -9,6 +9,7 @@ use ocelli_wiring::CommonArgs;
 use crate::commands::batch::BatchCommand;
 use crate::commands::export::Layout;
 use crate::commands::search::SearchArgs;
+use crate::commands::similar::SimilarArgs;
 use crate::commands::sizing::FleetArgs;
 use crate::commands::verify::VerifyArgs;
 
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Find records by their words: phrases, prefixes, parts of words, filters.
     Search(SearchArgs),
+    /// Images that look alike: copies in another size, compressed again, slightly cropped.
+    Similar(SimilarArgs),
     /// Write records into files that other programs read: JSONL, CSV, Parquet, WebDataset, text, hOCR.
     Export(ExportArgs),
     /// What asking an analyzer about the archive would take: images, tokens, money, hours.

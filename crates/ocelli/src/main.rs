@@ -95,6 +95,7 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         }
         Command::Show(arguments) => commands::show::show(settings, arguments).await,
         Command::Search(arguments) => commands::search::search(settings, arguments).await,
+        Command::Similar(arguments) => commands::similar::similar(settings, arguments).await,
         Command::Export(arguments) => commands::export::export(settings, arguments).await,
         Command::Plan(arguments) => commands::plan::plan(settings, arguments).await,
         Command::Backfill(arguments) => {

@@ -113,8 +113,8 @@ impl Writing {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[])",
+            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold, near, waits_for) ",
+            "SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::bytea[])",
             upserts::wants!()
         ))
         .bind(rows.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -127,6 +127,8 @@ impl Writing {
         .bind(rows.iter().map(|(_, _, want)| want.reopened.map(|at| at.as_microsecond())).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| names(&want.needs)).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| want.hold.map(|hold| hold.name())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, want)| want.near.map(i64::from)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, want)| want.waits_for.as_ref().map(|digest| digest.as_bytes().as_slice())).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())
@@ -340,6 +342,7 @@ impl Unit for Writing {
     async fn write(&mut self, rows: &Rows) -> Result<(), Fault> {
         self.forget(rows).await?;
         self.write_images(rows).await?;
+        self.write_hashes(rows).await?;
         self.write_sightings(rows).await?;
         self.write_members(rows).await?;
         self.write_wants(rows).await?;

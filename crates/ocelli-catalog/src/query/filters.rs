@@ -5,14 +5,15 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use ocelli_core::{AnalyzerName, ImageFormat};
+use ocelli_core::phash::MOST_DISTANCE;
+use ocelli_core::{AnalyzerName, Digest, DigestPrefix, ImageFormat};
 
 use super::error::shown;
 use super::quoted;
 use crate::gather::{clean, micros};
 
 /// Names of filters with an example value each.
-pub(super) const NAMES: [(&str, &str); 13] = [
+pub(super) const NAMES: [(&str, &str); 14] = [
     ("analyzer", "tesseract-ocr"),
     ("has", "tesseract-ocr"),
     ("missing", "tesseract-ocr"),
@@ -26,6 +27,7 @@ pub(super) const NAMES: [(&str, &str); 13] = [
     ("model", "gemma3"),
     ("format", "png"),
     ("agreement", "<0.5"),
+    ("like", "cfbfaddac8ae"),
 ];
 
 /// A filter of a query.
@@ -58,6 +60,28 @@ pub enum Filter {
     Format(ImageFormat),
     /// Two answers of the record agree so far, 0 to 1 (bounds in hundredths).
     Agreement(Confidence),
+    /// The image looks like this one.
+    Like(Like),
+}
+
+/// `like:…`: an image, and up to which distance others look like it.
+#[derive(Debug, Clone)]
+pub struct Like {
+    /// The beginning of its digest.
+    pub(crate) image: DigestPrefix,
+    /// In how many bits their hashes may differ; none: as the settings say.
+    pub(crate) distance: Option<u32>,
+    /// Where it stands in the query, in characters from 1: for messages.
+    pub(crate) place: usize,
+    /// The images that look like it, once the catalog was asked.
+    pub(crate) found: Vec<Digest>,
+}
+
+/// Two are equal when they ask the same, wherever they stand and whatever was found.
+impl PartialEq for Like {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.image, self.distance) == (&other.image, other.distance)
+    }
 }
 
 /// `is:…`
@@ -84,11 +108,13 @@ pub enum Is {
     Incomplete,
     /// The image was refused before any analyzer was asked.
     Refused,
+    /// The answer points to a near-identical image that was asked instead.
+    Same,
 }
 
 impl Is {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::Empty,
         Self::Skipped,
@@ -99,6 +125,7 @@ impl Is {
         Self::Complete,
         Self::Incomplete,
         Self::Refused,
+        Self::Same,
     ];
 
     /// As it is typed.
@@ -115,6 +142,7 @@ impl Is {
             Self::Complete => "complete",
             Self::Incomplete => "incomplete",
             Self::Refused => "refused",
+            Self::Same => "same",
         }
     }
 }
@@ -151,6 +179,10 @@ impl fmt::Display for Filter {
             Self::Model(text) => write!(f, "model:{}", quoted(text)),
             Self::Format(format) => write!(f, "format:{}", format.name()),
             Self::Agreement(bounds) => write!(f, "agreement:{bounds}"),
+            Self::Like(like) => {
+                write!(f, "like:{}", like.image.as_str())?;
+                like.distance.map_or(Ok(()), |distance| write!(f, "~{distance}"))
+            }
         }
     }
 }
@@ -193,11 +225,33 @@ pub(super) fn read(name: &str, value: &str) -> Result<Filter, String> {
                 shown(value)
             )
         })?),
+        "like" => Filter::Like(like(value).ok_or_else(|| {
+            format!(
+                "like: takes a digest or its beginning (4 to 64 hexadecimal characters), and behind a '~' how many of 64 bits \
+                 may differ (0 to {MOST_DISTANCE}), as in like:cfbfaddac8ae~4, not '{}'",
+                shown(value)
+            )
+        })?),
         "model" => Filter::Model(clean(&value.to_lowercase())),
         _ => Filter::Format(ImageFormat::from_name(value).ok_or_else(|| {
             format!("'{}' is no image format; one is 'png', another 'jpeg'", shown(value))
         })?),
     })
+}
+
+fn like(value: &str) -> Option<Like> {
+    let (image, distance) = match value.split_once('~') {
+        Some((image, distance)) => (image, Some(distance)),
+        None => (value, None),
+    };
+    let distance = match distance {
+        Some(text) if text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(text.parse::<u32>().ok().filter(|distance| *distance <= MOST_DISTANCE)?)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    Some(Like { image: image.parse().ok()?, distance, place: 1, found: Vec::new() })
 }
 
 fn confidence(value: &str) -> Option<Confidence> {

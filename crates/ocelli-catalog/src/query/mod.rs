@@ -17,7 +17,7 @@ use std::fmt;
 
 pub use chips::Chip;
 pub use error::QueryError;
-pub use filters::{Confidence, Filter, Is};
+pub use filters::{Confidence, Filter, Is, Like};
 pub use parse::QueryLimits;
 
 /// A parsed query.
@@ -87,6 +87,18 @@ impl Expr {
             Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.asked(each)),
             Self::Not(_) => {}
             Self::Term(_) | Self::Filter(_) => each(self),
+        }
+    }
+
+    /// Calls `each` for every filter, excluded or not.
+    pub(crate) fn filters(&mut self, each: &mut impl FnMut(&mut Filter)) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter_mut().for_each(|part| part.filters(each));
+            }
+            Self::Not(part) => part.filters(each),
+            Self::Term(_) => {}
+            Self::Filter(filter) => each(filter),
         }
     }
 

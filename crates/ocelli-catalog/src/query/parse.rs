@@ -2,7 +2,7 @@
 
 use super::error::shown;
 use super::filters::{NAMES, read};
-use super::{Expr, Query, QueryError, Term};
+use super::{Expr, Filter, Query, QueryError, Term};
 use crate::search::form;
 
 /// What a query may ask at most.
@@ -230,7 +230,12 @@ impl Parser {
             return Err(self.too_long(at));
         }
         read(known, &value)
-            .map(Expr::Filter)
+            .map(|mut filter| {
+                if let Filter::Like(like) = &mut filter {
+                    like.place = at + 1;
+                }
+                Expr::Filter(filter)
+            })
             .map_err(|what| QueryError::new(at + 1, format!("at character {}: {what}", at + 1)))
     }
 

@@ -50,6 +50,8 @@ fn filters_are_read_and_printed() {
         "format:png",
         "agreement:<0.5",
         "agreement:0.25..0.75",
+        "like:cfbfaddac8ae",
+        "like:cfbf~11",
     ] {
         assert_eq!(printed(text), text);
     }
@@ -84,7 +86,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("lang:", "'lang:' has no value (as in lang:eng) at character 1"),
         (
             "is:red",
-            "at character 1: is: takes one of done, empty, skipped, failed, partial, flagged, older, complete, incomplete, refused, not 'red'",
+            "at character 1: is: takes one of done, empty, skipped, failed, partial, flagged, older, complete, incomplete, refused, same, not 'red'",
         ),
         (
             "conf:60",

@@ -25,9 +25,9 @@ mod cursor;
 pub(crate) mod form;
 pub(crate) mod index;
 mod lit;
-mod run;
+pub(crate) mod run;
 mod snippet;
-mod sql;
+pub(crate) mod sql;
 pub(crate) mod vocabulary;
 pub(crate) mod walk;
 mod whole;
@@ -156,9 +156,12 @@ impl Catalog {
     /// Searches.
     ///
     /// # Errors
-    /// When the database does not answer, or not in time.
+    /// When the database does not answer, or not in time; [`CatalogError::Query`] when the query names an image that is not here or
+    /// cannot be compared.
     pub async fn search(&self, search: &Search) -> Result<Page, CatalogError> {
-        let plan = run::Plan::new(self, search);
+        let query = self.settled(&search.query).await?;
+        let search = Search { query, ..search.clone() };
+        let plan = run::Plan::new(self, &search);
         self.timed("search", run::search(self, plan)).await
     }
 }

@@ -79,7 +79,7 @@ macro_rules! fetch {
     }};
 }
 
-pub(super) use fetch;
+pub(crate) use fetch;
 
 pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fault> {
     let found = snapshot!(catalog, connection => async {

@@ -2,19 +2,22 @@
 //! it; see [`super::candidates`] for how the rows are found where that can be so.
 
 use jiff::Timestamp;
+use ocelli_core::Digest;
 
+use crate::firsts::SAME_RULE;
 use crate::query::{Confidence, Expr, Filter, Is};
+use crate::rows::json;
 
 /// What the two databases spell differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     Sqlite,
     Postgres,
 }
 
 /// A value for a parameter.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Number(i64),
     Real(f64),
@@ -23,35 +26,35 @@ pub(super) enum Value {
 
 /// A statement that grows, with its parameters. What people typed is only ever a parameter.
 #[derive(Debug)]
-pub(super) struct Sql {
-    pub(super) dialect: Dialect,
-    pub(super) text: String,
-    pub(super) values: Vec<Value>,
+pub(crate) struct Sql {
+    pub(crate) dialect: Dialect,
+    pub(crate) text: String,
+    pub(crate) values: Vec<Value>,
 }
 
 /// The time by which records are sorted, as in the index `images_in_time`: images without a sighting come before every time
 /// that can be noted.
-pub(super) const SEEN: &str = "coalesce(i.first_seen, -9000000000000000000)";
+pub(crate) const SEEN: &str = "coalesce(i.first_seen, -9000000000000000000)";
 
 impl Sql {
-    pub(super) const fn new(dialect: Dialect) -> Self {
+    pub(crate) const fn new(dialect: Dialect) -> Self {
         Self { dialect, text: String::new(), values: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
     }
 
     /// Adds a parameter.
-    pub(super) fn bind(&mut self, value: Value) -> &mut Self {
+    pub(crate) fn bind(&mut self, value: Value) -> &mut Self {
         self.values.push(value);
         let number = self.values.len();
         self.text.push_str(&format!("${number}"));
         self
     }
 
-    pub(super) fn text(&mut self, text: impl Into<String>) -> &mut Self {
+    pub(crate) fn text(&mut self, text: impl Into<String>) -> &mut Self {
         self.bind(Value::Text(text.into()))
     }
 
@@ -65,7 +68,7 @@ impl Sql {
     }
 
     /// `a AND b`, `a OR b`, in brackets; of none `nothing`.
-    pub(super) fn joined<T>(
+    pub(crate) fn joined<T>(
         &mut self,
         parts: &[T],
         between: &str,
@@ -215,6 +218,7 @@ fn is_of_record(expr: &Expr) -> bool {
             | Filter::Source(_)
             | Filter::Batch(_)
             | Filter::Format(_)
+            | Filter::Like(_)
             | Filter::Agreement(_) => true,
             Filter::Is(is) => matches!(is, Is::Complete | Is::Incomplete | Is::Refused),
             Filter::Analyzer(_) | Filter::Lang(_) | Filter::Conf(_) | Filter::Model(_) => false,
@@ -275,10 +279,23 @@ fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
             bounded(sql, "p.score", *bounds);
             sql.push(")");
         }
+        Filter::Like(like) => among(sql, &like.found),
         Filter::Format(format) => {
             sql.push("i.format = ").text(format.name());
         }
     }
+}
+
+/// Whether the image is one of these, however many they are: one parameter.
+fn among(sql: &mut Sql, digests: &[Digest]) {
+    let (before, behind) = match sql.dialect {
+        Dialect::Sqlite => ("i.digest IN (SELECT unhex(value) FROM json_each(", "))"),
+        Dialect::Postgres => (
+            "i.digest = ANY (ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(CAST(",
+            " AS json)) AS listed (value)))",
+        ),
+    };
+    sql.push(before).text(json(&digests)).push(behind);
 }
 
 /// Whether a number lies within bounds.
@@ -316,6 +333,12 @@ fn state(sql: &mut Sql, is: Is, depth: usize) {
         }
         Is::Incomplete => {
             sql.push("NOT i.complete");
+        }
+        Is::Same => {
+            sql.push(&format!(
+                "EXISTS (SELECT 1 FROM analyses x WHERE x.id = s{depth}.id AND x.rule = "
+            ));
+            sql.text(SAME_RULE).push(")");
         }
         Is::Refused => {
             sql.push("i.refusal IS NOT NULL");

@@ -56,7 +56,7 @@ pub(crate) async fn page(
     after: Option<Digest>,
     limit: u32,
 ) -> Result<Vec<Digest>, Fault> {
-    let search = all(query);
+    let search = all(&catalog.settled(query).await?);
     let plan = Plan::new(catalog, &search);
     let mut sql = Sql::new(plan.dialect());
     sql.push("SELECT DISTINCT i.digest ");
@@ -75,7 +75,7 @@ pub(crate) async fn page(
 
 /// How many there are.
 pub(crate) async fn count(catalog: &Catalog, query: &Query, lack: Lack<'_>) -> Result<u64, Fault> {
-    let search = all(query);
+    let search = all(&catalog.settled(query).await?);
     let plan = Plan::new(catalog, &search);
     let mut sql = Sql::new(plan.dialect());
     sql.push("SELECT COUNT(DISTINCT i.digest) ");

@@ -22,7 +22,7 @@ use crate::rows::{Read, digest};
 /// A record's place in the order of first sightings. As text it is opaque for everyone else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    seen: i64,
+    pub(crate) seen: i64,
     /// Which image.
     pub digest: Digest,
 }
@@ -63,7 +63,7 @@ impl Catalog {
         after: Option<Place>,
         limit: u32,
     ) -> Result<Vec<Place>, CatalogError> {
-        let search = all(query);
+        let search = all(&self.settled(query).await?);
         let plan = Plan::new(self, &search);
         let mut sql = Sql::new(plan.dialect());
         sql.push(&format!("SELECT {SEEN} AS seen, i.digest "));

@@ -68,6 +68,18 @@ impl Writing {
         )
         .await?;
         self.insert(
+            "INSERT INTO perceptual_hashes (digest, algorithm, bits) ",
+            " ON CONFLICT DO NOTHING",
+            &rows.hashes,
+            |tuple, (digest, hash)| {
+                tuple
+                    .push_bind(digest.as_bytes().to_vec())
+                    .push_bind(hash.algorithm().to_owned())
+                    .push_bind(hash.bits().cast_signed());
+            },
+        )
+        .await?;
+        self.insert(
             "INSERT INTO sightings (digest, source_key, source, seen_at, batch) ",
             upserts::sightings!(),
             &rows.sightings,
@@ -99,7 +111,7 @@ impl Writing {
         .await?;
         self.insert(
             "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, \
-             needs, hold) ",
+             needs, hold, near, waits_for) ",
             upserts::wants!(),
             &rows.wants,
             |tuple, (digest, analyzer, want)| {
@@ -113,7 +125,9 @@ impl Writing {
                     .push_bind(want.answer.as_ref().map(ToString::to_string))
                     .push_bind(want.reopened.map(|at| at.as_microsecond()))
                     .push_bind(names(&want.needs))
-                    .push_bind(want.hold.map(|hold| hold.name()));
+                    .push_bind(want.hold.map(|hold| hold.name()))
+                    .push_bind(want.near.map(i64::from))
+                    .push_bind(want.waits_for.map(|digest| digest.as_bytes().to_vec()));
             },
         )
         .await?;

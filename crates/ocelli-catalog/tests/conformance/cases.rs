@@ -43,7 +43,11 @@ pub(crate) async fn a_record_comes_back_as_it_was_sent(world: World) {
             provenance: full_provenance(),
         };
         expected.add_analysis(analysis.clone());
-        messages.push(Message::Partial(Box::new(Partial { digest: digest("a"), analysis })));
+        messages.push(Message::Partial(Box::new(Partial {
+            digest: digest("a"),
+            analysis,
+            hash: None,
+        })));
         let want = Want { analyzer, revision: Some(revision(1)) };
         expected.add_want(at(0), want.clone());
         wants.push(want);

@@ -17,7 +17,8 @@ fn digest(image: &str) -> Digest {
 
 /// An intake whose analyzer READER needs OCR and LLM, and whose sender left it to the collector.
 fn held(image: &str, analyzers: &[&str]) -> Message {
-    let need = Need { analyzer: name(READER), of: vec![name(OCR), name(LLM)], held: true };
+    let need =
+        Need { analyzer: name(READER), of: vec![name(OCR), name(LLM)], held: true, near: None };
     let dependence = Dependence { needs: vec![need], texts: Vec::new() };
     Message::Intake(Intake { dependence, ..intake(image, analyzers) })
 }

@@ -5,11 +5,13 @@
 
 mod accounts;
 mod agreements;
+mod alike;
 mod backfills;
 mod carrying;
 mod cases;
 mod claims;
 mod dependents;
+mod firsts;
 mod killing;
 mod lost;
 mod migrating;
@@ -27,11 +29,13 @@ mod world;
 
 use accounts::*;
 use agreements::*;
+use alike::*;
 use backfills::*;
 use carrying::*;
 use cases::*;
 use claims::*;
 use dependents::*;
+use firsts::*;
 use lost::*;
 use orders::*;
 use pages::*;
@@ -149,6 +153,17 @@ on_both! {
     jobs_of_a_dependent_analyzer_wait_for_what_they_need,
     what_answers_took_is_read_back_latest_first,
     whole_records_come_in_the_order_of_first_sightings,
+    images_that_look_alike_are_found_beside_every_other_term,
+    an_image_that_cannot_be_compared_is_named_with_its_place,
+    the_first_hash_of_an_image_stays_however_often_and_late_others_come,
+    the_index_finds_what_comparing_all_would_find,
+    a_group_is_what_looks_like_its_first_image_and_does_not_drift,
+    of_near_images_one_is_asked_and_the_others_point_to_it,
+    when_the_first_fails_the_next_of_its_like_is_asked,
+    when_the_first_is_taken_back_another_is_asked,
+    of_near_images_at_two_collectors_at_once_one_is_asked,
+    an_answer_of_another_revision_stands_for_no_other_image,
+    what_cannot_be_compared_and_what_needs_others_keep_their_ways,
     answers_are_compared_when_their_record_is_complete_in_any_order,
     records_from_before_there_were_agreements_are_compared_when_the_archive_is_opened,
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use ocelli_catalog::search::Sort;
 use ocelli_catalog::{Catalog, CatalogOptions};
-use ocelli_core::Digest;
+use ocelli_core::wire::{Intake, Message};
+use ocelli_core::{Digest, PerceptualHash};
 use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, Executor as _};
 
@@ -157,8 +158,50 @@ async fn an_archive_of_every_older_schema_is_brought_up_to_date_with_all_that_is
             let next = [partial("image 17", LLM, done("a later answer"), 900)];
             catalog.apply(&next).await.unwrap();
             assert_eq!(ask(&catalog, "later", Sort::Newest).await.total.records, 1);
+            looks_of(&catalog).await;
             catalog.close().await;
         }
+    }
+}
+
+/// Images of before have no perceptual hash; the next that reads one, or produces it, tells it.
+async fn looks_of(catalog: &Catalog) {
+    let hash: PerceptualHash = "dct1:83c3b0e0f0b8f8f0".parse().unwrap();
+    let digest = Digest::of(b"image 17");
+    assert_eq!(catalog.perceptual_hash(&digest).await.unwrap(), None);
+    let again = Intake { hash: Some(hash.clone()), ..intake("image 17", &[]) };
+    catalog.apply(&[Message::Intake(again)]).await.unwrap();
+    assert_eq!(catalog.perceptual_hash(&digest).await.unwrap(), Some(hash));
+    assert_eq!(ask(catalog, &format!("like:{digest}"), Sort::Newest).await.total.records, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_that_has_later_schemas_but_not_the_one_of_perceptual_hashes_gets_it() {
+    for world in [World::sqlite(), World::postgres().await] {
+        let without = |mut all: Migrator| {
+            let kept = all.iter().filter(|one| one.version != 9).cloned().collect();
+            all.migrations = Cow::Owned(kept);
+            all
+        };
+        if let Some(path) = world.url.strip_prefix("sqlite:") {
+            let options =
+                sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+            let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+            let migrator = without(migrator("sqlite", NEWEST).await);
+            migrator.run_direct(None, &mut connection, false).await.unwrap();
+            connection.close().await.unwrap();
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&world.url).await.unwrap();
+            connection.execute("CREATE EXTENSION pg_trgm").await.unwrap();
+            let migrator = without(migrator("postgres", NEWEST).await);
+            migrator.run_direct(None, &mut connection, false).await.unwrap();
+            connection.close().await.unwrap();
+        }
+        let catalog = world.open().await;
+        catalog.apply(&[Message::Intake(intake("image 17", &[OCR]))]).await.unwrap();
+        looks_of(&catalog).await;
+        assert_eq!(catalog.audit().await.unwrap().problems, Vec::<String>::new());
+        catalog.close().await;
     }
 }
 

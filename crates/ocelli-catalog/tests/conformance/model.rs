@@ -217,6 +217,7 @@ fn message(prefix: &str, act: &Act) -> (String, Message) {
                 refusal: refused.then(|| "a text file".to_owned()),
                 enqueued_at: at(*time),
                 dependence: ocelli_core::Dependence::default(),
+                hash: None,
             });
             (image, message)
         }
@@ -239,7 +240,7 @@ fn message(prefix: &str, act: &Act) -> (String, Message) {
                 provenance: Provenance::default(),
             };
             let digest = Digest::of(image.as_bytes());
-            (image, Message::Partial(Box::new(Partial { digest, analysis })))
+            (image, Message::Partial(Box::new(Partial { digest, analysis, hash: None })))
         }
         Act::Deferred { image, analyzer, attempts, next } => {
             let image = format!("{prefix}-{image}");

@@ -18,7 +18,7 @@ pub(crate) async fn ask(catalog: &Catalog, query: &str, sort: Sort) -> Page {
 }
 
 /// The names of the images found, oldest first. Images are named in [`NAMES`].
-async fn found(catalog: &Catalog, query: &str) -> Vec<&'static str> {
+pub(crate) async fn found(catalog: &Catalog, query: &str) -> Vec<&'static str> {
     let page = ask(catalog, query, Sort::Oldest).await;
     assert_eq!(page.total, Total { records: page.hits.len() as u64, more: false }, "{query}");
     page.hits.iter().map(|hit| named(&hit.digest)).collect()
@@ -48,7 +48,7 @@ fn answered(image: &str, analyzer: &str, number: u64, outcome: Outcome, seconds:
         provenance: Provenance { model: Some("Gemma3:27b".to_owned()), ..Provenance::default() },
     };
     let digest = Digest::of(image.as_bytes());
-    Message::Partial(Box::new(Partial { digest, analysis }))
+    Message::Partial(Box::new(Partial { digest, analysis, hash: None }))
 }
 
 async fn with(world: &World, texts: &[(&str, &str, &str)]) -> Catalog {

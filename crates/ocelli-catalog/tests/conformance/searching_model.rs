@@ -270,7 +270,7 @@ fn messages(prefix: &str, images: &[Image]) -> Vec<Message> {
                 provenance: Provenance::default(),
             };
             let digest = Digest::of(label.as_bytes());
-            messages.push(Message::Partial(Box::new(Partial { digest, analysis })));
+            messages.push(Message::Partial(Box::new(Partial { digest, analysis, hash: None })));
         }
     }
     messages

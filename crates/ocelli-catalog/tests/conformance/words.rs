@@ -62,6 +62,7 @@ pub(crate) fn intake(image: &str, analyzers: &[&str]) -> Intake {
         refusal: None,
         enqueued_at: at(0),
         dependence: ocelli_core::Dependence::default(),
+        hash: None,
     }
 }
 
@@ -85,6 +86,7 @@ pub(crate) fn partial(image: &str, analyzer: &str, outcome: Outcome, seconds: i6
             finished_at: at(seconds),
             provenance: Provenance::default(),
         },
+        hash: None,
     }))
 }
 

@@ -145,7 +145,7 @@ fn history(image: u64, now: Timestamp, chance: &mut Chance) -> Fallible<Vec<Mess
                 finished_at: jumped(now, chance)?,
                 provenance: Provenance::default(),
             };
-            messages.push(Message::Partial(Box::new(Partial { digest, analysis })));
+            messages.push(Message::Partial(Box::new(Partial { digest, analysis, hash: None })));
         }
         messages.push(Message::Deferred(Deferred {
             digest,
@@ -187,6 +187,7 @@ fn intake(
         refusal: None,
         enqueued_at,
         dependence: ocelli_core::Dependence::default(),
+        hash: None,
     }))
 }
 

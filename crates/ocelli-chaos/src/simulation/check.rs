@@ -99,7 +99,7 @@ fn records_are_the_sum_of_their_messages(world: &mut World, violations: &mut Vec
 fn attempts_are_what_was_spent(world: &World, violations: &mut Vec<String>) {
     for message in &world.catalog.history {
         let Message::Partial(partial) = message else { continue };
-        let Partial { digest, analysis } = &**partial;
+        let Partial { digest, analysis, .. } = &**partial;
         let weather = &world.weather;
         let image = weather.images.iter().position(|image| image.digest == *digest);
         let analyzer = weather.analyzers.iter().position(|name| *name == analysis.analyzer);

@@ -157,6 +157,7 @@ impl World {
                 refusal: refused.then(|| "no image".to_owned()),
                 enqueued_at: now,
                 dependence: ocelli_core::Dependence::default(),
+                hash: None,
             });
             let body = encoded(&message);
             production.outbox.push_back(Sending { key: (digest, source), jobs, body });

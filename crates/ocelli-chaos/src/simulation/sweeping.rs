@@ -168,5 +168,6 @@ fn job(analyzer: &AnalyzerName, open: Open, now: Timestamp) -> Message {
         refusal: None,
         enqueued_at: now,
         dependence: ocelli_core::Dependence::default(),
+        hash: None,
     })
 }

@@ -249,6 +249,7 @@ impl World {
                 finished_at: self.clock(task.process),
                 provenance: Provenance::default(),
             },
+            hash: None,
         }));
         task.say.push_back((Queue::Results, encoded(&message)));
         task.stage = Stage::Say;

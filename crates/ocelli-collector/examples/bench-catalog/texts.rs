@@ -106,7 +106,7 @@ impl Texts {
                 finished_at: seen_at,
                 provenance: Provenance::default(),
             };
-            messages.push(Message::Partial(Box::new(Partial { digest, analysis })));
+            messages.push(Message::Partial(Box::new(Partial { digest, analysis, hash: None })));
         }
         let intake = Intake {
             image: ImageFacts {
@@ -122,6 +122,7 @@ impl Texts {
             refusal: None,
             enqueued_at: seen_at,
             dependence: Dependence::default(),
+            hash: None,
         };
         messages.insert(0, Message::Intake(intake));
         Ok(messages)

@@ -22,7 +22,7 @@ fn jobs() -> Queue {
 fn held(image: &str) -> Intake {
     let mut intake = intake(image);
     intake.wants.push(Want { analyzer: reader(), revision: Some(revision()) });
-    let need = Need { analyzer: reader(), of: vec![ocr()], held: true };
+    let need = Need { analyzer: reader(), of: vec![ocr()], held: true, near: None };
     intake.dependence = Dependence { needs: vec![need], texts: Vec::new() };
     intake
 }

@@ -52,6 +52,7 @@ pub(crate) fn intake(image: &str) -> Intake {
         refusal: None,
         enqueued_at: now,
         dependence: ocelli_core::Dependence::default(),
+        hash: None,
     }
 }
 
@@ -66,6 +67,7 @@ pub(crate) fn partial(image: &str) -> Message {
             finished_at: Timestamp::now(),
             provenance: Provenance::default(),
         },
+        hash: None,
     }))
 }
 

@@ -91,6 +91,7 @@ impl Fleet {
             refusal: None,
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
+            hash: None,
         });
         let body = Bytes::from(job.encode()?);
         let (answers, failed) = (Arc::default(), Arc::default());

@@ -8,7 +8,8 @@ use crate::drawing::{encode, one_of_each, picture, tiff_of};
 const JPEG: Encoding = Encoding::Jpeg { quality: 85 };
 
 fn run(bytes: &[u8], longest_side: u32, encoding: Encoding) -> ocelli_media::Prepared {
-    prepare(bytes, &DecodeLimits::default(), &Prepare { longest_side, encoding }).unwrap()
+    prepare(bytes, &DecodeLimits::default(), &Prepare { longest_side, encoding, hash: true })
+        .unwrap()
 }
 
 #[test]

@@ -207,6 +207,7 @@ impl World {
                 finished_at: now,
                 provenance: Provenance::default(),
             },
+            hash: None,
         };
         self.catalog.apply(&[Message::Partial(Box::new(partial))]).await.unwrap();
     }

@@ -26,6 +26,8 @@ pub struct AnalyzerSettings {
     pub job_deadline: Duration,
     /// Whether a job is claimed before it is done, so that no two workers do it at once.
     pub claim: bool,
+    /// Whether it is asked of the first of near-identical images only.
+    pub only_first: bool,
     /// What is particular to its kind.
     pub reader: Reader,
 }

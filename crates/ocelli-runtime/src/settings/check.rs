@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use ocelli_core::needs::in_order;
+use ocelli_core::phash::MOST_DISTANCE;
 use ocelli_core::{AnalyzerName, Limit};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -146,6 +147,8 @@ impl Checker<'_> {
         self.need(search.query_depth <= 50, &["search", "query_depth"], reason);
         let reason = "expected at most 1000";
         self.need(search.query_terms <= 1000, &["search", "query_terms"], reason);
+        let reason = format!("expected 0 to {MOST_DISTANCE}");
+        self.need(settings.near.distance <= MOST_DISTANCE, &["near", "distance"], &reason);
         let rate = producer.host_requests_per_second;
         let at = &["producer", "host_requests_per_second"];
         self.need(rate.is_finite() && rate >= 0.0, at, "expected a number that is not negative");

@@ -34,6 +34,8 @@ pub struct Settings {
     pub producer: ProducerSettings,
     /// `[search]`
     pub search: SearchSettings,
+    /// `[near]`
+    pub near: NearSettings,
     /// `[http]`
     pub http: HttpSettings,
     /// `[web]`
@@ -236,6 +238,16 @@ pub struct SearchSettings {
     pub query_depth: usize,
     /// Characters of one word, phrase or value.
     pub term_characters: usize,
+}
+
+/// `[near]`: which images look alike.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NearSettings {
+    /// In how many of 64 bits their hashes may differ.
+    pub distance: u32,
+    /// Whether producers decode every image for its hash.
+    pub hash: bool,
 }
 
 /// `[producer]`: how sources are listed and enqueued.

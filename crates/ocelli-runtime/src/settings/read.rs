@@ -32,9 +32,10 @@ struct Shared {
     #[serde(deserialize_with = "duration")]
     job_deadline: Duration,
     claim: bool,
+    only_first: bool,
 }
 
-const SHARED: [&str; 4] = ["enabled", "order", "job_deadline", "claim"];
+const SHARED: [&str; 5] = ["enabled", "order", "job_deadline", "claim", "only_first"];
 
 /// Reads the tree; problems are added to `problems`. None when a part is missing altogether.
 pub(crate) fn settings(
@@ -62,6 +63,7 @@ pub(crate) fn settings(
         collector: reader.section("collector")?,
         producer: reader.section("producer")?,
         search: reader.section("search")?,
+        near: reader.section("near")?,
         http: reader.section("http")?,
         web: reader.section("web")?,
         log: reader.section("log")?,
@@ -156,6 +158,7 @@ impl TreeReader<'_> {
             enabled: shared.enabled,
             job_deadline: shared.job_deadline,
             claim: shared.claim,
+            only_first: shared.only_first,
             reader,
         })
     }

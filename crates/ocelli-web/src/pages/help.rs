@@ -17,7 +17,7 @@ struct HelpPage {
     keys: [(&'static str, &'static str); 7],
 }
 
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     ("cat dog", "both words in one answer"),
     ("cat OR dog", "one of them"),
     ("\"open language\"", "these words, one behind the other"),
@@ -27,7 +27,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("analyzer:tesseract-ocr chart", "only in what this analyzer read"),
     (
         "is:failed",
-        "also done, empty, skipped, partial, flagged, older, complete, incomplete, refused",
+        "also done, empty, skipped, partial, flagged, older, complete, incomplete, refused, same",
     ),
     ("has:tesseract-ocr", "it has a text by this analyzer; missing: is the opposite"),
     ("conf:<60", "the reader was unsure"),
@@ -35,6 +35,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("source:example.org", "seen at an address or path with this in it"),
     ("batch:pictures", "brought in by this batch"),
     ("format:png model:gemma3", "by format, or by the name of the model"),
+    ("like:cfbfaddac8ae", "looks like the image whose digest begins so"),
 ];
 
 const KEYS: [(&str, &str); 7] = [

@@ -47,6 +47,8 @@ struct RecordPage {
     newer: Option<String>,
     older: Option<String>,
     compare: Option<String>,
+    /// The search for images that look like it, when that can be told.
+    similar: Option<String>,
     twin: String,
     text: String,
     back: String,
@@ -196,6 +198,12 @@ async fn show(
     let beside = |digest: Option<Digest>| {
         digest.map(|digest| link(&format!("/record/{digest}"), &[("q", typed)]))
     };
+    // Only whether: how many there are costs more than all the rest of this page.
+    let similar = app
+        .catalog
+        .perceptual_hash(&digest)
+        .await?
+        .map(|_| link("/search", &[("q", &format!("like:{}", digest.short()))]));
     let mut frame = Frame::of(app, head, "");
     typed.clone_into(&mut frame.query);
     let page = RecordPage {
@@ -223,6 +231,7 @@ async fn show(
         newer: beside(neighbours.newer),
         older: beside(neighbours.older),
         compare,
+        similar,
         twin: format!("/record/{digest}.json"),
         text: format!("/record/{digest}.txt"),
         back: if typed.is_empty() { "/".to_owned() } else { link("/search", &[("q", typed)]) },

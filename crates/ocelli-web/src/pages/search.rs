@@ -70,7 +70,14 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
         }
         Err(other) => return Err(other),
     };
-    let page = wish.ask(&app.catalog).await?;
+    let page = match wish.ask(&app.catalog).await {
+        Ok(page) => page,
+        // It names an image that is not here: that shows only now.
+        Err(WebError::Bad(wrong)) if form == Form::Page && !wants_json(head, "/search") => {
+            return mend(head, frame, wrong);
+        }
+        Err(other) => return Err(other),
+    };
     if form == Form::Json {
         return reply::json(head, &page);
     }

@@ -15,6 +15,7 @@ pub(crate) mod produce;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod show;
+pub(crate) mod similar;
 pub(crate) mod sizing;
 pub(crate) mod spend;
 pub(crate) mod status;

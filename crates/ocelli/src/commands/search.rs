@@ -5,7 +5,8 @@ mod batch;
 mod page;
 
 pub(crate) use arguments::SearchArgs;
-use ocelli_catalog::query::Query;
+use ocelli_catalog::CatalogError;
+use ocelli_catalog::query::{Query, QueryError};
 use ocelli_catalog::search::{Cursor, Page, Search};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::{Fault, parts};
@@ -22,7 +23,8 @@ pub(crate) async fn search(settings: &Settings, arguments: &SearchArgs) -> Resul
     if let Some(file) = &arguments.queries {
         return batch::batch(settings, arguments, file).await;
     }
-    let query = parse(settings, &arguments.query.join(" "))?;
+    let text = arguments.query.join(" ");
+    let query = parse(settings, &text)?;
     let sort = arguments.sort.into();
     let cursor = match &arguments.cursor {
         None => None,
@@ -37,7 +39,10 @@ pub(crate) async fn search(settings: &Settings, arguments: &SearchArgs) -> Resul
     let catalog = archive::open(settings).await?;
     let page = catalog.search(&search).await;
     catalog.close().await;
-    let page: Page = page?;
+    let page: Page = page.map_err(|error| match error {
+        CatalogError::Query(error) => wrong(&text, &error),
+        other => other.into(),
+    })?;
     if arguments.json {
         output::json(&page)?;
     } else {
@@ -49,17 +54,19 @@ pub(crate) async fn search(settings: &Settings, arguments: &SearchArgs) -> Resul
 }
 
 pub(crate) fn parse(settings: &Settings, text: &str) -> Result<Query, Fault> {
-    Query::parse_within(text, &parts::query_limits(settings)).map_err(|error| {
-        // The place under the query, where the query is one line and short enough to be seen whole.
-        let length = text.chars().count();
-        let shown = length <= 100 && !text.chars().any(char::is_control);
-        let place = " ".repeat(error.character - 1);
-        let under = if shown { format!("\n  {text}\n  {place}^") } else { String::new() };
-        Fault::new(
-            ExitCode::Usage,
-            format!("{error}{under}\nhint: 'ocelli search --help' shows what can be asked"),
-        )
-    })
+    Query::parse_within(text, &parts::query_limits(settings)).map_err(|error| wrong(text, &error))
+}
+
+/// What is wrong with a query, with the place under it where it is one line and short enough to be seen whole.
+fn wrong(text: &str, error: &QueryError) -> Fault {
+    let length = text.chars().count();
+    let shown = length <= 100 && !text.chars().any(char::is_control);
+    let place = " ".repeat(error.character - 1);
+    let under = if shown { format!("\n  {text}\n  {place}^") } else { String::new() };
+    Fault::new(
+        ExitCode::Usage,
+        format!("{error}{under}\nhint: 'ocelli search --help' shows what can be asked"),
+    )
 }
 
 fn usage(error: &dyn std::fmt::Display) -> Fault {

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 
 use jiff::Timestamp;
+use ocelli_catalog::CatalogError;
 use ocelli_catalog::query::{Query, QueryLimits};
 use ocelli_catalog::search::{Hit, HitAnswer, Search};
 use ocelli_core::Digest;
@@ -75,7 +76,10 @@ pub(super) async fn batch(
         };
         let mut left = most;
         loop {
-            let page = catalog.search(&search).await?;
+            let page = catalog.search(&search).await.map_err(|error| match error {
+                CatalogError::Query(error) => usage(&format!("'{text}': {error}")),
+                other => other.into(),
+            })?;
             for hit in &page.hits {
                 if let Err(error) = out.hit(&text, hit) {
                     // A reader that went away has what it wanted.
