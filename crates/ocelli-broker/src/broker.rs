@@ -64,6 +64,30 @@ impl Broker {
         }
     }
 
+    /// What a program does at its start: declares the queues, or only looks whether they are there when its user may
+    /// configure nothing.
+    ///
+    /// # Errors
+    /// [`TopologyError::Forbidden`] when one is missing that this user may not declare.
+    pub async fn provide(&self, queues: &[Queue]) -> Result<(), TopologyError> {
+        match &self.0 {
+            Backend::Memory(memory) => memory.declare(queues),
+            Backend::Rabbit(rabbit) => rabbit.provide(queues).await,
+        }
+    }
+
+    /// Looks whether the broker can move messages that died at least once. A quorum queue whose broker cannot falls back
+    /// to at most once without a word to its clients. A user who may declare nothing cannot look, and is not told.
+    ///
+    /// # Errors
+    /// [`TopologyError::Unsupported`] when it cannot.
+    pub async fn check_dead_lettering(&self) -> Result<(), TopologyError> {
+        match &self.0 {
+            Backend::Memory(_) => Ok(()),
+            Backend::Rabbit(rabbit) => rabbit.check_dead_lettering().await,
+        }
+    }
+
     /// Looks whether the queues exist, without creating anything.
     ///
     /// # Errors

@@ -22,6 +22,7 @@
 //! | `state` | [`BrokerState`], [`ConsumerState`] |
 //! | `error` | one type per operation |
 //! | [`topology`] | exchanges, queues and their limits; [`topology::definitions`] for deployment |
+//! | [`roles`] | what the user of each role has to be allowed |
 //! | `metrics` | [`BrokerMetrics`] |
 //! | [`trace`] | traces across the queues |
 //! | `memory`, `rabbit` | the backends |
@@ -34,6 +35,7 @@ mod memory;
 mod message;
 mod metrics;
 mod rabbit;
+pub mod roles;
 mod state;
 pub mod topology;
 pub mod trace;

@@ -33,7 +33,8 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
     let broker =
         parts::broker(settings, "ocelli-collector", BrokerMetrics::register(&process.registry)?)
             .await?;
-    broker.declare(&parts::topology(settings)).await?;
+    broker.provide(&parts::topology(settings)).await?;
+    broker.check_dead_lettering().await?;
     process.follow_broker(&broker);
     starting.release();
 
@@ -46,6 +47,8 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
     let options = CollectorOptions::from_settings(settings);
     let collector = Parts { broker: broker.clone(), catalog: catalog.clone(), options, metrics };
     let ended = run(collector, process.shutdown.clone()).await;
+    // One that ends by itself, because it may not read its queue, takes the sweeper along.
+    process.shutdown.cancel();
     drop(sweeper.await);
     broker.close().await;
     catalog.close().await;

@@ -424,6 +424,12 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print the built-in settings as a commented file to start from.
     Default,
+    /// Print a RabbitMQ user for each role, with the least rights, as definitions for 'rabbitmqctl import_definitions'.
+    Roles {
+        /// The virtual host that they may use.
+        #[arg(long, default_value = "/")]
+        vhost: String,
+    },
 }
 
 #[cfg(test)]
