@@ -21,6 +21,7 @@ mod deploy_package;
 mod deploy_rules;
 mod distributed;
 mod embedded;
+mod events;
 mod export;
 mod failpoints;
 mod failures;

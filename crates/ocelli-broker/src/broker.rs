@@ -7,8 +7,8 @@ use tracing::Instrument as _;
 use crate::memory::Memory;
 use crate::rabbit::Rabbit;
 use crate::{
-    BrokerMetrics, BrokerState, ConnectError, ConsumeError, Consumer, MemoryOptions, Outgoing,
-    PublishError, RabbitOptions, TopologyError, trace,
+    BrokerMetrics, BrokerState, ConnectError, ConsumeError, Consumer, Event, MemoryOptions,
+    Outgoing, PublishError, RabbitOptions, TopologyError, trace,
 };
 
 /// A broker. Cheap to clone; all clones are the same broker.
@@ -115,6 +115,30 @@ impl Broker {
             }
         };
         publishing.instrument(span).await
+    }
+
+    /// Declares the exchange of events. Idempotent.
+    ///
+    /// # Errors
+    /// [`TopologyError::Drifted`] when there is one of another kind.
+    pub async fn declare_events(&self) -> Result<(), TopologyError> {
+        match &self.0 {
+            // Nobody outside of the process could listen.
+            Backend::Memory(_) => Ok(()),
+            Backend::Rabbit(rabbit) => rabbit.declare_events().await,
+        }
+    }
+
+    /// Tells an event to every queue that is bound to the exchange of events, and returns when all of them have taken it. Waits as
+    /// [`Broker::publish`] does; it is no error when there is none.
+    ///
+    /// # Errors
+    /// [`PublishError::NoQueue`] when the exchange is missing and cannot be declared again.
+    pub async fn announce(&self, event: Event) -> Result<(), PublishError> {
+        match &self.0 {
+            Backend::Memory(_) => Ok(()),
+            Backend::Rabbit(rabbit) => rabbit.announce(&event).await,
+        }
     }
 
     /// Registers a consumer that holds at most `prefetch` unsettled deliveries.

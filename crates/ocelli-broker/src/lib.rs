@@ -17,7 +17,7 @@
 //! | module | room for |
 //! |---|---|
 //! | `broker` | [`Broker`], the closed enum over the backends |
-//! | `message` | [`Outgoing`] and our header names |
+//! | `message` | [`Outgoing`], [`Event`] and our header names |
 //! | `delivery`, `consumer` | [`Delivery`] and its settling, [`Consumer`] |
 //! | `state` | [`BrokerState`], [`ConsumerState`] |
 //! | `error` | one type per operation |
@@ -45,7 +45,7 @@ pub use consumer::Consumer;
 pub use delivery::{Death, Delivery};
 pub use error::{ConnectError, ConsumeError, PublishError, SettleError, TopologyError};
 pub use memory::MemoryOptions;
-pub use message::Outgoing;
+pub use message::{Event, Outgoing};
 pub use metrics::BrokerMetrics;
 pub use rabbit::RabbitOptions;
 pub use state::{BrokerState, ConsumerState};

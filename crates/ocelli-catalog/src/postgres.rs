@@ -10,6 +10,7 @@ mod claiming;
 mod indexing;
 mod obeying;
 mod references;
+mod telling;
 mod writing;
 
 use std::collections::BTreeMap;

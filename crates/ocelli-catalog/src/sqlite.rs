@@ -8,6 +8,7 @@ mod backfilling;
 mod claiming;
 mod indexing;
 mod obeying;
+mod telling;
 mod writing;
 
 use std::collections::BTreeMap;

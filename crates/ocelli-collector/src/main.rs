@@ -7,7 +7,7 @@ use ocelli_broker::{Broker, BrokerMetrics};
 use ocelli_catalog::{Catalog, CatalogMetrics};
 use ocelli_collector::{CollectorMetrics, CollectorOptions, Parts, SweepOptions, run, sweep};
 use ocelli_runtime::ExitCode;
-use ocelli_wiring::{CommonArgs, Fault, Process, fault::chain, parse, parts, start};
+use ocelli_wiring::{CommonArgs, Fault, Listening, Process, fault::chain, parse, parts, start};
 use tokio_util::sync::CancellationToken;
 
 /// Assembles records: takes sightings and partial results from the queue and writes them into the catalog.
@@ -35,6 +35,7 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
             .await?;
     broker.provide(&parts::topology(settings)).await?;
     broker.check_dead_lettering().await?;
+    let listening = Listening::start(settings, &broker, &catalog, &process.registry).await?;
     process.follow_broker(&broker);
     starting.release();
 
@@ -50,6 +51,7 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
     // One that ends by itself, because it may not read its queue, takes the sweeper along.
     process.shutdown.cancel();
     drop(sweeper.await);
+    listening.end().await;
     broker.close().await;
     catalog.close().await;
     ended.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::{Rabbit, answer};
 use crate::error::Cause;
-use crate::topology::{Argument, ExchangeSpec, QueueSpec, delay_fits, main_exchange, spec};
+use crate::topology::{
+    Argument, ExchangeSpec, QueueSpec, delay_fits, events_exchange, main_exchange, spec,
+};
 use crate::{Depth, TopologyError};
 
 /// A queue that is never made, see [`Rabbit::check_dead_lettering`]. Its name stands in the broker's log.
@@ -40,6 +42,15 @@ impl Rabbit {
         }
         self.0.healer.remember(self.namespace(), queues);
         Ok(())
+    }
+
+    pub(crate) async fn declare_events(&self) -> Result<(), TopologyError> {
+        let events = events_exchange(self.namespace());
+        self.on_channel(&events.name, |channel| {
+            let events = events.clone();
+            async move { declare_exchange(&channel, &events).await }
+        })
+        .await
     }
 
     /// Without the permission to configure, a look is all there is: it needs no permission.
@@ -218,7 +229,11 @@ fn classify(name: &str, error: lapin::Error) -> Result<TopologyError, lapin::Err
 }
 
 async fn declare_exchange(channel: &Channel, spec: &ExchangeSpec) -> Result<(), lapin::Error> {
-    let kind = if spec.kind == "fanout" { ExchangeKind::Fanout } else { ExchangeKind::Direct };
+    let kind = match spec.kind {
+        "fanout" => ExchangeKind::Fanout,
+        "topic" => ExchangeKind::Topic,
+        _ => ExchangeKind::Direct,
+    };
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel.exchange_declare(spec.name.as_str().into(), kind, options, FieldTable::default()).await
 }

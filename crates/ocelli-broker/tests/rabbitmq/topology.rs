@@ -1,9 +1,9 @@
 //! Declarations against a real broker: drift, permissions, imported definitions.
 
-use ocelli_broker::{Broker, ConsumeError, PublishError, TopologyError, topology};
+use ocelli_broker::{Broker, ConsumeError, Event, PublishError, TopologyError, topology};
 use ocelli_core::routing::Queue;
 use ocelli_testkit::servers::{OwnRabbitmq, rabbitmq};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{all, api, broker, jobs, message, next, options};
 
@@ -152,5 +152,43 @@ async fn own_server_without_the_feature_flags_of_its_version_is_told_from_one_wi
     own.control(&["enable_feature_flag", "all"]).await.expect("turned on");
     let broker = Broker::rabbitmq(options(&own.url())).await.expect("connected");
     broker.check_dead_lettering().await.expect("all is on");
+    broker.close().await;
+}
+
+fn event(id: &str) -> Event {
+    Event { id: id.to_owned(), kind: "record.completed", body: "{}".into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_reach_every_queue_that_is_bound_and_are_no_error_where_none_is() {
+    let (broker, server) = broker().await;
+    // Its exchange is made when it is missed.
+    broker.announce(event("nobody listens")).await.expect("told");
+    let vhost = server.vhost.clone();
+    api(&server, move |api| {
+        for queue in ["mine", "yours"] {
+            api.put(&format!("queues/{vhost}/{queue}"), &json!({"durable": true})).expect("made");
+            let key = json!({"routing_key": if queue == "mine" { "record.*" } else { "#" }});
+            api.post(&format!("bindings/{vhost}/e/ocelli.events/q/{queue}"), &key).expect("bound");
+        }
+    })
+    .await;
+    broker.declare_events().await.expect("it is there, and durable");
+    broker.announce(event("told")).await.expect("told");
+    for queue in ["mine", "yours"] {
+        let vhost = server.vhost.clone();
+        let got = api(&server, move |api| {
+            let ask = json!({"count": 5, "ackmode": "ack_requeue_false", "encoding": "auto"});
+            api.post(&format!("queues/{vhost}/{queue}/get"), &ask).expect("answered")
+        })
+        .await;
+        let got: Value = serde_json::from_str(&got).expect("JSON");
+        assert_eq!(got.as_array().map(Vec::len), Some(1), "{got}");
+        let properties = &got[0]["properties"];
+        assert_eq!(got[0]["payload"], "{}");
+        assert_eq!(properties["message_id"], "told");
+        assert_eq!(properties["delivery_mode"], 2, "it is on disk");
+        assert_eq!(properties["content_type"], "application/json");
+    }
     broker.close().await;
 }
