@@ -26,6 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const CATALOG_PAUSE: Duration = Duration::from_secs(10);
 /// The longest that a listener's own wish for a pause is believed.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
+
 /// What a round came to.
 enum Round {
     /// Nothing was due.
@@ -36,8 +37,22 @@ enum Round {
     Refused,
 }
 
-/// Tells one listener until `shutdown`, and then what is due.
+/// Tells one listener until `shutdown`, and then what is due, which may take its time but not for ever: a broker that takes nothing would hold
+/// the process.
 pub(crate) async fn keep_telling(parts: &Parts, listener: &Listener, shutdown: &CancellationToken) {
+    let late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(parts.options.drain).await;
+    };
+    tokio::select! {
+        () = tell_on(parts, listener, shutdown) => {}
+        () = late => {
+            tracing::info!(listener = listener.name(), "what is still to be told waits for the next start");
+        }
+    }
+}
+
+async fn tell_on(parts: &Parts, listener: &Listener, shutdown: &CancellationToken) {
     let mut refused = 0_u32;
     while !shutdown.is_cancelled() {
         // A round is not cut off: what it has told must be noted.
@@ -66,13 +81,7 @@ pub(crate) async fn keep_telling(parts: &Parts, listener: &Listener, shutdown: &
             () = tokio::time::sleep(pause) => {}
         }
     }
-    let last = async { while let Ok(Round::Told) = round(parts, listener).await {} };
-    if tokio::time::timeout(parts.options.drain, last).await.is_err() {
-        tracing::info!(
-            listener = listener.name(),
-            "what is still to be told waits for the next start"
-        );
-    }
+    while let Ok(Round::Told) = round(parts, listener).await {}
 }
 
 async fn round(parts: &Parts, listener: &Listener) -> Result<Round, CatalogError> {
