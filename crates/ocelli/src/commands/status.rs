@@ -34,7 +34,7 @@ pub(crate) struct Overview {
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) spending: Option<Spending>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    listeners: Vec<ListenerState>,
+    pub(crate) listeners: Vec<ListenerState>,
 }
 
 #[derive(Debug, Serialize)]
