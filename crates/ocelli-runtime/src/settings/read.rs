@@ -209,8 +209,11 @@ impl TreeReader<'_> {
                 continue;
             }
             let item = self.tree.get(&here).cloned().unwrap_or_default();
-            let read =
-                WebhookSettings::deserialize(&item).map_err(|error| expected(&error.to_string()));
+            let read = WebhookSettings::deserialize(&item).map_err(|error| {
+                let message = error.to_string();
+                // What it got instead may be a secret.
+                if message.starts_with("invalid") { expected(&message) } else { message }
+            });
             match read.and_then(|read| read.problem().map_or(Ok(read), Err)) {
                 Ok(read) if webhooks.iter().any(|other| other.name == read.name) => {
                     self.refuse(&here, &item, "name: there is another webhook of this name");
