@@ -247,7 +247,9 @@ async fn a_collector_killed_between_completing_and_telling_leaves_no_record_unto
         fleet.world.many("in", images);
         fleet.produce("in");
         // Five sightings and five answers: all of it is in the first batch that it writes.
-        until("the answers wait", || fleet.messages("results") >= 10);
+        until("the answers wait", || {
+            fleet.messages("results") >= 10 && fleet.messages("jobs.tesseract-ocr") == 0
+        });
         let dying = fleet.world.start_dying("ocelli-collector", ["--listen", "off"], point.name());
         dying.dies_at(point.name());
         let collector = start(&fleet);
