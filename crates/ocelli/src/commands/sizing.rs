@@ -41,7 +41,7 @@ pub(crate) struct FleetArgs {
 
 fn takes(text: &str) -> Result<(AnalyzerName, f64), String> {
     let (name, seconds) = text.split_once('=').ok_or("expected ANALYZER=SECONDS")?;
-    let name = name.parse().map_err(|error: ocelli_core::IdError| error.to_string())?;
+    let name = name.parse::<AnalyzerName>().map_err(|error| error.to_string())?;
     match seconds.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() && (0.000_1..=86_400.0).contains(&seconds) => {
             Ok((name, seconds))
