@@ -10,7 +10,9 @@ PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 SAMPLES := samples
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^bench-[a-z-]+:.*## / { benches = benches (benches ? ", " : "") substr($$1, 7); next } \
+	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 } \
+	  END { printf "  make %-14s measure one part: %s\n", "bench-NAME", benches }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install the Debian packages that are missing (Tesseract, clang, fonts)
 	@deploy/local/setup.sh
@@ -53,7 +55,7 @@ up: setup-servers build ## start RabbitMQ, PostgreSQL, the programs and Promethe
 down: ## stop what make up started; the data stays
 	@deploy/local/down.sh
 
-package: setup ## build the optimised programs and the Debian package of them, into target/package
+package: setup ## build the optimised programs, their Debian package and bill of materials, into target/package
 	@OCELLI_REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) cargo build --release --bins --locked \
 	  -p ocelli -p ocelli-ocr -p ocelli-llm -p ocelli-collector -p ocelli-producer -p ocelli-web
 	@deploy/debian/build.sh $(or $(CARGO_TARGET_DIR),target)/release $(or $(CARGO_TARGET_DIR),target)/package

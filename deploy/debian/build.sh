@@ -2,7 +2,7 @@
 # Builds the Debian package from programs that are already built.
 #   build.sh PROGRAMS FOLDER [COMPRESSION]   PROGRAMS: where the programs lie; FOLDER: where the package goes;
 #                                            COMPRESSION: xz (default), or none for a package that is only tested
-# Prints the package's path. Needs dpkg-dev (of build-essential) alone: dependencies are read from the programs themselves.
+# Prints the package's path; beside it lies the bill of materials (CycloneDX). Needs python3, cargo and dpkg-dev (of build-essential) alone: dependencies are read from the programs themselves.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -45,6 +45,10 @@ put "$root/deploy/systemd/ocelli.tmpfiles" usr/lib/tmpfiles.d/ocelli.conf
 put "$root/deploy/config/ocelli.toml" etc/ocelli/ocelli.toml 640
 put "$here/default" etc/default/ocelli
 put "$here/copyright" usr/share/doc/ocelli/copyright
+bill=$out/ocelli_$version.cdx.json
+python3 "$here/sbom.py" "$version" >"$bill"
+install -d "$tree/usr/share/doc/ocelli"
+gzip -9n <"$bill" >"$tree/usr/share/doc/ocelli/ocelli.cdx.json.gz"
 install -d "$tree"/usr/share/{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
 "$programs/ocelli" completions bash >"$tree/usr/share/bash-completion/completions/ocelli"
 "$programs/ocelli" completions zsh >"$tree/usr/share/zsh/vendor-completions/_ocelli"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the checkers of compose and Kubernetes files, pinned, from Python packages into the build folder: a quarter of a
-# minute, the first time. Nothing is installed into the system.
+# Installs the checkers of compose and Kubernetes files and of the bill of materials, pinned, from Python packages into the
+# build folder: a quarter of a minute, the first time. Nothing is installed into the system.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,7 +8,7 @@ requirements=$here/../checks/requirements.txt
 folder=${CARGO_TARGET_DIR:-$here/../../target}/checkers
 
 cmp -s "$requirements" "$folder/installed.txt" && exit 0
-echo "checkers: installing check-jsonschema and kubernetes-validate into the build folder" >&2
+echo "checkers: installing check-jsonschema, kubernetes-validate and cyclonedx-python-lib into the build folder" >&2
 rm -rf "$folder"
 mkdir -p "$folder"
 if ! python3 -m venv "$folder" >"$folder/install.log" 2>&1; then

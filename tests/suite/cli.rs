@@ -3,6 +3,33 @@
 use crate::world::{CHART, NOTE, World};
 
 #[test]
+fn a_fleet_is_planned_from_what_was_measured_or_from_given_figures() {
+    let mut world = World::new();
+    let plan = |world: &World, more: &[&str]| {
+        let plan = ["plan", "--fleet", "--images", "1e6", "--days", "1", "--json"];
+        world.ocelli([&plan[..], more].concat())
+    };
+    for name in ["gemma3-27b-vision", "llama3.2-vision"] {
+        world.settings(&format!("[analyzers.\"{name}\"]\nenabled = false"));
+    }
+    // Nothing was read yet, and there is no archive: 864 jobs at once do a million of 59.72 s in a day, at 80 %.
+    let said = plan(&world, &["--takes", "tesseract-ocr=59.7196"]);
+    let given: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&given["analyzers"][0]["slots"], &given["analyzers"][0]["samples"]),
+        (&864.into(), &0.into())
+    );
+    assert_ne!(plan(&world, &[]).code, 0, "there is no archive");
+    assert_eq!(plan(&world, &["--takes", "nobody=1"]).code, 2);
+    assert_eq!(plan(&world, &["--takes", "tesseract-ocr=never"]).code, 2);
+    world.samples("in", &[NOTE]);
+    world.ocelli(["run", "in"]);
+    let measured: serde_json::Value = serde_json::from_str(&plan(&world, &[]).out).unwrap();
+    assert_eq!(measured["analyzers"][0]["samples"], 1, "{measured}");
+    assert!(measured["analyzers"][0]["seconds_per_image"].as_f64() > Some(0.0), "{measured}");
+}
+
+#[test]
 fn help_tells_a_newcomer_where_to_start_and_lists_the_exit_codes() {
     let world = World::new();
     let said = world.ocelli(["--help"]);

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::deploy_rules::{checked, same};
 
-fn deploy() -> PathBuf {
+pub(crate) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
 }
 
 /// A checker that `make setup-servers` has put into the build folder; installed now where it has not.
-fn checker(program: &str) -> Command {
+pub(crate) fn checker(program: &str) -> Command {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let folder = target.join("checkers");
     std::fs::create_dir_all(&folder).unwrap();
@@ -22,6 +22,18 @@ fn checker(program: &str) -> Command {
     lock.lock().unwrap();
     checked(Command::new(deploy().join("local/checkers.sh")).env("CARGO_TARGET_DIR", target));
     Command::new(folder.join("bin").join(program))
+}
+
+#[test]
+fn make_help_lists_a_dozen_targets() {
+    let mut make = Command::new("make");
+    let output =
+        make.args(["--no-print-directory", "help"]).current_dir(deploy().join("..")).output();
+    let said = String::from_utf8(output.unwrap().stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() <= 12 && lines.iter().all(|line| line.starts_with("  make ")), "{said}");
+    let benches = lines.last().unwrap();
+    assert!(benches.contains("bench-NAME") && benches.contains("ocr, llm"), "{said}");
 }
 
 /// Files below `folder` with this ending.

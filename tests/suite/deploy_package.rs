@@ -86,6 +86,8 @@ fn contents(package: &Path) {
         "/usr/share/doc/ocelli/copyright",
         "/usr/share/doc/ocelli/OPERATIONS.md",
         "/usr/share/doc/ocelli/WEB.md",
+        "/usr/share/doc/ocelli/ocelli.cdx.json.gz",
+        "/usr/share/ocelli/rabbitmq/roles.json",
         "/usr/share/ocelli/prometheus/rules/ocelli.yml",
         "/usr/share/ocelli/grafana/dashboards/fleet.json",
     ] {

@@ -44,6 +44,8 @@ enum Cause {
     Backfilling,
     /// Records are written into files: in `export`.
     Exporting,
+    /// Somebody listens: in `events`.
+    Telling,
 }
 
 /// Complete by the compiler: a new point without a cause, and so without a test, is an error here.
@@ -78,6 +80,7 @@ const fn cause(point: Failpoint) -> Cause {
         }
         Failpoint::BackfillAdded | Failpoint::BackfillPublished => Cause::Backfilling,
         Failpoint::ExportRenamed => Cause::Exporting,
+        Failpoint::EventsTaken | Failpoint::EventsTold => Cause::Telling,
         Failpoint::FenceNoted | Failpoint::FencePublished | Failpoint::SweeperForgot => {
             Cause::Healing
         }
@@ -364,7 +367,8 @@ fn quick_collector(fleet: &Fleet, failpoint: &str) -> Service {
 /// Whether the embedded tier comes to a point, and what it needs for that.
 const fn embedded(point: Failpoint) -> Option<Cause> {
     match point {
-        // It has one analyzer here, which costs nothing, no dead letters, no delays that outlast it, and its queues are known to be empty.
+        // It has one analyzer here, which costs nothing, no dead letters, no delays that outlast it, nobody listens, and its queues are
+        // known to be empty.
         Failpoint::ProducerFirstJob
         | Failpoint::WorkerPaid
         | Failpoint::WorkerDeferred
@@ -381,6 +385,8 @@ const fn embedded(point: Failpoint) -> Option<Cause> {
         | Failpoint::BackfillAdded
         | Failpoint::BackfillPublished
         | Failpoint::ExportRenamed
+        | Failpoint::EventsTaken
+        | Failpoint::EventsTold
         | Failpoint::FailuresReopened => None,
         // Jobs that an earlier run left open.
         Failpoint::SweeperClaimed | Failpoint::SweeperPublished | Failpoint::WorkerSuperseded => {

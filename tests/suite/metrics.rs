@@ -15,7 +15,7 @@ use crate::world::{NOTE, Service, World, until};
 
 /// Labels whose values come from settings or the build; all others have a closed set of values.
 const OPEN_LABELS: &[&str] =
-    &["analyzer", "binary", "budget", "currency", "queue", "revision", "version"];
+    &["analyzer", "binary", "budget", "currency", "listener", "queue", "revision", "version"];
 
 /// One metric of the catalogue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub(crate) struct Metric {
 }
 
 pub(crate) type Catalogue = BTreeMap<String, Metric>;
+
+/// Somebody who listens, so that there is something to say about that.
+const WEBHOOK: &str = "[[webhook]]\nname = \"site\"\nurl = \"https://site.invalid/\"\nsecret = \"secrets-of-this-length-are-fine\"";
 
 fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md")
@@ -144,6 +147,7 @@ pub(crate) fn value(exposition: &str, series: &str) -> Option<f64> {
 async fn the_catalogue_of_metrics_is_what_all_programs_serve_and_promtool_has_nothing_to_say() {
     let mut fleet = Fleet::new(Database::Sqlite).await;
     fleet.world.settings("[[budget]]\nper = \"total\"\ntokens = 1000");
+    fleet.world.settings(WEBHOOK);
     let address = || format!("127.0.0.1:{}", ports::free());
     let mut running: Vec<(&str, String, Service)> =
         ["ocelli-collector", "ocelli-ocr-worker", "ocelli-llm-worker"]
@@ -170,6 +174,7 @@ async fn the_catalogue_of_metrics_is_what_all_programs_serve_and_promtool_has_no
     running.push(("ocelli-producer", producer, service));
     let mut alone = World::new();
     alone.settings("[[budget]]\nper = \"total\"\ntokens = 1000");
+    alone.settings(WEBHOOK);
     alone.settings("[analyzers.tesseract-ocr]\nchildren = 1");
     for model in ["gemma3-27b-vision", "llama3.2-vision"] {
         alone.settings(&format!("[analyzers.\"{model}\"]\nenabled = true"));

@@ -319,6 +319,35 @@ pub(crate) const ALERTS: &[Alert] = &[
         quiet: &[(r#"ocelli_dead_letters_kept{instance="c"}"#, "0x30")],
     },
     Alert {
+        name: "OcelliEventsGivenUp",
+        expression: "max by (listener) (ocelli_events_waiting{state=\"given_up\"}) > 0",
+        pending: "10m",
+        severity: "ticket",
+        summary: "{{ $labels.listener }} has not taken events for days, and is told of them no more",
+        at: "20m",
+        fires: (
+            &[(r#"ocelli_events_waiting{listener="site",state="given_up",instance="c"}"#, "2x30")],
+            &[("listener", "site")],
+        ),
+        quiet: &[
+            (r#"ocelli_events_waiting{listener="site",state="given_up",instance="c"}"#, "0x30"),
+            (r#"ocelli_events_waiting{listener="site",state="waiting",instance="c"}"#, "7x30"),
+        ],
+    },
+    Alert {
+        name: "OcelliEventsLate",
+        expression: "max by (listener) (ocelli_event_oldest_age_seconds) > 3600",
+        pending: "10m",
+        severity: "ticket",
+        summary: "{{ $labels.listener }} has not been told of a record for more than an hour",
+        at: "20m",
+        fires: (
+            &[(r#"ocelli_event_oldest_age_seconds{listener="site",instance="c"}"#, "4000+60x30")],
+            &[("listener", "site")],
+        ),
+        quiet: &[(r#"ocelli_event_oldest_age_seconds{listener="site",instance="c"}"#, "3000x30")],
+    },
+    Alert {
         name: "OcelliJobsLost",
         expression: "sum(increase(ocelli_swept_jobs_total{program=\"ocelli-collector\"}[1h])) > 0",
         pending: "0m",

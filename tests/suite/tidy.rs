@@ -20,9 +20,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ocelli-llm", &["core", "broker", "media", "worker"]),
     ("ocelli-collector", &["core", "failpoint", "broker", "catalog"]),
     ("ocelli-export", &["core", "failpoint", "catalog"]),
+    ("ocelli-events", &["core", "failpoint", "broker", "catalog", "media", "export"]),
     ("ocelli-producer", &["core", "failpoint", "broker", "catalog", "media"]),
     ("ocelli-web", &["core", "catalog", "media"]),
-    ("ocelli-wiring", &["core", "failpoint", "broker", "catalog", "media", "runtime", "worker"]),
+    (
+        "ocelli-wiring",
+        &["core", "failpoint", "broker", "catalog", "media", "runtime", "worker", "events"],
+    ),
     (
         "ocelli",
         &[

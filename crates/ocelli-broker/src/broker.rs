@@ -7,8 +7,8 @@ use tracing::Instrument as _;
 use crate::memory::Memory;
 use crate::rabbit::Rabbit;
 use crate::{
-    BrokerMetrics, BrokerState, ConnectError, ConsumeError, Consumer, MemoryOptions, Outgoing,
-    PublishError, RabbitOptions, TopologyError, trace,
+    BrokerMetrics, BrokerState, ConnectError, ConsumeError, Consumer, Event, MemoryOptions,
+    Outgoing, PublishError, RabbitOptions, TopologyError, trace,
 };
 
 /// A broker. Cheap to clone; all clones are the same broker.
@@ -64,6 +64,30 @@ impl Broker {
         }
     }
 
+    /// What a program does at its start: declares the queues, or only looks whether they are there when its user may
+    /// configure nothing.
+    ///
+    /// # Errors
+    /// [`TopologyError::Forbidden`] when one is missing that this user may not declare.
+    pub async fn provide(&self, queues: &[Queue]) -> Result<(), TopologyError> {
+        match &self.0 {
+            Backend::Memory(memory) => memory.declare(queues),
+            Backend::Rabbit(rabbit) => rabbit.provide(queues).await,
+        }
+    }
+
+    /// Looks whether the broker can move messages that died at least once. A quorum queue whose broker cannot falls back
+    /// to at most once without a word to its clients. A user who may declare nothing cannot look, and is not told.
+    ///
+    /// # Errors
+    /// [`TopologyError::Unsupported`] when it cannot.
+    pub async fn check_dead_lettering(&self) -> Result<(), TopologyError> {
+        match &self.0 {
+            Backend::Memory(_) => Ok(()),
+            Backend::Rabbit(rabbit) => rabbit.check_dead_lettering().await,
+        }
+    }
+
     /// Looks whether the queues exist, without creating anything.
     ///
     /// # Errors
@@ -91,6 +115,30 @@ impl Broker {
             }
         };
         publishing.instrument(span).await
+    }
+
+    /// Declares the exchange of events. Idempotent.
+    ///
+    /// # Errors
+    /// [`TopologyError::Drifted`] when there is one of another kind.
+    pub async fn declare_events(&self) -> Result<(), TopologyError> {
+        match &self.0 {
+            // Nobody outside of the process could listen.
+            Backend::Memory(_) => Ok(()),
+            Backend::Rabbit(rabbit) => rabbit.declare_events().await,
+        }
+    }
+
+    /// Tells an event to every queue that is bound to the exchange of events, and returns when all of them have taken it. Waits as
+    /// [`Broker::publish`] does; it is no error when there is none.
+    ///
+    /// # Errors
+    /// [`PublishError::NoQueue`] when the exchange is missing and cannot be declared again.
+    pub async fn announce(&self, event: Event) -> Result<(), PublishError> {
+        match &self.0 {
+            Backend::Memory(_) => Ok(()),
+            Backend::Rabbit(rabbit) => rabbit.announce(&event).await,
+        }
     }
 
     /// Registers a consumer that holds at most `prefetch` unsettled deliveries.

@@ -132,9 +132,20 @@ pub enum TopologyError {
         #[source]
         source: Cause,
     },
+    /// The broker does not know what was asked for: it is too old, or a feature of it is off.
+    #[error(
+        "the broker cannot provide '{name}': ocelli needs RabbitMQ 3.10 or later with all stable feature flags; 'rabbitmqctl list_feature_flags' shows them, 'rabbitmqctl enable_feature_flag all' turns them on"
+    )]
+    Unsupported {
+        /// The full name of the queue or exchange.
+        name: String,
+        /// The broker's answer.
+        #[source]
+        source: Cause,
+    },
     /// The user may not do this.
     #[error(
-        "the broker's user lacks the permission for '{name}'; rabbitmqctl set_permissions gives it"
+        "the broker's user lacks the permission for '{name}'; rabbitmqctl set_permissions gives it, or a collector or imported definitions declare it first"
     )]
     Forbidden {
         /// The full name of the queue or exchange.

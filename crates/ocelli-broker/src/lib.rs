@@ -17,11 +17,12 @@
 //! | module | room for |
 //! |---|---|
 //! | `broker` | [`Broker`], the closed enum over the backends |
-//! | `message` | [`Outgoing`] and our header names |
+//! | `message` | [`Outgoing`], [`Event`] and our header names |
 //! | `delivery`, `consumer` | [`Delivery`] and its settling, [`Consumer`] |
 //! | `state` | [`BrokerState`], [`ConsumerState`] |
 //! | `error` | one type per operation |
 //! | [`topology`] | exchanges, queues and their limits; [`topology::definitions`] for deployment |
+//! | [`roles`] | what the user of each role has to be allowed |
 //! | `metrics` | [`BrokerMetrics`] |
 //! | [`trace`] | traces across the queues |
 //! | `memory`, `rabbit` | the backends |
@@ -34,6 +35,7 @@ mod memory;
 mod message;
 mod metrics;
 mod rabbit;
+pub mod roles;
 mod state;
 pub mod topology;
 pub mod trace;
@@ -43,7 +45,7 @@ pub use consumer::Consumer;
 pub use delivery::{Death, Delivery};
 pub use error::{ConnectError, ConsumeError, PublishError, SettleError, TopologyError};
 pub use memory::MemoryOptions;
-pub use message::Outgoing;
+pub use message::{Event, Outgoing};
 pub use metrics::BrokerMetrics;
 pub use rabbit::RabbitOptions;
 pub use state::{BrokerState, ConsumerState};

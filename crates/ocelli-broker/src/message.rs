@@ -30,6 +30,17 @@ pub struct Outgoing {
     pub traceparent: Option<String>,
 }
 
+/// Something to be told to whoever listens, be it nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Identity of the event; the same whenever it is told again.
+    pub id: String,
+    /// What happened, in words joined by dots: the routing key.
+    pub kind: &'static str,
+    /// JSON.
+    pub body: Bytes,
+}
+
 /// A reason as it is kept in a header: one line, bounded.
 pub(crate) fn clip_reason(reason: &str) -> String {
     reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS).collect()

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! publish ─▶ <ns> (direct) ─▶ <ns>.results, <ns>.jobs.<analyzer>, <ns>.bulk.<analyzer>, <ns>.dead   (by full name)
+//! announce ─▶ <ns>.events (topic) ─▶ queues of others, where there are any
 //! retry   ─▶ <ns>.delay.<step> (fanout) ─▶ <ns>.delay.<step> ── after <step> ─▶ <ns> ─▶ the queue it came from
 //! ```
 //!
@@ -65,6 +66,11 @@ pub(crate) struct ExchangeSpec {
 /// The exchange everything but retries is published to.
 pub(crate) fn main_exchange(namespace: &str) -> ExchangeSpec {
     ExchangeSpec { name: namespace.to_owned(), kind: "direct" }
+}
+
+/// The exchange events are published to: whoever listens binds queues of their own to it.
+pub(crate) fn events_exchange(namespace: &str) -> ExchangeSpec {
+    ExchangeSpec { name: format!("{namespace}.events"), kind: "topic" }
 }
 
 /// What to declare for `queue`.

@@ -7,6 +7,7 @@ use ocelli_core::agreement::{Agreement, Pair};
 use ocelli_core::{Analysis, Digest};
 
 use crate::catalog::{Catalog, ask};
+use crate::deliveries;
 use crate::error::{CatalogError, Fault};
 use crate::fold::Key;
 use crate::rows::{Read, Rows, from_json};
@@ -101,10 +102,11 @@ pub(crate) fn column(score: f32) -> f64 {
     (f64::from(score) * 10_000.0).round() / 10_000.0
 }
 
-/// Writes rows, and how far the answers of records agree that they complete or change.
+/// Writes rows, how far the answers of records agree that they complete or change, and for listeners that they are complete.
 pub(crate) async fn write<U: Unit>(unit: &mut U, rows: &Rows) -> Result<(), Fault> {
     unit.write(rows).await?;
-    settle(unit, &rows.settled).await
+    settle(unit, &rows.settled).await?;
+    deliveries::note(unit, &rows.completed).await
 }
 
 async fn settle<U: Unit>(unit: &mut U, settled: &[Settled]) -> Result<(), Fault> {

@@ -447,6 +447,9 @@ impl Stored {
         if !before.exists || before.image != self.image {
             rows.images.push((digest, self.image));
         }
+        if became_complete {
+            rows.completed.push(digest);
+        }
         became_complete
     }
 }

@@ -16,6 +16,7 @@
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `alike` | images that look alike: perceptual hashes and their groups |
 //! | `agreements` | how far the answers of a complete record agree |
+//! | `deliveries` | who is told of complete records, and what each has not been told yet |
 //! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `references` | one batch: what became of each of its references, and how far it is |
@@ -47,6 +48,7 @@ mod carry;
 mod catalog;
 mod claims;
 mod deeds;
+mod deliveries;
 mod dependents;
 mod error;
 mod failures;
@@ -81,6 +83,7 @@ pub use backfills::{Added, Backfill, BackfillProgress, BackfillState, Begun, Ext
 pub use carry::{Carried, CarryError};
 pub use catalog::{Catalog, CatalogOptions};
 pub use deeds::Deed;
+pub use deliveries::{Due, ListenerState, Retry};
 pub use error::CatalogError;
 pub use firsts::{Firsts, SAME_RULE};
 pub use letters::{Buried, Content, Letter, unknown_revision};

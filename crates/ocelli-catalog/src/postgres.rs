@@ -12,6 +12,7 @@ mod hashing;
 mod indexing;
 mod obeying;
 mod references;
+mod telling;
 mod writing;
 
 use std::collections::BTreeMap;

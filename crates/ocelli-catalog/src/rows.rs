@@ -50,6 +50,8 @@ pub(crate) struct Rows {
     pub(crate) moved: Vec<(Digest, Option<i64>)>,
     /// Records whose answers are compared again.
     pub(crate) settled: Vec<Settled>,
+    /// Records that became complete: whoever listens is told.
+    pub(crate) completed: Vec<Digest>,
 }
 
 /// That an analysis became what readers of the record see, or is not so any more.

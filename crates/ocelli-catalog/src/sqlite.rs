@@ -9,6 +9,7 @@ mod claiming;
 mod comparing;
 mod indexing;
 mod obeying;
+mod telling;
 mod writing;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use ocelli_core::{Analysis, AnalyzerName, Digest};
 use ocelli_failpoint::{Failpoint, reached};
 
 use crate::agreements::{self, Agreeing};
+use crate::deliveries::Telling;
 use crate::error::Fault;
 use crate::fold::{self, Key, Stored, Wanted};
 use crate::gather::{Facts, News, gather, micros};
@@ -19,7 +20,7 @@ use crate::rows::{Rows, State};
 use crate::search::index::IndexRows;
 
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
-pub(crate) trait Unit: Sized + Agreeing {
+pub(crate) trait Unit: Sized + Agreeing + Telling {
     /// What is stored about these images. Nobody else changes them until the end of the transaction.
     async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault>;
     /// All analyses of these images.

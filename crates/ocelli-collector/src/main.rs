@@ -7,7 +7,7 @@ use ocelli_broker::{Broker, BrokerMetrics};
 use ocelli_catalog::{Catalog, CatalogMetrics};
 use ocelli_collector::{CollectorMetrics, CollectorOptions, Parts, SweepOptions, run, sweep};
 use ocelli_runtime::ExitCode;
-use ocelli_wiring::{CommonArgs, Fault, Process, fault::chain, parse, parts, start};
+use ocelli_wiring::{CommonArgs, Fault, Listening, Process, fault::chain, parse, parts, start};
 use tokio_util::sync::CancellationToken;
 
 /// Assembles records: takes sightings and partial results from the queue and writes them into the catalog.
@@ -33,7 +33,9 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
     let broker =
         parts::broker(settings, "ocelli-collector", BrokerMetrics::register(&process.registry)?)
             .await?;
-    broker.declare(&parts::topology(settings)).await?;
+    broker.provide(&parts::topology(settings)).await?;
+    broker.check_dead_lettering().await?;
+    let listening = Listening::start(settings, &broker, &catalog, &process.registry).await?;
     process.follow_broker(&broker);
     starting.release();
 
@@ -46,7 +48,10 @@ async fn collect(process: Process) -> Result<(Process, ExitCode), Fault> {
     let options = CollectorOptions::from_settings(settings);
     let collector = Parts { broker: broker.clone(), catalog: catalog.clone(), options, metrics };
     let ended = run(collector, process.shutdown.clone()).await;
+    // One that ends by itself, because it may not read its queue, takes the sweeper along.
+    process.shutdown.cancel();
     drop(sweeper.await);
+    listening.end().await;
     broker.close().await;
     catalog.close().await;
     ended.map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))?;

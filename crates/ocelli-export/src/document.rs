@@ -28,6 +28,12 @@ struct Answer<'a> {
     analysis: &'a Analysis,
 }
 
+/// A record as one JSON object: what a line of a JSONL export holds. With answers of older revisions, if `older`.
+#[must_use]
+pub fn document(record: &Record, older: bool) -> impl Serialize + '_ {
+    Document::of(record, older)
+}
+
 impl<'a> Document<'a> {
     pub(crate) fn of(record: &'a Record, older: bool) -> Self {
         let answers = answers(record, older);

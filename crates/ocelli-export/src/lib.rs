@@ -30,7 +30,7 @@ use ocelli_catalog::search::Place;
 use ocelli_core::Record;
 use tokio_util::sync::CancellationToken;
 
-pub use document::SCHEMA;
+pub use document::{SCHEMA, document};
 pub use error::ExportError;
 pub use folder::{FileEntry, Folder, Manifest};
 use writers::Body;

@@ -96,6 +96,10 @@ points! {
     BackfillAdded => "backfill-added",
     /// `backfill`: jobs are published, and that is not noted.
     BackfillPublished => "backfill-published",
+    /// Events: what is due is taken from the catalog, and nobody was told.
+    EventsTaken => "events-taken",
+    /// Events: listeners were told, and that is not noted.
+    EventsTold => "events-told",
     /// `export`: a file is whole and has its name, and no manifest lists it.
     ExportRenamed => "export-renamed",
     /// `failures retry`: failures are open again, and not enqueued.

@@ -8,6 +8,7 @@
 //! | module | room for |
 //! |---|---|
 //! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, with limits while reading and a guard against private hosts |
+//! | `fetch::post` | [`Poster`]: the other direction, behind the same guard |
 //! | [`digest`] | reading a local file once, for its bytes and its digest |
 //! | [`sniff`](mod@sniff) | what bytes are, by their beginning |
 //! | [`inspect`](mod@inspect) | the header only: format and size |
@@ -32,6 +33,7 @@ pub use decode::{Page, Place, decode, decode_frames};
 pub use digest::read_file;
 pub use fetch::Fetcher;
 pub use fetch::error::{FetchError, FetcherError};
+pub use fetch::post::{NoClient, PostError, Poster};
 pub use inspect::{Inspection, inspect};
 pub use limits::{DecodeLimits, FetchLimits};
 pub use phash::{perceptual_hash, perceptual_hash_of};

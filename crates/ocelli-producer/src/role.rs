@@ -53,7 +53,7 @@ pub async fn produce(
     let broker =
         parts::broker(settings, "ocelli-producer", BrokerMetrics::register(&process.registry)?)
             .await?;
-    broker.declare(&parts::topology(settings)).await?;
+    broker.provide(&parts::topology(settings)).await?;
     process.follow_broker(&broker);
     let (wanted, off) = parts::wants(settings, &catalog).await?;
     for line in parts::off_lines(&off) {

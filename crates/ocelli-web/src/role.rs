@@ -156,7 +156,7 @@ impl Reach {
                     let broker = parts::broker(&self.settings, "ocelli-web", metrics).await;
                     let broker = broker.map_err(|error| chain(&error))?;
                     let queues = parts::topology(&self.settings);
-                    broker.declare(&queues).await.map_err(|error| chain(&error))?;
+                    broker.provide(&queues).await.map_err(|error| chain(&error))?;
                     Ok::<_, String>(broker)
                 };
                 self.joined.get_or_try_init(join).await.cloned().map(Some)
@@ -174,7 +174,7 @@ impl Reach {
             .into_iter()
             .flat_map(|name| [Queue::Jobs(name.clone()), Queue::Bulk(name)])
             .collect();
-        broker.declare(&queues).await.map_err(|error| chain(&error))?;
+        broker.provide(&queues).await.map_err(|error| chain(&error))?;
         let most = needed_text(&self.settings);
         requeue_jobs(&broker, &self.catalog, &jobs, most, &self.metrics.collector)
             .await

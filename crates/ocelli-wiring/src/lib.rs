@@ -7,6 +7,7 @@
 pub mod books;
 pub mod fault;
 pub mod health;
+mod listening;
 mod manual;
 pub mod parts;
 pub mod process;
@@ -14,5 +15,6 @@ pub mod workers;
 
 pub use books::Books;
 pub use fault::Fault;
+pub use listening::Listening;
 pub use manual::parse;
 pub use process::{CommonArgs, Process, start};

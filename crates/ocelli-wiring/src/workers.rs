@@ -38,7 +38,7 @@ pub async fn work<A: Analyzer>(
     let broker_metrics = BrokerMetrics::register(&process.registry)?;
     let catalog = parts::catalog(settings, None).await?;
     let broker = parts::broker(settings, program, broker_metrics).await?;
-    broker.declare(&parts::topology(settings)).await?;
+    broker.provide(&parts::topology(settings)).await?;
     process.follow_broker(&broker);
     process.watch_worker(metrics.clone(), &broker);
     let books = Books::open(catalog.clone(), settings.budgets.clone());

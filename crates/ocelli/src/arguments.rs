@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// What failed and why; try it again.
     #[command(subcommand)]
     Failures(FailuresCommand),
+    /// Who is told of complete records, what waits for them, and what was given up.
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Check the whole archive against itself; exit code 1 when something does not add up.
     Audit(JsonArgs),
     /// Carry the whole archive over into another, empty database. Run again after a kill, it goes on; at the end both are
@@ -420,6 +423,22 @@ pub(crate) struct FailuresArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Print who is told, what waits and what was given up.
+    List(JsonArgs),
+    /// Tell a listener what it did not take for too long.
+    Retry {
+        /// Its name.
+        listener: String,
+    },
+    /// Forget a listener that is no longer in the settings, with all that it was not told.
+    Forget {
+        /// Its name.
+        listener: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print every setting with its value and origin; secrets are masked.
     Show(JsonArgs),
@@ -427,6 +446,12 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print the built-in settings as a commented file to start from.
     Default,
+    /// Print a RabbitMQ user for each role, with the least rights, as definitions for 'rabbitmqctl import_definitions'.
+    Roles {
+        /// The virtual host that they may use.
+        #[arg(long, default_value = "/")]
+        vhost: String,
+    },
 }
 
 #[cfg(test)]

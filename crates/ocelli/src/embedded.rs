@@ -23,7 +23,7 @@ use ocelli_producer::ProducerMetrics;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Reader};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::parts::{self, Off};
-use ocelli_wiring::{Books, Fault, Process, books, fault::chain};
+use ocelli_wiring::{Books, Fault, Listening, Process, books, fault::chain};
 use ocelli_worker::{Analyzer, Ledger, WorkerMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,7 @@ pub(crate) struct Embedded {
     workers: JoinSet<Result<(), String>>,
     faults: Vec<String>,
     collector: tokio::task::JoinHandle<Result<(), String>>,
+    listening: Listening,
     stop_workers: CancellationToken,
     stop_collector: CancellationToken,
     _lock: File,
@@ -81,6 +82,7 @@ impl Embedded {
         let books = Books::open(catalog.clone(), settings.budgets.clone());
         let broker = parts::broker(settings, "ocelli", BrokerMetrics::register(registry)?).await?;
         broker.declare(&parts::topology(settings)).await?;
+        let listening = Listening::start(settings, &broker, &catalog, registry).await?;
         let worker_metrics = WorkerMetrics::register(registry)?;
         let collector_metrics = CollectorMetrics::register(registry)?;
         let mut fleet = Self {
@@ -101,6 +103,7 @@ impl Embedded {
             stop_collector: CancellationToken::new(),
             stop_workers: process.shutdown.child_token(),
             collector: tokio::spawn(std::future::ready(Ok(()))),
+            listening,
             worker_metrics,
             catalog,
             broker,
@@ -371,6 +374,7 @@ impl Embedded {
             Ok(Err(message)) => self.faults.push(message),
             Err(error) => self.faults.push(error.to_string()),
         }
+        self.listening.end().await;
         self.broker.close().await;
         self.catalog.close().await;
         match self.faults.as_slice() {

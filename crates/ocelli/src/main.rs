@@ -108,6 +108,7 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result<ExitCode, Fault>
         Command::Pause(arguments) => commands::pause::pause(settings, arguments).await,
         Command::Resume(arguments) => commands::pause::resume(settings, arguments).await,
         Command::Failures(command) => commands::failures::failures(settings, command).await,
+        Command::Events(command) => commands::events::events(settings, command).await,
         Command::Audit(arguments) => commands::audit::audit(settings, arguments).await,
         Command::Migrate(arguments) => commands::migrate::migrate(settings, arguments).await,
         Command::Backup(arguments) => commands::migrate::backup(settings, arguments).await,

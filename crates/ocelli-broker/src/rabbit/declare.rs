@@ -11,8 +11,16 @@ use tokio::time::Instant;
 
 use super::{Rabbit, answer};
 use crate::error::Cause;
-use crate::topology::{Argument, ExchangeSpec, QueueSpec, delay_fits, main_exchange, spec};
+use crate::topology::{
+    Argument, ExchangeSpec, QueueSpec, delay_fits, events_exchange, main_exchange, spec,
+};
 use crate::{Depth, TopologyError};
+
+/// A queue that is never made, see [`Rabbit::check_dead_lettering`]. Its name stands in the broker's log.
+const PROBE: &str = "look-at-feature-flags";
+
+/// What is missing then, in words.
+const DEAD_LETTERING: &str = "dead-lettering at least once (feature flag stream_queue)";
 
 /// Pause before a lost connection is tried again within the deadline.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -34,6 +42,57 @@ impl Rabbit {
         }
         self.0.healer.remember(self.namespace(), queues);
         Ok(())
+    }
+
+    pub(crate) async fn declare_events(&self) -> Result<(), TopologyError> {
+        let events = events_exchange(self.namespace());
+        self.on_channel(&events.name, |channel| {
+            let events = events.clone();
+            async move { declare_exchange(&channel, &events).await }
+        })
+        .await
+    }
+
+    /// Without the permission to configure, a look is all there is: it needs no permission.
+    pub(crate) async fn provide(&self, queues: &[Queue]) -> Result<(), TopologyError> {
+        let refusal = match self.declare(queues).await {
+            Err(TopologyError::Forbidden { source, .. }) => source,
+            declared => return declared,
+        };
+        for spec in self.specs(queues)? {
+            match self.measure(&spec.name).await {
+                Ok(_) => {}
+                Err(TopologyError::Missing { queue }) => {
+                    return Err(TopologyError::Forbidden { name: queue, source: refusal });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Dead-lettering at least once needs the feature flag of streams, which AMQP does not show. A stream that can never be
+    /// (it would be exclusive) is refused in one way where the flag is on, and in another where it is off.
+    pub(crate) async fn check_dead_lettering(&self) -> Result<(), TopologyError> {
+        let name = format!("{}.{PROBE}", self.namespace());
+        let asked = self.on_channel(&name, |channel| {
+            let name = name.clone();
+            async move {
+                let mut arguments = FieldTable::default();
+                let stream = AMQPValue::LongString(LongString::from("stream"));
+                arguments.insert("x-queue-type".into(), stream);
+                let options =
+                    QueueDeclareOptions { durable: true, exclusive: true, ..Default::default() };
+                channel.queue_declare(name.as_str().into(), options, arguments).await.map(|_| ())
+            }
+        });
+        match asked.await {
+            Err(TopologyError::Unsupported { source, .. }) if is_off(source.as_ref()) => {
+                Err(TopologyError::Unsupported { name: DEAD_LETTERING.to_owned(), source })
+            }
+            Err(error @ (TopologyError::Timeout { .. } | TopologyError::Closed)) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Passive first: it creates nothing. As a passive declare compares no arguments, an existing queue is then
@@ -140,14 +199,27 @@ impl Rabbit {
     }
 }
 
+/// What RabbitMQ says of a feature that is off. It ends the whole connection with it, under a code that is also used for
+/// its own faults: these words are all that tells.
+fn is_off(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.to_string().contains("feature flag is disabled")
+}
+
 /// The broker's answer as our error; `Err` when it is no answer but a lost connection.
 fn classify(name: &str, error: lapin::Error) -> Result<TopologyError, lapin::Error> {
     let name = name.to_owned();
+    if is_off(&error) {
+        return Ok(TopologyError::Unsupported { name, source: Box::new(error) });
+    }
     if !answer::concerns_channel(&error) {
         return Err(error);
     }
     Ok(match answer::code(&error) {
         Some(answer::NOT_FOUND) => TopologyError::Missing { queue: name },
+        // "inequivalent arg 'x-max-length' …" of what exists, "invalid arg 'x-…' …" of what it never heard of.
+        Some(answer::PRECONDITION_FAILED) if error.to_string().contains("invalid arg") => {
+            TopologyError::Unsupported { name, source: Box::new(error) }
+        }
         Some(answer::PRECONDITION_FAILED) => {
             TopologyError::Drifted { name, source: Box::new(error) }
         }
@@ -157,7 +229,11 @@ fn classify(name: &str, error: lapin::Error) -> Result<TopologyError, lapin::Err
 }
 
 async fn declare_exchange(channel: &Channel, spec: &ExchangeSpec) -> Result<(), lapin::Error> {
-    let kind = if spec.kind == "fanout" { ExchangeKind::Fanout } else { ExchangeKind::Direct };
+    let kind = match spec.kind {
+        "fanout" => ExchangeKind::Fanout,
+        "topic" => ExchangeKind::Topic,
+        _ => ExchangeKind::Direct,
+    };
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel.exchange_declare(spec.name.as_str().into(), kind, options, FieldTable::default()).await
 }

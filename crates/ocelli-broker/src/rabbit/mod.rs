@@ -49,7 +49,8 @@ use publish::Publisher;
 pub(crate) use ticket::RabbitTicket;
 use wire::Parcel;
 
-use crate::{BrokerMetrics, BrokerState, ConnectError, Delivery, Outgoing, PublishError};
+use crate::topology::events_exchange;
+use crate::{BrokerMetrics, BrokerState, ConnectError, Delivery, Event, Outgoing, PublishError};
 
 /// Closing never takes longer than this beyond its grace.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -140,6 +141,22 @@ impl Rabbit {
         }
         let results = futures_util::future::join_all(parcels).await;
         results.into_iter().collect()
+    }
+
+    /// Publishes an event: a second time when the exchange was missing and could be declared again.
+    pub(crate) async fn announce(&self, event: &Event) -> Result<(), PublishError> {
+        let exchange = events_exchange(self.namespace()).name;
+        let parcel = || wire::event(event, &exchange);
+        if self.is_closed() {
+            return Err(PublishError::Closed { id: event.id.clone() });
+        }
+        match self.0.publisher.publish(parcel()?).await {
+            Err(PublishError::NoQueue { id, queue }) => match self.declare_events().await {
+                Ok(()) => self.0.publisher.publish(parcel()?).await,
+                Err(_missing) => Err(PublishError::NoQueue { id, queue }),
+            },
+            published => published,
+        }
     }
 
     /// Publishes what `make` makes: a second time when its queue was missing and could be made again.

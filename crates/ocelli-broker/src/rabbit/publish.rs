@@ -395,7 +395,7 @@ type Landed = (u64, Result<Confirmation, lapin::Error>);
 fn fly(channel: Channel, number: u64, parcel: &Parcel) -> impl Future<Output = Landed> + use<> {
     let (exchange, key) = (parcel.exchange.clone(), parcel.key.clone());
     let (body, properties) = (parcel.body.clone(), parcel.properties.clone());
-    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let options = BasicPublishOptions { mandatory: parcel.mandatory, ..Default::default() };
     async move {
         let result = match channel.basic_publish(exchange, key, options, &body, properties).await {
             Ok(confirm) => confirm.await,

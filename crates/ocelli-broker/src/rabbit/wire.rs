@@ -8,7 +8,7 @@ use ocelli_core::routing::Queue;
 use crate::delivery::Incoming;
 use crate::message::{ATTEMPTS, DEATH_QUEUE, DEATH_REASON, TRACEPARENT};
 use crate::topology::MAX_BODY;
-use crate::{Death, PublishError};
+use crate::{Death, Event, PublishError};
 
 /// AMQP delivery mode "persistent".
 const PERSISTENT: u8 = 2;
@@ -25,6 +25,8 @@ pub(super) struct Parcel {
     pub(super) queue: String,
     pub(super) body: Bytes,
     pub(super) properties: BasicProperties,
+    /// Whether it is an error that no queue takes it.
+    pub(super) mandatory: bool,
 }
 
 impl Parcel {
@@ -79,8 +81,21 @@ pub(super) fn parcel(
         },
         body: content.body.clone(),
         properties,
+        mandatory: true,
         id,
     })
+}
+
+/// An event ready to be published: to whoever is bound, be it nobody.
+pub(super) fn event(event: &Event, exchange: &str) -> Result<Parcel, PublishError> {
+    let content = Content { id: &event.id, body: &event.body, attempts: 0, traceparent: None };
+    let parcel = parcel(content, exchange, event.kind, &[])?;
+    let properties = BasicProperties::default()
+        .with_message_id(event.id.as_str().into())
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_type(event.kind.into());
+    Ok(Parcel { properties, mandatory: false, ..parcel })
 }
 
 /// What we understand of a message that arrived.

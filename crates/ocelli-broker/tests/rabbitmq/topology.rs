@@ -1,9 +1,9 @@
 //! Declarations against a real broker: drift, permissions, imported definitions.
 
-use ocelli_broker::{Broker, ConsumeError, PublishError, TopologyError, topology};
+use ocelli_broker::{Broker, ConsumeError, Event, PublishError, TopologyError, topology};
 use ocelli_core::routing::Queue;
-use ocelli_testkit::servers::rabbitmq;
-use serde_json::json;
+use ocelli_testkit::servers::{OwnRabbitmq, rabbitmq};
+use serde_json::{Value, json};
 
 use crate::{all, api, broker, jobs, message, next, options};
 
@@ -74,6 +74,12 @@ async fn a_user_without_permissions_is_told_so() {
     let declared = broker.declare(&[Queue::Results]).await;
     assert!(matches!(declared, Err(TopologyError::Forbidden { .. })), "{declared:?}");
     broker.check(&[Queue::Results]).await.expect("looking needs no permission");
+    broker.provide(&all()).await.expect("all of it is there");
+    broker.check_dead_lettering().await.expect("nothing is known of what may not be looked at");
+    let missing = Queue::Jobs(crate::name("nowhere"));
+    let provided = broker.provide(&[Queue::Results, missing.clone()]).await;
+    let Err(TopologyError::Forbidden { name, .. }) = &provided else { panic!("{provided:?}") };
+    assert_eq!(*name, missing.name("ocelli"), "what is missing is named");
     let published = broker.publish(message("m", jobs())).await;
     assert!(matches!(published, Err(PublishError::Refused { .. })), "{published:?}");
     let consumed = broker.consume(&jobs(), 1).await;
@@ -114,6 +120,75 @@ async fn messages_of_other_clients_do_no_harm() {
         let delivery = next(&mut dead).await;
         assert_eq!(delivery.death.as_ref().map(|death| death.reason.as_str()), Some("garbage"));
         delivery.ack().await.expect("acked");
+    }
+    broker.close().await;
+}
+
+/// What a broker answers that was upgraded without turning on what is new.
+async fn without(flags: &str) -> (TopologyError, OwnRabbitmq) {
+    let own = OwnRabbitmq::start_with_flags(flags).await.expect("a broker");
+    let broker = Broker::rabbitmq(options(&own.url())).await.expect("connected");
+    let started = std::time::Instant::now();
+    let provided = match broker.provide(&all()).await {
+        Ok(()) => broker.check_dead_lettering().await,
+        refused => refused,
+    };
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    broker.close().await;
+    (provided.expect_err("something is missing"), own)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_server_without_the_feature_flags_of_its_version_is_told_from_one_with_them() {
+    let (error, own) = without("").await;
+    let TopologyError::Unsupported { name, .. } = &error else { panic!("{error:?}") };
+    assert!(name.starts_with("ocelli."), "{error}");
+    assert!(error.to_string().contains("enable_feature_flag all"), "{error}");
+    drop(own);
+    // Queues can be declared, and what dies in them would be moved at most once, without a word.
+    let (error, own) = without("quorum_queue,implicit_default_bindings").await;
+    let TopologyError::Unsupported { name, .. } = &error else { panic!("{error:?}") };
+    assert!(name.contains("stream_queue"), "{error}");
+    own.control(&["enable_feature_flag", "all"]).await.expect("turned on");
+    let broker = Broker::rabbitmq(options(&own.url())).await.expect("connected");
+    broker.check_dead_lettering().await.expect("all is on");
+    broker.close().await;
+}
+
+fn event(id: &str) -> Event {
+    Event { id: id.to_owned(), kind: "record.completed", body: "{}".into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_reach_every_queue_that_is_bound_and_are_no_error_where_none_is() {
+    let (broker, server) = broker().await;
+    // Its exchange is made when it is missed.
+    broker.announce(event("nobody listens")).await.expect("told");
+    let vhost = server.vhost.clone();
+    api(&server, move |api| {
+        for queue in ["mine", "yours"] {
+            api.put(&format!("queues/{vhost}/{queue}"), &json!({"durable": true})).expect("made");
+            let key = json!({"routing_key": if queue == "mine" { "record.*" } else { "#" }});
+            api.post(&format!("bindings/{vhost}/e/ocelli.events/q/{queue}"), &key).expect("bound");
+        }
+    })
+    .await;
+    broker.declare_events().await.expect("it is there, and durable");
+    broker.announce(event("told")).await.expect("told");
+    for queue in ["mine", "yours"] {
+        let vhost = server.vhost.clone();
+        let got = api(&server, move |api| {
+            let ask = json!({"count": 5, "ackmode": "ack_requeue_false", "encoding": "auto"});
+            api.post(&format!("queues/{vhost}/{queue}/get"), &ask).expect("answered")
+        })
+        .await;
+        let got: Value = serde_json::from_str(&got).expect("JSON");
+        assert_eq!(got.as_array().map(Vec::len), Some(1), "{got}");
+        let properties = &got[0]["properties"];
+        assert_eq!(got[0]["payload"], "{}");
+        assert_eq!(properties["message_id"], "told");
+        assert_eq!(properties["delivery_mode"], 2, "it is on disk");
+        assert_eq!(properties["content_type"], "application/json");
     }
     broker.close().await;
 }

@@ -3,7 +3,7 @@
 //! Images that are seen first later come later, so whoever remembers the last place gets what is new from there. Absent on
 //! purpose: one state of the archive for all pages, which would keep a database from forgetting anything for hours.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -83,6 +83,38 @@ impl Catalog {
         let rows = self.timed("list records", rows).await?;
         rows.iter()
             .map(|(seen, bytes)| Ok(Place { seen: *seen, digest: digest(bytes)? }))
+            .collect::<Read<_>>()
+            .map_err(|error| self.unreadable(error))
+    }
+
+    /// Those of these images that match.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn matching(
+        &self,
+        query: &Query,
+        digests: &[Digest],
+    ) -> Result<BTreeSet<Digest>, CatalogError> {
+        if digests.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let search = all(query);
+        let plan = Plan::new(self, &search);
+        let mut sql = Sql::new(plan.dialect());
+        sql.push("SELECT DISTINCT i.digest ");
+        plan.of_images(&mut sql);
+        for (place, image) in digests.iter().enumerate() {
+            sql.push(if place == 0 { " AND i.digest IN (" } else { ", " });
+            sql.bind(Value::Bytes(image.as_bytes().to_vec()));
+        }
+        sql.push(")");
+        let rows = snapshot!(self, connection => async {
+            Ok::<Vec<(Vec<u8>,)>, Fault>(fetch!(sql, connection, fetch_all)?)
+        }.await);
+        let rows = self.timed("look which records match", rows).await?;
+        rows.iter()
+            .map(|(bytes,)| digest(bytes))
             .collect::<Read<_>>()
             .map_err(|error| self.unreadable(error))
     }

@@ -23,6 +23,7 @@ mod pages;
 mod searching;
 mod searching_model;
 mod spending;
+mod telling;
 mod whole;
 mod words;
 mod world;
@@ -41,6 +42,7 @@ use orders::*;
 use pages::*;
 use searching::*;
 use spending::*;
+use telling::*;
 use whole::*;
 
 macro_rules! on_both {
@@ -152,6 +154,11 @@ on_both! {
     a_backfill_of_another_question_does_not_take_over_a_name,
     jobs_of_a_dependent_analyzer_wait_for_what_they_need,
     what_answers_took_is_read_back_latest_first,
+    whatever_completes_a_record_is_told_to_every_listener,
+    a_record_that_completes_again_while_it_is_told_is_told_again,
+    what_is_not_taken_is_tried_again_and_what_is_given_up_waits_for_people,
+    of_any_number_that_tell_at_once_one_gets_each,
+    of_some_records_those_that_match_are_told_apart,
     whole_records_come_in_the_order_of_first_sightings,
     images_that_look_alike_are_found_beside_every_other_term,
     an_image_that_cannot_be_compared_is_named_with_its_place,

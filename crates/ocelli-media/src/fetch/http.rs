@@ -22,7 +22,7 @@ use super::robots;
 use crate::limits::FetchLimits;
 
 /// Said to every server, so that its people can see who asks.
-const USER_AGENT: &str = concat!("ocelli/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("ocelli/", env!("CARGO_PKG_VERSION"));
 
 /// What can be decoded comes first: hosts that choose by this would send AVIF to `image/*`.
 const ACCEPTED: &str =
@@ -237,7 +237,7 @@ fn not_answered(
     }
 }
 
-fn in_chain<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(super) fn in_chain<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {
@@ -249,7 +249,7 @@ fn in_chain<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
 }
 
 /// The innermost error says what happened; those around it say only where.
-fn root_cause(error: &(dyn Error + 'static)) -> String {
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -265,7 +265,7 @@ fn compression(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// Only the form in seconds: a date would need a clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }

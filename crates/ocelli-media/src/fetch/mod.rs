@@ -5,6 +5,7 @@ pub(crate) mod file;
 mod guard;
 mod http;
 mod member;
+pub(crate) mod post;
 mod robots;
 
 use std::io;

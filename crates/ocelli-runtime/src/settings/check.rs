@@ -29,6 +29,9 @@ const MOST_FRAMES: u32 = 50;
 /// Tesseract with one language needs about 100 MB of address space; below this every image would fail.
 const LEAST_OCR_MEMORY: ByteSize = ByteSize(128_000_000);
 
+/// Half of what RabbitMQ 4 takes by default.
+const MOST_RECORD_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Shorter tokens could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
@@ -47,6 +50,7 @@ pub(crate) fn check(settings: &Settings, tree: &Tree, problems: &mut Vec<Problem
         checker.analyzer(analyzer);
     }
     checker.budgets(settings);
+    checker.events(settings);
 }
 
 struct Checker<'a> {
@@ -174,6 +178,29 @@ impl Checker<'_> {
         ];
         for (at, time) in times {
             self.need(!time.is_zero(), at, "expected more than 0s");
+        }
+    }
+
+    fn events(&mut self, settings: &Settings) {
+        let events = &settings.events;
+        self.need(
+            !events.publish || !settings.broker.is_memory(),
+            &["events", "publish"],
+            "nobody can listen to the queues of one process; use a [[webhook]], or a broker.url of RabbitMQ",
+        );
+        let fits = (1024..=MOST_RECORD_BYTES).contains(&events.record_bytes.bytes());
+        self.need(fits, &["events", "record_bytes"], "expected 1KiB to 8MiB");
+        let grows = !events.retry_first.is_zero() && events.retry_first <= events.retry_longest;
+        self.need(
+            grows,
+            &["events", "retry_first"],
+            "expected more than 0s, and at most retry_longest",
+        );
+        self.need(!events.lease.is_zero(), &["events", "lease"], "expected more than 0s");
+        for webhook in &settings.webhooks {
+            let reason =
+                format!("expected more than the timeout of the webhook '{}'", webhook.name);
+            self.need(events.lease > webhook.timeout, &["events", "lease"], &reason);
         }
     }
 

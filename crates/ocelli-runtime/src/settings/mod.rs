@@ -21,6 +21,7 @@ mod show;
 mod tree;
 mod units;
 mod vet;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,9 @@ pub use analyzer::{
 };
 pub use load::{LoadOptions, Loaded};
 pub use model::{
-    BrokerSettings, CatalogSettings, CollectorSettings, DataSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, NearSettings, ProducerSettings, RetrySettings, SearchSettings,
+    BrokerSettings, CatalogSettings, CollectorSettings, DataSettings, EventSettings, HttpSettings,
+    LimitSettings, LogFormat, LogSettings, NearSettings, ProducerSettings, RetrySettings,
+    SearchSettings,
     Settings, WebSettings, WorkerSettings,
 };
 pub use problem::{Problem, SettingsError};
@@ -40,3 +42,4 @@ pub use reference::{default_toml, markdown};
 pub use secret::{MASK, ServiceUrl, mask_url};
 pub use show::Shown;
 pub use units::{ByteSize, NotAUnit, format_duration, parse_duration};
+pub use webhook::WebhookSettings;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::analyzer::AnalyzerSettings;
 use super::secret::ServiceUrl;
 use super::units::{ByteSize, duration, durations};
+use super::webhook::WebhookSettings;
 
 /// All settings of a process, checked as a whole.
 #[derive(Debug, Clone)]
@@ -46,6 +47,10 @@ pub struct Settings {
     pub analyzers: Vec<AnalyzerSettings>,
     /// `[[budget]]`, in the order of writing.
     pub budgets: Vec<Budget>,
+    /// `[events]`
+    pub events: EventSettings,
+    /// `[[webhook]]`, in the order of writing.
+    pub webhooks: Vec<WebhookSettings>,
 }
 
 impl Settings {
@@ -65,6 +70,28 @@ impl Settings {
             steps: self.broker.delay_steps.clone(),
         }
     }
+}
+
+/// `[events]`: telling others of complete records.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventSettings {
+    /// Whether events are published to the broker's exchange.
+    pub publish: bool,
+    /// The largest record in an event.
+    pub record_bytes: ByteSize,
+    /// The first pause after an event was not taken.
+    #[serde(deserialize_with = "duration")]
+    pub retry_first: Duration,
+    /// The longest one.
+    #[serde(deserialize_with = "duration")]
+    pub retry_longest: Duration,
+    /// How long an event is tried again.
+    #[serde(deserialize_with = "duration")]
+    pub give_up_after: Duration,
+    /// How long nobody else tells what one process took to tell.
+    #[serde(deserialize_with = "duration")]
+    pub lease: Duration,
 }
 
 /// `[data]`: what ocelli keeps itself.

@@ -114,7 +114,7 @@ pub enum Problem {
         key: String,
     },
     /// The file of a secret cannot be read.
-    #[error("{origin}: {key} = {path}: cannot be read: {error}", path = path.display())]
+    #[error("{origin}: {key} = {path}: cannot be read: {error}; {}", way_out(error), path = path.display())]
     SecretFile {
         /// Where the key stands.
         origin: String,
@@ -128,6 +128,16 @@ pub enum Problem {
     /// The home folder is unknown, so there is no default for `data.dir`.
     #[error("data.dir is not set and this user has no home folder: set data.dir")]
     NoHome,
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check the path, or make the file",
+        io::ErrorKind::PermissionDenied => {
+            "let the user that ocelli runs as read it (chown, chmod 0400)"
+        }
+        _ => "it must be a text file that holds the secret and nothing else",
+    }
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

@@ -18,7 +18,8 @@ use super::schema::{Field, Schema};
 use super::show;
 use super::tree::{Path, Tree, key, path};
 use super::units::duration;
-use super::vet::BUDGETS;
+use super::vet::{BUDGETS, WEBHOOKS};
+use super::webhook::WebhookSettings;
 
 /// The largest secret file that is read: keys and URLs are short; a wrong path (a disk image) is not read to its end.
 const SECRET_FILE_BYTES: u64 = 64 * 1024;
@@ -67,8 +68,10 @@ pub(crate) fn settings(
         http: reader.section("http")?,
         web: reader.section("web")?,
         log: reader.section("log")?,
+        events: reader.section("events")?,
         analyzers,
         budgets: reader.budgets(),
+        webhooks: reader.webhooks(),
     })
 }
 
@@ -181,6 +184,48 @@ impl TreeReader<'_> {
             }
         }
         budgets
+    }
+
+    /// Reads `[[webhook]]`, as budgets are read.
+    fn webhooks(&mut self) -> Vec<WebhookSettings> {
+        let at = path(&[WEBHOOKS]);
+        let Some(list) = self.tree.get(&at).cloned() else { return Vec::new() };
+        let Value::Array(items) = list else {
+            self.refuse(&at, &list, "expected tables: [[webhook]]");
+            return Vec::new();
+        };
+        let mut webhooks: Vec<WebhookSettings> = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let index = index.to_string();
+            let within = |field: &str| path(&[WEBHOOKS, &index, field]);
+            let here = path(&[WEBHOOKS, &index]);
+            if item.get("secret").is_some() && item.get("secret_file").is_some() {
+                let origin = self.tree.origin(&here).to_owned();
+                self.problems.push(Problem::Both { origin, key: key(&within("secret")) });
+                continue;
+            }
+            let problems = self.problems.len();
+            if let Some((text, origin)) = self.secret_file(&within("secret_file")) {
+                self.tree.set(within("secret"), text.into(), origin);
+            }
+            if self.problems.len() > problems {
+                continue;
+            }
+            let item = self.tree.get(&here).cloned().unwrap_or_default();
+            let read = WebhookSettings::deserialize(&item).map_err(|error| {
+                let message = error.to_string();
+                // What it got instead may be a secret.
+                if message.starts_with("invalid") { expected(&message) } else { message }
+            });
+            match read.and_then(|read| read.problem().map_or(Ok(read), Err)) {
+                Ok(read) if webhooks.iter().any(|other| other.name == read.name) => {
+                    self.refuse(&here, &item, "name: there is another webhook of this name");
+                }
+                Ok(read) => webhooks.push(read),
+                Err(reason) => self.refuse(&here, &item, &reason),
+            }
+        }
+        webhooks
     }
 
     /// Reports required fields that are missing and puts their example there, so that reading goes on.

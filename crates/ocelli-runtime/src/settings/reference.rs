@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::analyzer::Kind;
 use super::known::{Known, Setting};
-use super::schema::{BUDGET, Field, SETTINGS, Schema, kind_text};
+use super::schema::{BUDGET, Field, SETTINGS, Schema, WEBHOOK, kind_text};
 
 /// The built-in settings as a commented file: a starting point for one's own.
 #[must_use]
@@ -22,6 +22,10 @@ pub fn default_toml() -> String {
         }
     }
     let _ = write!(text, "\n# What may be spent; any number of these.\n#[[budget]]\n{BUDGET}");
+    let _ = write!(
+        text,
+        "\n# Who is told of complete records; any number of these.\n#[[webhook]]\n{WEBHOOK}"
+    );
     text
 }
 
@@ -69,6 +73,13 @@ most the slots and two more of each worker. There is no environment variable for
 
 ";
 
+const WEBHOOKS: &str = "
+## `[[webhook]]`
+
+Who is told of complete records by HTTP; any number of tables ([events](EVENTS.md)). There is no environment variable for webhooks.
+
+";
+
 /// The settings reference as Markdown (`docs/settings.md`).
 #[must_use]
 pub fn markdown() -> String {
@@ -85,6 +96,8 @@ pub fn markdown() -> String {
     }
     text.push_str(BUDGETS);
     table(&mut text, &schema.budget, None);
+    text.push_str(WEBHOOKS);
+    table(&mut text, &schema.webhook, None);
     text
 }
 

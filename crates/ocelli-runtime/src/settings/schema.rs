@@ -18,6 +18,9 @@ const LLM: &str = include_str!("defaults/llm.toml");
 /// Fields of a budget.
 pub(crate) const BUDGET: &str = include_str!("defaults/budget.toml");
 
+/// Fields of a webhook.
+pub(crate) const WEBHOOK: &str = include_str!("defaults/webhook.toml");
+
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
     sections: sections(SETTINGS)
         .into_iter()
@@ -26,6 +29,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
     ocr: sections(OCR).remove(0).fields,
     llm: sections(LLM).remove(0).fields,
     budget: sections(BUDGET).remove(0).fields,
+    webhook: sections(WEBHOOK).remove(0).fields,
 });
 
 /// All settings.
@@ -36,6 +40,8 @@ pub(crate) struct Schema {
     llm: Vec<Field>,
     /// `[[budget]]`, which has no defaults.
     pub(crate) budget: Vec<Field>,
+    /// `[[webhook]]`, which has none either.
+    pub(crate) webhook: Vec<Field>,
 }
 
 /// One `[section]`.

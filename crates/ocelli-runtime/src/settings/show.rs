@@ -30,8 +30,8 @@ pub(crate) fn show(tree: &Tree, kinds: &Kinds, order: &[String]) -> Vec<Shown> {
             let fields = schema.kind(*kind).iter().map(|field| field.name.as_str());
             ["kind"].into_iter().chain(fields).map(move |field| path(&["analyzers", name, field]))
         });
-    let budgets = std::iter::once(path(&[super::vet::BUDGETS]));
-    sections.chain(analyzers).chain(budgets).filter_map(|path| shown(tree, &path)).collect()
+    let lists = [super::vet::BUDGETS, super::vet::WEBHOOKS].map(|name| path(&[name]));
+    sections.chain(analyzers).chain(lists).filter_map(|path| shown(tree, &path)).collect()
 }
 
 fn shown(tree: &Tree, path: &Path) -> Option<Shown> {
@@ -48,6 +48,7 @@ pub(crate) fn text(path: &[String], value: &Value) -> String {
         ["analyzers", _, "endpoints", _, "url", ..] => Secret::Url,
         ["analyzers", _, "endpoints", _, "api_key" | "headers", ..] => Secret::All,
         ["analyzers", _, "endpoints", ..] => Secret::Endpoints,
+        ["webhook", ..] => Secret::Webhooks,
         _ => Secret::No,
     };
     render(value, secret)
@@ -61,6 +62,8 @@ enum Secret {
     Url,
     /// Endpoints: URLs or tables with secrets.
     Endpoints,
+    /// Tables with a URL and a secret.
+    Webhooks,
     /// Nothing of it may be shown.
     All,
 }
@@ -74,6 +77,9 @@ fn render(value: &Value, secret: Secret) -> String {
         (Value::Object(table), _) => {
             let inner = |name: &str| match (secret, name) {
                 (Secret::Endpoints, "api_key" | "headers") => Secret::All,
+                (Secret::Webhooks, "secret") => Secret::All,
+                (Secret::Webhooks, "url") => Secret::Url,
+                (Secret::Webhooks, _) => Secret::No,
                 _ => secret,
             };
             let pairs: Vec<_> = table
@@ -84,6 +90,8 @@ fn render(value: &Value, secret: Secret) -> String {
         }
         (_, Secret::All) => format!("\"{MASK}\""),
         (Value::String(text), Secret::Url | Secret::Endpoints) => quote(&mask_url(text)),
+        // Not a table: it could be anything.
+        (_, Secret::Webhooks) => format!("\"{MASK}\""),
         (Value::String(text), Secret::No) if text.contains("://") => quote(&mask_url(text)),
         (Value::String(text), Secret::No) => quote(text),
         (other, _) => other.to_string(),

@@ -13,6 +13,8 @@ use super::schema::{Field, Schema};
 const ANALYZERS: &str = "analyzers";
 /// A list of tables, which [`super::read`] looks into.
 pub(crate) const BUDGETS: &str = "budget";
+/// Another one.
+pub(crate) const WEBHOOKS: &str = "webhook";
 
 /// Names and kinds of the analyzers of all layers; a later layer's kind wins. Tables that cannot become an analyzer are
 /// reported and removed.
@@ -70,11 +72,12 @@ pub(crate) fn kinds(layers: &mut [Layer], problems: &mut Vec<Problem>) -> Kinds 
 /// Reports and removes what is unknown in one layer.
 pub(crate) fn vet(layer: &mut Layer, kinds: &Kinds, known: &Known, problems: &mut Vec<Problem>) {
     let schema = Schema::get();
-    let is_section =
-        |name: &str| name == ANALYZERS || name == BUDGETS || schema.section(name).is_some();
+    let is_section = |name: &str| {
+        [ANALYZERS, BUDGETS, WEBHOOKS].contains(&name) || schema.section(name).is_some()
+    };
     for (name, value) in take(&mut layer.0, |name| !is_section(name)) {
         let sections = schema.sections.iter().map(|section| section.name.as_str());
-        let section = nearest(&name, sections.chain([ANALYZERS, BUDGETS]));
+        let section = nearest(&name, sections.chain([ANALYZERS, BUDGETS, WEBHOOKS]));
         // A setting outside its section is as common as a misspelt section.
         let nearest = section.or_else(|| known.nearest_key(&name));
         problems.push(Problem::UnknownKey { origin: origin(&value), key: name, nearest });

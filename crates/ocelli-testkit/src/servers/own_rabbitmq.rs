@@ -38,6 +38,8 @@ pub struct OwnRabbitmq {
     name: String,
     /// More lines of `rabbitmq.conf`.
     settings: String,
+    /// The feature flags that are on; None: all that this version turns on in a fresh node.
+    flags: Option<String>,
     /// Where the Erlang cookie lies.
     home: PathBuf,
     amqp_port: u16,
@@ -70,6 +72,23 @@ impl OwnRabbitmq {
     /// # Errors
     /// When RabbitMQ is not installed or does not come up.
     pub async fn start_with(settings: &str, place: &Place) -> Result<Self, StartError> {
+        Self::first_node(settings, None, place).await
+    }
+
+    /// As [`OwnRabbitmq::start`], with only these feature flags on, joined by commas: a broker that was upgraded from an
+    /// older version and left at that.
+    ///
+    /// # Errors
+    /// When RabbitMQ is not installed or does not come up.
+    pub async fn start_with_flags(flags: &str) -> Result<Self, StartError> {
+        Self::first_node("", Some(flags.to_owned()), &Place::temporary()).await
+    }
+
+    async fn first_node(
+        settings: &str,
+        flags: Option<String>,
+        place: &Place,
+    ) -> Result<Self, StartError> {
         let epmd = find_program(&[], "epmd", "erlang-base")?;
         let folder = place.folder("ocelli-rabbitmq-")?;
         let mapper_port = ports::free();
@@ -77,7 +96,7 @@ impl OwnRabbitmq {
         mapper.arg("-port").arg(mapper_port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         let mapper = Process::spawn("epmd", mapper, &folder.path().join("epmd.log"))?;
         let home = folder.path().to_owned();
-        Self::node(settings, folder, home, mapper_port, Some(mapper)).await
+        Self::node((settings, flags), folder, home, mapper_port, Some(mapper)).await
     }
 
     /// A further node in the cluster of `first`, which has to live as long.
@@ -87,7 +106,8 @@ impl OwnRabbitmq {
     pub async fn start_joined(first: &Self) -> Result<Self, StartError> {
         let folder = Place::temporary().folder("ocelli-rabbitmq-")?;
         let home = first.home.clone();
-        let this = Self::node(&first.settings, folder, home, first.mapper_port, None).await?;
+        let settings = (first.settings.as_str(), first.flags.clone());
+        let this = Self::node(settings, folder, home, first.mapper_port, None).await?;
         let join = ["join_cluster", &first.node_name()];
         for words in [&["stop_app"][..], &["reset"], &join, &["start_app"]] {
             this.control(words).await?;
@@ -96,7 +116,7 @@ impl OwnRabbitmq {
     }
 
     async fn node(
-        settings: &str,
+        (settings, flags): (&str, Option<String>),
         folder: TempDir,
         home: PathBuf,
         mapper_port: u16,
@@ -108,6 +128,7 @@ impl OwnRabbitmq {
             server: find_program(&[SERVER.into()], "rabbitmq-server", PACKAGE)?,
             name: fresh_name(),
             settings: settings.to_owned(),
+            flags,
             home,
             amqp_port: ports::free(),
             management_port: ports::free(),
@@ -282,6 +303,9 @@ impl OwnRabbitmq {
                 "-kernel inet_dist_use_interface {127,0,0,1}",
             )
             .current_dir(self.folder.path());
+        if let Some(flags) = &self.flags {
+            command.env("RABBITMQ_FEATURE_FLAGS", flags);
+        }
     }
 
     async fn spawn(&mut self) -> Result<(), StartError> {

@@ -122,7 +122,10 @@ async fn broker(settings: &Settings) -> Finding {
     }
     match parts::broker(settings, "ocelli doctor", BrokerMetrics::default()).await {
         Ok(broker) => {
-            let checked = broker.check(&parts::topology(settings)).await;
+            let checked = match broker.check(&parts::topology(settings)).await {
+                Ok(()) => broker.check_dead_lettering().await,
+                missing => missing,
+            };
             broker.close().await;
             match checked {
                 Ok(()) => finding(Health::Ok, "broker", settings.broker.url.masked()),

@@ -219,7 +219,7 @@ impl Fleet {
         let registry = prometheus::Registry::new();
         let metrics = BrokerMetrics::register(&registry)?;
         let broker = parts::broker(settings, "ocelli-failures", metrics).await?;
-        broker.declare(&parts::topology(settings)).await?;
+        broker.provide(&parts::topology(settings)).await?;
         let metrics = CollectorMetrics::register(&registry)?;
         Ok(Self { broker, metrics, needed_text: needed_text(settings) })
     }
@@ -235,7 +235,7 @@ impl Fleet {
             .into_iter()
             .flat_map(|name| [Queue::Jobs(name.clone()), Queue::Bulk(name)])
             .collect();
-        self.broker.declare(&queues).await?;
+        self.broker.provide(&queues).await?;
         requeue_jobs(&self.broker, catalog, jobs, self.needed_text, &self.metrics)
             .await
             .map_err(|error| Fault::caused(ExitCode::ServiceAway, &error))

@@ -5,6 +5,7 @@ pub(crate) mod backfill;
 pub(crate) mod batch;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod failures;
 pub(crate) mod manual;

@@ -40,7 +40,7 @@ pub(crate) struct Plan {
 
 pub(crate) async fn plan(settings: &Settings, arguments: &PlanArgs) -> Result<ExitCode, Fault> {
     let Some(analyzer) = &arguments.analyzer else {
-        return sizing::plan(settings, arguments.fleet, arguments.json).await;
+        return sizing::plan(settings, &arguments.fleet, arguments.json).await;
     };
     let query = parse(settings, &arguments.query)?;
     known(settings, analyzer)?;

@@ -1,6 +1,6 @@
-//! `ocelli plan --fleet`: how large a fleet has to be, from what its own answers took so far.
+//! `ocelli plan --fleet`: how large a fleet has to be, from what its own answers took so far, or from figures that people give.
 //!
-//! Nothing is guessed: an analyzer that has answered nothing yet has no figure, and says so.
+//! Nothing is guessed: an analyzer that has answered nothing yet, and of which nothing is given, has no figure, and says so.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ const LEAST_IMAGES: u64 = 1000;
 const UTILISATION: f64 = 0.8;
 
 /// What is to be done, in how long.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FleetArgs {
     /// How many machines, slots and how much money a number of images takes, from what answers took so far.
     #[arg(long, requires_all = ["images", "days"])]
@@ -34,6 +34,20 @@ pub(crate) struct FleetArgs {
     /// In how many days.
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub(crate) days: Option<f64>,
+    /// That an image takes an analyzer so many seconds, in place of what was measured: tesseract-ocr=0.9. May be given several times.
+    #[arg(long, value_name = "ANALYZER=SECONDS", value_parser = takes, requires = "fleet")]
+    pub(crate) takes: Vec<(AnalyzerName, f64)>,
+}
+
+fn takes(text: &str) -> Result<(AnalyzerName, f64), String> {
+    let (name, seconds) = text.split_once('=').ok_or("expected ANALYZER=SECONDS")?;
+    let name = name.parse::<AnalyzerName>().map_err(|error| error.to_string())?;
+    match seconds.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && (0.000_1..=86_400.0).contains(&seconds) => {
+            Ok((name, seconds))
+        }
+        _ => Err("expected from 0.0001 to 86400 seconds".to_owned()),
+    }
 }
 
 fn count(text: &str) -> Result<u64, String> {
@@ -73,7 +87,7 @@ struct Plan {
 struct Need {
     analyzer: AnalyzerName,
     kind: &'static str,
-    /// Answers that this is measured on; 0: nothing is known.
+    /// Answers that the time is measured on; 0: nothing is known, or it was given.
     samples: u64,
     seconds_per_image: Option<f64>,
     /// Jobs at once; for OCR also the cores.
@@ -86,22 +100,49 @@ struct Need {
 
 pub(crate) async fn plan(
     settings: &Settings,
-    arguments: FleetArgs,
+    arguments: &FleetArgs,
     json: bool,
 ) -> Result<ExitCode, Fault> {
     let (Some(images), Some(days)) = (arguments.images, arguments.days) else {
         return Err(Fault::new(ExitCode::Usage, "--fleet needs --images and --days"));
     };
-    let catalog = archive::open(settings).await?;
+    if let Some((name, _)) =
+        arguments.takes.iter().find(|(name, _)| settings.analyzer(name).is_none())
+    {
+        return Err(Fault::new(
+            ExitCode::Usage,
+            format!("there is no analyzer '{name}' in the settings"),
+        ));
+    }
+    let given = |name: &AnalyzerName| {
+        arguments.takes.iter().rev().find(|(of, _)| of == name).map(|(_, seconds)| *seconds)
+    };
+    let wanted: Vec<_> =
+        settings.analyzers.iter().filter(|one| one.enabled != Enabled::No).collect();
+    // Who has no archive yet can plan with figures of others.
+    let catalog = match wanted.iter().all(|one| given(&one.name).is_some()) {
+        true => archive::open(settings).await.ok(),
+        false => Some(archive::open(settings).await?),
+    };
     let seconds = days * 86_400.0;
     let mut analyzers = Vec::new();
-    for analyzer in settings.analyzers.iter().filter(|one| one.enabled != Enabled::No) {
-        let service = catalog.service(&analyzer.name, SAMPLES).await?;
+    for analyzer in wanted {
+        let measured = match &catalog {
+            Some(catalog) => catalog.service(&analyzer.name, SAMPLES).await?,
+            None => None,
+        };
+        let service = match given(&analyzer.name) {
+            Some(seconds) => Some(replaced(measured, seconds)),
+            None => measured,
+        };
         analyzers.push(need(analyzer, images, seconds, service));
     }
-    let known = catalog.status(Timestamp::now()).await?.images;
-    let size = catalog.size().await?;
-    catalog.close().await;
+    let (mut known, mut size) = (0, 0);
+    if let Some(catalog) = catalog {
+        known = catalog.status(Timestamp::now()).await?.images;
+        size = catalog.size().await?;
+        catalog.close().await;
+    }
     let per_second = images as f64 / seconds;
     let plan = Plan {
         images,
@@ -118,6 +159,12 @@ pub(crate) async fn plan(
         output::print(&plan.text(known))?;
     }
     Ok(ExitCode::Ok)
+}
+
+/// What was measured, but for the time. Without a measurement only that is known.
+fn replaced(measured: Option<Service>, seconds: f64) -> Service {
+    let none = Service { samples: 0, seconds, tokens: 0.0, micros: 0.0, currency: None };
+    Service { samples: 0, seconds, ..measured.unwrap_or(none) }
 }
 
 fn need(analyzer: &AnalyzerSettings, images: u64, seconds: f64, service: Option<Service>) -> Need {
@@ -156,7 +203,10 @@ impl Plan {
             let or = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             vec![
                 need.analyzer.to_string(),
-                need.samples.to_string(),
+                match need.samples {
+                    0 if need.seconds_per_image.is_some() => "given".to_owned(),
+                    samples => samples.to_string(),
+                },
                 or(need.seconds_per_image.map(|seconds| format!("{seconds:.3}"))),
                 or(need.slots.map(|slots| slots.to_string())),
                 or(need.slots.filter(|_| need.kind == "ocr").map(|slots| slots.to_string())),
@@ -172,13 +222,13 @@ impl Plan {
         let unknown: Vec<&str> = self
             .analyzers
             .iter()
-            .filter(|need| need.samples == 0)
+            .filter(|need| need.seconds_per_image.is_none())
             .map(|need| need.analyzer.as_str())
             .collect();
         if !unknown.is_empty() {
             let _ = write!(
                 text,
-                "\n\nNothing is known of {}: let some images be read first, for example with 'ocelli run FOLDER'.",
+                "\n\nNothing is known of {}: let some images be read first, for example with 'ocelli run FOLDER', or give a figure with --takes.",
                 unknown.join(", ")
             );
         }

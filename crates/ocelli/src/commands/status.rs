@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use ocelli_catalog::{AnalyzerStatus, Catalog};
+use ocelli_catalog::{AnalyzerStatus, Catalog, ListenerState};
 use ocelli_core::AnalyzerName;
 use ocelli_core::wire::{Announcement, BatchReport};
 use ocelli_runtime::{ExitCode, Settings};
@@ -33,6 +33,8 @@ pub(crate) struct Overview {
     pub(crate) batches: Vec<BatchReport>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) spending: Option<Spending>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) listeners: Vec<ListenerState>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,11 +65,15 @@ pub(crate) async fn status(settings: &Settings, arguments: &StatusArgs) -> Resul
     if arguments.spend {
         overview.spending = Some(Spending::read(settings, &catalog).await?);
     }
+    overview.listeners = catalog.listeners().await?;
     catalog.close().await;
     if arguments.json {
         output::json(&overview)?;
     } else {
-        output::print(&overview.text())?;
+        let listeners = super::events::lines(settings, &overview.listeners);
+        output::print(
+            &[overview.text()].into_iter().chain(listeners).collect::<Vec<_>>().join("\n"),
+        )?;
     }
     Ok(ExitCode::Ok)
 }
@@ -101,6 +107,7 @@ impl Overview {
             analyzers,
             batches: catalog.batches(BATCHES).await?,
             spending: None,
+            listeners: Vec::new(),
         })
     }
 

@@ -196,9 +196,9 @@ async fn enqueue(process: Process, wish: &Wish) -> Result<ExitCode, Fault> {
     let registry = prometheus::Registry::new();
     let metrics = BrokerMetrics::register(&registry)?;
     let broker = parts::broker(settings, "ocelli-backfill", metrics).await?;
-    broker.declare(&parts::topology(settings)).await?;
+    broker.provide(&parts::topology(settings)).await?;
     let queues = [Queue::Jobs(wish.analyzer.clone()), Queue::Bulk(wish.analyzer.clone())];
-    broker.declare(&queues).await?;
+    broker.provide(&queues).await?;
     let backfill = note(&catalog, wish, &revision).await?;
     let work = parts_of(settings, broker.clone(), &catalog, wish).await?;
     let done = ocelli_collector::backfill(&work, &backfill, &process.shutdown)

@@ -253,6 +253,7 @@ mod tests {
                 analyzers,
                 batches: Vec::new(),
                 spending: None,
+                listeners: Vec::new(),
             },
             workers: vec![
                 worker("tesseract-ocr", None),

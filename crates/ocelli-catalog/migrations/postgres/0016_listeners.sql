@@ -1,0 +1,22 @@
+-- The same as for SQLite.
+
+-- Who is told of records that are complete: the exchange of the broker, webhooks. Written when one is first configured.
+CREATE TABLE listeners (
+    name  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    since BIGINT           NOT NULL
+);
+
+-- What a listener has not been told yet, written in the transaction that completes a record, taken out when it was told. A record that
+-- completes again before that is told once. `since`: from when on it waits; `next_at`: when it is tried, or tried again where whoever took it died.
+CREATE TABLE deliveries (
+    listener     TEXT COLLATE "C" NOT NULL,
+    digest       BYTEA            NOT NULL CHECK (length(digest) = 32),
+    completed_at BIGINT           NOT NULL,
+    since        BIGINT           NOT NULL,
+    next_at      BIGINT           NOT NULL,
+    attempts     BIGINT           NOT NULL DEFAULT 0,
+    dead         BIGINT           NOT NULL DEFAULT 0,
+    reason       TEXT,
+    PRIMARY KEY (listener, digest)
+);
+CREATE INDEX deliveries_due ON deliveries (listener, next_at) WHERE dead = 0;
