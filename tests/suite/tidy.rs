@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ocelli-collector", &["core", "failpoint", "broker", "catalog"]),
     ("ocelli-export", &["core", "failpoint", "catalog"]),
     ("ocelli-producer", &["core", "failpoint", "broker", "catalog", "media"]),
-    ("ocelli-web", &["core", "catalog", "media"]),
+    ("ocelli-web", &["core", "catalog", "media", "export"]),
     ("ocelli-wiring", &["core", "failpoint", "broker", "catalog", "media", "runtime", "worker"]),
     (
         "ocelli",

@@ -10,7 +10,7 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     "agreements",
     "analyses",
     "backfill_jobs",
@@ -30,6 +30,7 @@ const TABLES: [&str; 27] = [
     "payments",
     "problems",
     "revisions",
+    "saved_searches",
     "search_answers",
     "search_texts",
     "search_vocabulary",

@@ -254,6 +254,20 @@ macro_rules! ask {
     };
 }
 
+/// Runs a statement that writes, on either backend, and says how many rows it changed.
+macro_rules! change {
+    ($catalog:expr, $action:literal, $query:expr) => {
+        match &$catalog.store {
+            $crate::catalog::Store::Sqlite(store) => {
+                $catalog.timed($action, $query.execute(&store.write)).await?.rows_affected()
+            }
+            $crate::catalog::Store::Postgres(store) => {
+                $catalog.timed($action, $query.execute(&store.pool)).await?.rows_affected()
+            }
+        }
+    };
+}
+
 /// Asks several questions of one state of either backend: `$connection` is in a transaction that sees nothing newer,
 /// `$backend`, where it is named, the module of the backend.
 macro_rules! snapshot {
@@ -308,7 +322,7 @@ macro_rules! snapshot {
         }
     };
 }
-pub(crate) use {ask, snapshot, transact};
+pub(crate) use {ask, change, snapshot, transact};
 
 /// An address without its password.
 fn masked(url: &str) -> String {

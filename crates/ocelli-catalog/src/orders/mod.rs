@@ -28,7 +28,7 @@ pub(crate) use obeying::{
 pub use withdrawing::Withdrawn;
 pub(crate) use withdrawing::leave_out_withdrawn;
 
-use crate::catalog::{Catalog, Store, ask};
+use crate::catalog::{Catalog, ask, change};
 use crate::error::CatalogError;
 use crate::gather::micros;
 use crate::rows::{Read, batch, number, time, unreadable};
@@ -73,20 +73,6 @@ pub struct Order {
     pub at: Timestamp,
     /// Jobs that were taken back so far.
     pub withdrawn: u64,
-}
-
-/// Runs a statement that writes, on either backend, and says how many rows it changed.
-macro_rules! change {
-    ($catalog:expr, $action:literal, $query:expr) => {
-        match &$catalog.store {
-            Store::Sqlite(store) => {
-                $catalog.timed($action, $query.execute(&store.write)).await?.rows_affected()
-            }
-            Store::Postgres(store) => {
-                $catalog.timed($action, $query.execute(&store.pool)).await?.rows_affected()
-            }
-        }
-    };
 }
 
 impl Catalog {
