@@ -13,10 +13,14 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::{Stream, StreamExt as _, stream};
 use ocelli_core::chain;
 use ocelli_export::ExportError;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::app::App;
 use crate::failure::WebError;
+
+/// Bytes that are handed over at once: what a slow reader makes wait for is not in memory twice.
+const PART: usize = 64 * 1024;
 
 /// A place among those who take an archive out.
 pub(crate) struct Place(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
@@ -74,29 +78,35 @@ async fn make(
     pieces: impl Stream<Item = Result<Vec<u8>, ExportError>> + Send,
 ) {
     let mut pieces = pin!(pieces);
+    let stall = app.options.export_stall;
     loop {
         let piece = tokio::select! {
             () = sender.closed() => return,
             () = app.shutdown.cancelled() => return,
             piece = pieces.next() => piece,
         };
-        let sent = match piece {
-            Some(Ok(piece)) if piece.is_empty() => continue,
-            Some(Ok(piece)) => Some(Ok(piece.into())),
+        let mut rest: Bytes = match piece {
+            Some(Ok(piece)) => piece.into(),
             Some(Err(error)) => {
                 tracing::warn!("an export was broken off: {}", chain(&error));
-                Some(Err(io::Error::other("the archive cannot be read")))
-            }
-            None => None,
-        };
-        let is_last = !matches!(sent, Some(Ok(_)));
-        match sender.send_timeout(sent, app.options.export_stall).await {
-            Ok(()) if !is_last => {}
-            Ok(()) => return,
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => return,
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                tracing::info!("an export was given up: its reader took nothing");
+                let error = io::Error::other("the archive cannot be read");
+                drop(sender.send_timeout(Some(Err(error)), stall).await);
                 return;
+            }
+            None => {
+                drop(sender.send_timeout(None, stall).await);
+                return;
+            }
+        };
+        while !rest.is_empty() {
+            let part = rest.split_to(rest.len().min(PART));
+            match sender.send_timeout(Some(Ok(part)), stall).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Closed(_)) => return,
+                Err(SendTimeoutError::Timeout(_)) => {
+                    tracing::info!("an export was given up: its reader took nothing");
+                    return;
+                }
             }
         }
     }
