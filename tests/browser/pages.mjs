@@ -1,7 +1,7 @@
 // A reader's walk through the archive in a real browser: gallery, search, record, boxes, compare, failures, bringing in; with
 // and without JavaScript; every page looked at by axe in light and dark; pictures of every page in three widths.
 //
-//   node pages.mjs --base URL --token TOKEN --upload FILE --shots FOLDER [--gone DIGEST]
+//   node pages.mjs --base URL --token TOKEN --upload FILE --shots FOLDER [--gone DIGEST] [--broken DIGEST]
 import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -12,7 +12,7 @@ import { chromium } from "playwright-core";
 
 const { values: given } = parseArgs({
   options: Object.fromEntries(
-    ["base", "token", "upload", "shots", "word", "gone", "chromium"].map((name) => [name, { type: "string" }]),
+    ["base", "token", "upload", "shots", "word", "gone", "broken", "chromium"].map((name) => [name, { type: "string" }]),
   ),
 });
 const { base, token, upload, shots } = given;
@@ -87,6 +87,51 @@ async function signIn(page) {
   await page.waitForURL(/\/$/);
 }
 
+/** Where models disagree, the comparison behind it, and what was quoted. */
+async function disagree(page) {
+  await page.goto("/disagreements");
+  assert.ok(await page.locator(".hit").count() >= 2, "pairs are listed");
+  const choices = await page.getByLabel("Analyzers").locator("option").count();
+  assert.ok(choices >= 2, "and can be chosen");
+  await page.getByLabel("Analyzers").selectOption({ index: 1 });
+  await page.locator("main").getByRole("button", { name: "Show" }).click();
+  await page.waitForURL(/pair=/);
+  await page.locator(".hit h2 a").first().click();
+  await page.waitForURL(/\/compare\//);
+  assert.ok(await page.locator(".agreement q").count() >= 1, "a comparison shows quotes");
+}
+
+/** A search is kept, found again and forgotten. */
+async function keep(page) {
+  await page.goto(`/search?q=${encodeURIComponent(word)}&facets=1`);
+  await page.getByLabel("Name of this search").fill("About models");
+  await page.locator("main").getByRole("button", { name: "Save" }).click();
+  const saved = page.locator(".saved").getByRole("link", { name: "About models" });
+  await saved.waitFor();
+  await page.goto("/search?q=nothing&facets=1");
+  await saved.click();
+  await page.waitForURL((url) => url.searchParams.get("q") === word);
+}
+
+async function forget(page) {
+  await page.goto("/search?facets=1");
+  await page.getByRole("button", { name: "Forget About models" }).click();
+  await page.waitForURL(/facets=1/);
+  assert.equal(await page.locator(".saved").count(), 0);
+}
+
+/** Many queries at once come back as a file. */
+async function many(page) {
+  await page.goto("/search/batch");
+  await page.getByLabel("Queries, one in a line").fill(`${word}\nzzzz`);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.locator("main").getByRole("button", { name: "Search" }).click(),
+  ]);
+  assert.equal(download.suggestedFilename(), "hits.csv");
+  assert.match(await readFile(await download.path(), "utf8"), /^query,digest,/);
+}
+
 /** The walk that needs no script. */
 async function walk(page) {
   await page.goto("/");
@@ -152,6 +197,21 @@ async function scripted() {
   await page.getByText("Everything is done.").waitFor({ timeout: PATIENCE });
   assert.ok(await page.locator(".thumbs img").count() >= 1);
 
+  step("models disagree, a search is kept, many are asked, a record is taken out");
+  await disagree(page);
+  await keep(page);
+  await many(page);
+  await page.goto(record);
+  const [taken] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "hOCR" }).click()]);
+  assert.match(taken.suggestedFilename(), /\.hocr$/);
+
+  step("a failed job tells its attempts");
+  await page.goto("/failures");
+  await page.locator(".examples .remark a").first().click();
+  await page.waitForURL(/\/attempts\//);
+  const attempts = page.url();
+  assert.ok(await page.locator(".timeline li").count() >= 2);
+
   step("failures are tried again, an analyzer is paused and goes on");
   await page.goto("/failures");
   const groups = await page.locator(".group").count();
@@ -170,13 +230,24 @@ async function scripted() {
   const pages = {
     gallery: "/", search: `/search?q=${encodeURIComponent(word)}&facets=1`, record: `/record/${digest}?q=${encodeURIComponent(word)}`,
     compare: `/compare/${digest}`, fleet: "/fleet", failures: "/failures", bring: "/bring", batch: new URL(batch).pathname,
-    log: "/log", help: "/help", "sign-in": "/sign-in", missing: "/nowhere", wrong: "/search?q=(", nothing: "/search?q=zzzzqqqq",
+    log: "/log", help: "/help", disagreements: "/disagreements", "batch-search": "/search/batch",
+    attempts: attempts.slice(base.length), "sign-in": "/sign-in", missing: "/nowhere", wrong: "/search?q=(", nothing: "/search?q=zzzzqqqq",
   };
   if (given.gone) pages.gone = `/record/${given.gone}`;
+  if (given.broken) pages.broken = `/record/${given.broken}`;
   for (const [name, path] of Object.entries(pages)) {
     await page.goto(path);
     await accessible(page, name);
     await picture(page, name);
+  }
+  await forget(page);
+  if (given.broken) {
+    await page.goto("/");
+    const blank = page.locator(`a[href^="/record/${given.broken}"] img`);
+    assert.match(await blank.getAttribute("alt"), /cannot be shown/);
+    await blank.scrollIntoViewIfNeeded();
+    await page.waitForFunction((image) => image.complete, await blank.elementHandle());
+    assert.ok(await blank.evaluate((image) => image.naturalWidth > 0), "something is drawn where an image cannot be shown");
   }
   // A page that is not there, a query that is none and an image that is gone are answered with their status, which browsers note.
   const real = said.filter((text) => !/status of (400|404)/.test(text));
@@ -211,8 +282,13 @@ async function plain() {
   await page.locator("#files").setInputFiles(upload);
   await page.locator("main").getByRole("button", { name: "Bring in" }).click();
   await page.waitForURL(/\/batch\//);
+  await disagree(page);
+  await keep(page);
+  await forget(page);
+  await many(page);
   await page.goto("/log");
   assert.match(await page.locator("main").innerText(), /images brought in/);
+  assert.match(await page.locator("main").innerText(), /search saved/);
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.goto("/bring");
   assert.ok(await page.getByRole("heading", { name: "Sign in first" }).isVisible());

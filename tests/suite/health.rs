@@ -28,17 +28,19 @@ pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
 async fn every_program_serves_metrics_health_and_readiness_and_counts_what_it_did() {
     let fleet = Fleet::new(Database::Sqlite).await;
     fleet.world.samples("in", &[NOTE]);
-    let programs = ["ocelli-collector", "ocelli-ocr-worker", "ocelli-llm-worker"];
+    // The site comes behind the collector, which makes the archive.
+    let programs = ["ocelli-collector", "ocelli-ocr-worker", "ocelli-llm-worker", "ocelli-web"];
     let services: Vec<(String, Service)> = programs
         .iter()
         .map(|program| {
             let address = format!("127.0.0.1:{}", ports::free());
-            let service = fleet.world.start(program, ["--listen", &address]);
+            let more = ["--listen", &address, "--set", "web.listen=127.0.0.1:0"];
+            let service = fleet.world.start(program, more);
+            until("it is ready", || get(&address, "/readyz").0 == 200);
             (address, service)
         })
         .collect();
     for (address, service) in &services {
-        until("it is ready", || get(address, "/readyz").0 == 200);
         assert_eq!(get(address, "/healthz").0, 200, "{}", service.log());
         assert_eq!(get(address, "/elsewhere").0, 404);
         let metrics = get(address, "/metrics").1;
@@ -53,6 +55,12 @@ async fn every_program_serves_metrics_health_and_readiness_and_counts_what_it_di
         worker.contains("ocelli_jobs_total{analyzer=\"tesseract-ocr\",outcome=\"done\"} 1"),
         "{worker}"
     );
+    let site = get(&services[3].0, "/metrics").1;
+    assert!(
+        site.contains("ocelli_producer_references_total"),
+        "what it can count is there: {site}"
+    );
+    assert!(!site.contains("ocelli_records_completed_total"), "what others count is not: {site}");
     let collector = get(&services[0].0, "/metrics").1;
     assert!(collector.contains("ocelli_records_completed_total 1"), "{collector}");
     for (_, service) in services {

@@ -148,8 +148,12 @@ async fn own_server_a_database_is_believed_by_its_certificate_alone() {
 }
 
 /// Words that stand in settings and nowhere else.
-const PLANTED: [&str; 3] =
-    ["planted-broker-password", "planted-database-password", "planted-model-key"];
+const PLANTED: [&str; 4] = [
+    "planted-broker-password",
+    "planted-database-password",
+    "planted-model-key",
+    "planted-token-of-the-site",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_in_no_log_no_metric_no_error_and_no_list_of_processes() {
@@ -170,21 +174,31 @@ async fn secrets_are_in_no_log_no_metric_no_error_and_no_list_of_processes() {
     let settings = format!(
         "[broker]\nurl = \"{broker}\"\n[catalog]\nurl = \"{database}\"\n[log]\nlevel = \"info,ocelli=trace,ocelli_broker=trace\"\n\
          [analyzers.\"llama3.2-vision\"]\nenabled = true\n\
-         endpoints = [{{ url = \"http://127.0.0.1:1\", api_key = \"{}\" }}]\n",
-        PLANTED[2]
+         endpoints = [{{ url = \"http://127.0.0.1:1\", api_key = \"{}\" }}]\n\
+         [web]\ntoken = \"{}\"\n",
+        PLANTED[2], PLANTED[3]
     );
     std::fs::write(fleet.world.path("ocelli.toml"), settings).unwrap();
     let mut told = String::new();
     let mut services = Vec::new();
-    for program in ["ocelli-collector", "ocelli-ocr-worker", "ocelli-llm-worker"] {
+    let site = format!("127.0.0.1:{}", ports::free());
+    let listen = format!("web.listen={site}");
+    for program in ["ocelli-collector", "ocelli-ocr-worker", "ocelli-llm-worker", "ocelli-web"] {
         let address = format!("127.0.0.1:{}", ports::free());
-        let service = fleet.world.start(program, ["--listen", &address]);
+        let service = fleet.world.start(program, ["--listen", &address, "--set", &listen]);
         until("it is ready", || get(&address, "/readyz").0 == 200);
         services.push((address, service));
     }
     fleet.world.samples("in", &[NOTE]);
     fleet.world.ocelli(["produce", "in"]);
     until("it is read", || fleet.world.row("tesseract-ocr")["done"] == 1);
+    for path in
+        ["/fleet.json", "/sign-in", "/sign-in.json", "/bring", "/log.json", "/api/v1/status"]
+    {
+        let (status, page) = get(&site, path);
+        assert_eq!(status, 200, "{path}");
+        told.push_str(&page);
+    }
     for (address, service) in &services {
         for path in ["/metrics", "/readyz", "/healthz"] {
             told.push_str(&get(address, path).1);

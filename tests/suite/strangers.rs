@@ -218,7 +218,30 @@ async fn a_user_without_permissions_and_a_wrong_virtual_host_end_every_program_w
     api.delete(&format!("users/{user}")).unwrap();
 }
 
-/// Every program of a fleet ends with exit code 4, soon, and says these words and no password.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_whose_broker_refuses_it_shows_the_archive_and_says_why() {
+    let fleet = Fleet::new(Database::Sqlite).await;
+    fleet.world.many("in", 1);
+    assert_eq!(fleet.world.ocelli(["run", "in", "--set", "broker.url=memory:"]).code, 0);
+    let host = fleet.rabbitmq.url.split_once('@').unwrap().1;
+    let broker = format!("broker.url=amqp://nobody:hunter2@{host}");
+    let site = crate::site::Site::program(
+        &fleet.world,
+        "ocelli-web",
+        &["--listen", "off", "--set", &broker],
+    );
+    assert!(site.get("/").body.contains("note-00000.png"));
+    let fleet_page = site.get("/fleet.json");
+    let away = fleet_page.json()["broker_away"].as_str().unwrap_or_default().to_owned();
+    assert!(away.contains("refused") || away.contains("does not answer"), "{away}");
+    let page = site.get("/fleet");
+    assert!(page.status == 200 && page.body.contains("Queues"), "{page:?}");
+    let told = format!("{}{}{}", fleet_page.body, page.body, site.service.log());
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_eq!(site.service.stop(), 0);
+}
+
+/// Every program of a fleet that cannot work without its broker ends with exit code 4, soon, and says these words and no password.
 fn refused(fleet: &Fleet, more: &[&str], words: &[&str]) {
     fleet.world.many("in", 1);
     for (program, first) in [

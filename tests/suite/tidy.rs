@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ocelli-export", &["core", "failpoint", "catalog"]),
     ("ocelli-events", &["core", "failpoint", "broker", "catalog", "media", "export"]),
     ("ocelli-producer", &["core", "failpoint", "broker", "catalog", "media"]),
-    ("ocelli-web", &["core", "catalog", "media"]),
+    ("ocelli-web", &["core", "catalog", "media", "export"]),
     (
         "ocelli-wiring",
         &["core", "failpoint", "broker", "catalog", "media", "runtime", "worker", "events"],

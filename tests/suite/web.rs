@@ -1,172 +1,29 @@
 //! The archive as a web site, asked as a browser and as an enemy would ask it.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ocelli_testkit::models::{Behaviour, ModelServer, ModelServerOptions};
-use ocelli_testkit::ports;
 use ocelli_testkit::servers::OwnPostgres;
-use serde_json::Value;
 
-use crate::world::{CHART, NOTE, Service, World, sample_folder, until};
+use crate::site::{Site, TOKEN, world};
+use crate::world::{CHART, NOTE, World, sample_folder, until};
 
-const TOKEN: &str = "correct-horse-battery-staple";
-
-/// A site that is served.
-struct Site {
-    service: Service,
-    address: String,
-}
-
-/// An answer.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    fn header(&self, name: &str) -> &str {
-        let mut lines = self.head.lines();
-        lines
-            .find_map(|line| {
-                let (found, value) = line.split_once(": ")?;
-                found.eq_ignore_ascii_case(name).then_some(value)
-            })
-            .unwrap_or_default()
-    }
-}
-
-impl Site {
-    /// `ocelli up` over a folder of this world.
-    fn up(world: &World, folder: &str) -> Self {
-        Self::start(world, &["up", folder, "--listen", "off"])
-    }
-
-    fn start(world: &World, arguments: &[&str]) -> Self {
-        let address = format!("127.0.0.1:{}", ports::free());
-        let listen = format!("web.listen={address}");
-        let arguments = [arguments, &["--set", listen.as_str()][..]].concat();
-        let service = world.start("ocelli", arguments);
-        let site = Self { service, address };
-        until("the archive is served", || TcpStream::connect(&site.address).is_ok());
-        site
-    }
-
-    fn ask(&self, head: &str, body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        // One that is refused early may be closed before all of it was sent.
-        let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-        let mut bytes = Vec::new();
-        let read = stream.read_to_end(&mut bytes);
-        assert!(!bytes.is_empty(), "no answer: {sent:?} {read:?} {}", &head[..head.len().min(200)]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-        let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
-            joined(body)
-        } else {
-            body.to_owned()
-        };
-        Answer { status, head: head.to_owned(), body }
-    }
-
-    fn get_with(&self, path: &str, more: &str) -> Answer {
-        let host = &self.address;
-        self.ask(
-            &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n"),
-            &[],
-        )
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.get_with(path, "")
-    }
-
-    fn post(&self, path: &str, more: &str, body: &[u8]) -> Answer {
-        let (host, length) = (&self.address, body.len());
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\n{more}Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        self.ask(&head, body)
-    }
-
-    /// Brings files in, as a program with the token.
-    fn bring(&self, files: &[(&str, &[u8])]) -> Answer {
-        let mut body = Vec::new();
-        for (name, bytes) in files {
-            body.extend_from_slice(
-                format!("--xx\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\nContent-Type: image/png\r\n\r\n")
-                    .as_bytes(),
-            );
-            body.extend_from_slice(bytes);
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(b"--xx--\r\n");
-        let more = format!(
-            "Authorization: Bearer {TOKEN}\r\nAccept: application/json\r\n\
-             Content-Type: multipart/form-data; boundary=xx\r\n"
-        );
-        self.post("/bring", &more, &body)
-    }
-
-    /// The digest of the record whose latest source ends like this.
-    fn digest(&self, end: &str) -> String {
-        let page = self.get("/gallery.json?limit=200").json();
-        let hits = page["hits"].as_array().unwrap();
-        let hit = hits
-            .iter()
-            .find(|hit| hit["source"].as_str().is_some_and(|source| source.ends_with(end)));
-        hit.unwrap_or_else(|| panic!("no {end} in {page}"))["digest"].as_str().unwrap().to_owned()
-    }
-
-    /// Waits until every record is complete.
-    fn complete(&self, images: u64) {
-        until("every record is complete", || {
-            let status = &self.get("/fleet.json").json()["status"];
-            status["images"] == images && status["complete"] == images
-        });
-    }
-}
-
-/// A chunked body as one (RFC 9112, 7.1); lengths are of bytes, and the texts of these tests are short.
-fn joined(body: &str) -> String {
-    let (mut rest, mut whole) = (body.as_bytes(), Vec::new());
-    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
-        let length = std::str::from_utf8(&rest[..end]).ok();
-        let Some(length) = length.and_then(|text| usize::from_str_radix(text, 16).ok()) else {
-            break;
-        };
-        whole.extend_from_slice(rest.get(end + 2..end + 2 + length).unwrap_or_default());
-        rest = rest.get(end + 4 + length..).unwrap_or_default();
-        if length == 0 {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&whole).into_owned()
-}
-
-/// A world whose site may be written to.
-fn world() -> World {
-    let mut world = World::new();
-    world.settings(&format!(
-        "[web]\ntoken = \"{TOKEN}\"\nupload_timeout = \"5s\"\nupload_bytes = \"2MiB\""
-    ));
-    world
-}
+/// What every model of the browser's archive says: in all sections that one of them is asked for, with quotes.
+const LENSES: &str = "## Visual Description\nA chart with the title \"Scaling Open Language Models\". In the corner a sign reads \
+    \"Free beer for everybody\", and nobody seems to mind.\n\n## Foucauldian Genealogical Discourse Analysis\nThe axes rank what they \
+    count, and what is not counted does not appear.\n\n## Critical Theory\nProgress is drawn as one line to the right.\n\n## Marxist \
+    Conflict Theory\nWho pays for the computing is not on the chart.\n\n## Postmodernism\nA graph about graphs, told by its own \
+    legend.\n\n## Queer Feminist Intersectional Analysis\nThe names of the models stand for people who are not named.\n\n\
+    **Disclaimer:** these are readings, and others are possible.";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_reads_searches_compares_mends_and_brings_images_in_with_and_without_scripts() {
     let models = ModelServer::start(ModelServerOptions::default()).await;
+    models.set_behaviour(Behaviour::Text(LENSES.to_owned()));
     let mut world = World::new();
     world.settings(&format!("[web]\ntoken = \"{TOKEN}\""));
     for name in ["gemma3-27b-vision", "llama3.2-vision"] {
@@ -193,6 +50,7 @@ async fn a_browser_reads_searches_compares_mends_and_brings_images_in_with_and_w
     site.complete(names.len() as u64 + 2);
     let gone = site.digest("will-be-gone.png");
     std::fs::remove_file(folder.join("will-be-gone.png")).unwrap();
+    let broken = site.digest("cut-off.png");
     let upload = world.samples("elsewhere", &["meme-party.png"]).join("meme-party.png");
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/browser.sh");
@@ -201,6 +59,7 @@ async fn a_browser_reads_searches_compares_mends_and_brings_images_in_with_and_w
         move || {
             Command::new(script)
                 .args(["pages.mjs", "--base", &base, "--token", TOKEN, "--gone", &gone])
+                .args(["--broken", &broken])
                 .arg("--upload")
                 .arg(upload)
                 .arg("--shots")
@@ -249,6 +108,19 @@ fn every_answer_forbids_foreign_code_and_frames_and_knows_what_a_browser_has() {
         "/api/v1/status",
         "/api/v1/failures",
         "/api/v1/batches",
+        "/bring.json",
+        "/help.json",
+        "/sign-in.json",
+        "/search/batch",
+        "/search/batch.json",
+        "/disagreements",
+        "/disagreements.json",
+        "/attempts/DIGEST?analyzer=tesseract-ocr",
+        "/attempts/DIGEST.json?analyzer=tesseract-ocr",
+        "/record/DIGEST/hocr",
+        "/record/DIGEST/json",
+        "/api/v1/searches",
+        "/api/v1/disagreements",
         "/robots.txt",
         "/record/DIGEST",
         "/record/DIGEST.json",

@@ -31,6 +31,7 @@ const TABLES: [&str; 28] = [
     "perceptual_hashes",
     "problems",
     "revisions",
+    "saved_searches",
     "search_answers",
     "search_texts",
     "search_vocabulary",

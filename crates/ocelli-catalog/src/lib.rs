@@ -15,13 +15,14 @@
 //! | `firsts` | jobs that are done for the first of near-identical images only |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
 //! | `alike` | images that look alike: perceptual hashes and their groups |
-//! | `agreements` | how far the answers of a complete record agree |
 //! | `deliveries` | who is told of complete records, and what each has not been told yet |
+//! | `agreements`, `disagreements` | how far the answers of a complete record agree; all of them, the lowest first |
 //! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `references` | one batch: what became of each of its references, and how far it is |
 //! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
+//! | `saved` | searches that people keep |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
 //! | `carry`, `backup` | the whole archive into another database; into a file and back |
 //! | `auditing` | the check of the whole database against itself |
@@ -50,6 +51,7 @@ mod claims;
 mod deeds;
 mod deliveries;
 mod dependents;
+mod disagreements;
 mod error;
 mod failures;
 mod fences;
@@ -69,6 +71,7 @@ mod pulse;
 pub mod query;
 mod references;
 mod rows;
+mod saved;
 pub mod search;
 mod sheets;
 mod sizing;
@@ -84,6 +87,7 @@ pub use carry::{Carried, CarryError};
 pub use catalog::{Catalog, CatalogOptions};
 pub use deeds::Deed;
 pub use deliveries::{Due, ListenerState, Retry};
+pub use disagreements::{Disagreement, DisagreementCursor, NoCursor, PairOfNames};
 pub use error::CatalogError;
 pub use firsts::{Firsts, SAME_RULE};
 pub use letters::{Buried, Content, Letter, unknown_revision};
@@ -98,6 +102,7 @@ pub use pulse::FailureCount;
 pub use references::{
     Reference, ReferenceCursor, ReferenceOutcome, ReferencePage, SightingCursor, SightingPage,
 };
+pub use saved::SavedSearch;
 pub use sheets::{BatchView, Neighbours, Sheet};
 pub use sizing::Service;
 pub use spending::{BudgetState, SpendRow, amount};

@@ -21,8 +21,8 @@ const ASKED_AT_ONCE: usize = 500;
 pub struct Sheet {
     /// Digest, format, size.
     pub image: ImageFacts,
-    /// Whether its bytes were refused.
-    pub refused: bool,
+    /// Why its bytes were refused, where they were.
+    pub refusal: Option<String>,
     /// Whether every wanted analyzer has an outcome.
     pub complete: bool,
     /// Analyzers whose outcome is a failure.
@@ -53,8 +53,17 @@ pub struct BatchView {
     pub sample: Vec<Digest>,
 }
 
-type SheetColumns =
-    (Vec<u8>, Option<i64>, Option<String>, Option<i64>, Option<i64>, bool, bool, i64, i64);
+type SheetColumns = (
+    Vec<u8>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    bool,
+    i64,
+    i64,
+);
 
 /// The order of time, as the index `images_in_time` has it.
 macro_rules! seen {
@@ -73,7 +82,7 @@ impl Catalog {
         for part in digests.chunks(ASKED_AT_ONCE) {
             let places: Vec<String> = (1..=part.len()).map(|place| format!("${place}")).collect();
             let sql = format!(
-                "SELECT i.digest, i.bytes, i.format, i.width, i.height, i.refusal IS NOT NULL, i.complete, \
+                "SELECT i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.complete, \
                  (SELECT COUNT(*) FROM wants w WHERE w.digest = i.digest AND w.state = 'failed'), \
                  (SELECT COUNT(*) FROM wants w WHERE w.digest = i.digest AND w.state = 'open') \
                  FROM images i WHERE i.digest IN ({})",
@@ -205,14 +214,14 @@ impl Catalog {
 }
 
 fn sheet(row: SheetColumns) -> Read<Option<Sheet>> {
-    let (bytes, size, format, width, height, refused, complete, failed, open) = row;
+    let (bytes, size, format, width, height, refusal, complete, failed, open) = row;
     let digest = digest(&bytes)?;
     let Some(image) = facts(digest, size, format.as_deref(), width, height)? else {
         return Ok(None);
     };
     Ok(Some(Sheet {
         image,
-        refused,
+        refusal,
         complete,
         failed: number("count", failed)?,
         open: number("count", open)?,

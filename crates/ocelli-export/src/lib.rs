@@ -13,14 +13,23 @@
 //! | `document` | a record as one JSON object |
 //! | `row` | a record as rows of a table: the columns of CSV and Parquet |
 //! | `writers` | one file for each format |
+//! | `lines`, `buffer` | one stream of lines, piece by piece |
+//! | [`layout`], [`agreements`] | a record as people read it |
+//! | [`formats`] | its words with their boxes: hOCR, ALTO, TSV |
+//! | [`hits`] | many queries in, the lines of all their hits out |
 //!
-//! Absent on purpose: the bytes of images, which an archive does not hold, and any knowledge of how a record is laid out for
-//! people: whoever calls this brings that along.
+//! Absent on purpose: the bytes of images, which an archive does not hold.
 
+pub mod agreements;
+mod buffer;
 mod document;
 mod error;
 mod folder;
+pub mod formats;
 mod hashed;
+pub mod hits;
+pub mod layout;
+mod lines;
 mod row;
 mod writers;
 
@@ -33,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use document::{SCHEMA, document};
 pub use error::ExportError;
 pub use folder::{FileEntry, Folder, Manifest};
+pub use lines::Lines;
 use writers::Body;
 pub use writers::Format;
 
@@ -132,33 +142,16 @@ pub async fn stream(
     catalog: &Catalog,
     options: &Options,
     since: Option<Place>,
-    out: impl std::io::Write + Send + 'static,
+    mut out: impl std::io::Write + Send + 'static,
     stop: &CancellationToken,
 ) -> Result<Exported, ExportError> {
     let unwritten = |source| ExportError::Stream { source };
-    let mut body = Body::begin(options, hashed::Hashed::new(Box::new(out))).map_err(unwritten)?;
-    let mut done = Exported { records: 0, cursor: since, complete: false };
-    'pages: loop {
-        let places = catalog.places(&options.query, done.cursor, LISTED).await?;
-        if places.is_empty() {
-            done.complete = true;
-            break;
-        }
-        for part in places.chunks(AT_ONCE) {
-            if stop.is_cancelled() {
-                break 'pages;
-            }
-            let digests: Vec<_> = part.iter().map(|place| place.digest).collect();
-            let mut records = catalog.records(&digests).await?;
-            for place in part {
-                if let Some(record) = records.remove(&place.digest) {
-                    body.add(options, &record).map_err(unwritten)?;
-                    done.records += 1;
-                }
-                done.cursor = Some(*place);
-            }
-        }
+    let mut lines = Lines::begin(options, since, None)?;
+    while !stop.is_cancelled() {
+        let Some(piece) = lines.next(catalog, options).await? else { break };
+        out.write_all(&piece).map_err(unwritten)?;
     }
-    body.finish().and_then(hashed::Hashed::finish).map_err(unwritten)?;
-    Ok(done)
+    let rest = lines.finish()?;
+    out.write_all(&rest.0).and_then(|()| out.flush()).map_err(unwritten)?;
+    Ok(rest.1)
 }

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,16 +12,12 @@ use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use prometheus::{Encoder, Registry, TextEncoder};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::connections::{self, Limits};
 use crate::{Readiness, Watchdog};
 
 /// Connections served at once: some scrapers and probes, with room to spare; more wait in the kernel's backlog.
@@ -33,10 +28,15 @@ pub const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest request head in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
-/// How long answers under way may take when the process stops.
-const STOP_GRACE: Duration = Duration::from_secs(2);
-/// Pause after a failed accept (no file descriptors left), so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const LIMITS: Limits = Limits {
+    connections: CONNECTIONS,
+    life: CONNECTION_LIFE,
+    long_life: CONNECTION_LIFE,
+    is_long: |_| false,
+    header_timeout: HEADER_TIMEOUT,
+    header_bytes: HEADER_BYTES,
+};
 
 /// Why the side door could not be opened.
 #[derive(Debug, Error)]
@@ -128,53 +128,8 @@ impl HttpServer {
     /// Serves until `shutdown` is cancelled. Pass a token that is cancelled last, so that a draining process can still
     /// be asked how it is.
     pub async fn serve(self, parts: State, shutdown: CancellationToken) {
-        let app = router(parts);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let connections = TaskTracker::new();
-        let accept_all = async {
-            loop {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                match self.listener.accept().await {
-                    Ok((stream, _)) => {
-                        let connection = connection(stream, app.clone(), shutdown.clone(), place);
-                        connections.spawn(connection);
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection on {}", self.address);
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = accept_all => {}
-            () = shutdown.cancelled() => {}
-        }
-        connections.close();
-        connections.wait().await;
+        connections::serve(self.listener, router(parts), LIMITS, shutdown).await;
     }
-}
-
-async fn connection(
-    stream: TcpStream,
-    app: Router,
-    shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    let mut served = std::pin::pin!(served);
-    tokio::select! {
-        // A client that goes away or sends nonsense is its own problem: nothing to log.
-        _ = served.as_mut() => return,
-        () = tokio::time::sleep(CONNECTION_LIFE) => {}
-        () = shutdown.cancelled() => {}
-    }
-    served.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(STOP_GRACE, served).await;
 }
 
 fn router(parts: State) -> Router {

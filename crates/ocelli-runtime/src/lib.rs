@@ -10,12 +10,14 @@
 //! | [`telemetry`] | log lines to stderr |
 //! | [`metrics`] | the registry and what every process reports about itself |
 //! | [`otlp`] | spans to an OpenTelemetry collector |
+//! | [`connections`] | HTTP connections within limits |
 //! | [`http`] | `/metrics`, `/healthz`, `/readyz` |
 //! | [`readiness`] | latches: is this process able to work yet? |
 //! | [`watchdog`] | progress marks: does it still move? |
 //! | [`shutdown`] | SIGTERM and SIGINT as a token |
 //! | [`exit`] | [`ExitCode`]: what a finished process says |
 
+pub mod connections;
 pub mod exit;
 pub mod http;
 pub mod metrics;

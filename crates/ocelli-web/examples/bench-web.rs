@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use ocelli_catalog::query::QueryLimits;
 use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_core::wire::{Intake, Message, Partial};
 use ocelli_core::{
@@ -19,7 +20,7 @@ use ocelli_core::{
 };
 use ocelli_media::{DecodeLimits, FetchLimits, Fetcher};
 use ocelli_web::{
-    AnalyzerLine, Delivery, Hand, Hands, Listener, Parts, Requeued, WebOptions, serve,
+    AnalyzerLine, Delivery, Hand, Hands, Listener, Parts, QueueDepth, Requeued, WebOptions, serve,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -63,6 +64,13 @@ impl Hand for Nobody {
 
     fn bring(&self, _: Delivery) -> BoxFuture<'static, Result<BatchId, String>> {
         Box::pin(async { Err("nobody reads images here".to_owned()) })
+    }
+
+    fn queues(
+        &self,
+        _: Vec<AnalyzerName>,
+    ) -> BoxFuture<'static, Result<Option<Vec<QueueDepth>>, String>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn cannot_bring(&self) -> Option<&'static str> {
@@ -164,6 +172,13 @@ fn options(folder: &std::path::Path) -> WebOptions {
         upload_files: 1,
         upload_timeout: Duration::from_secs(10),
         request_timeout: Duration::from_secs(30),
+        query: QueryLimits::default(),
+        exports: 4,
+        export_stall: Duration::from_secs(60),
+        batch_queries: 1_000,
+        batch_bytes: 1 << 20,
+        batch_hits: 1_000,
+        saved_searches: 500,
         // All readers have one address here.
         rate: 1_000_000,
         connections: 512,

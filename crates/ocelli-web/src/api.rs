@@ -1,10 +1,13 @@
 //! The same for programs, under `/api/v1`, described by OpenAPI 3.1 that is made from this code.
 //!
-//! What may be read needs nothing; what changes something needs the token: `Authorization: Bearer TOKEN`.
+//! What may be read needs nothing; what changes something needs the token: `Authorization: Bearer TOKEN`. What is taken out as
+//! a stream or file, what is searched for, and kept searches are in `taking`.
+
+mod taking;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
 use jiff::Timestamp;
@@ -20,7 +23,6 @@ use crate::app::App;
 use crate::failure::WebError;
 use crate::pages::cards::Wish;
 use crate::pages::{failures, fleet};
-use crate::records::Twin;
 use crate::reply::{self, Answer};
 use crate::shown::Asked;
 
@@ -59,7 +61,7 @@ struct Trouble {
 }
 
 /// The routes, and the description of them.
-pub(crate) fn router() -> axum::Router<App> {
+pub(crate) fn router(queries: DefaultBodyLimit) -> axum::Router<App> {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(records))
         .routes(routes!(one_record))
@@ -71,6 +73,8 @@ pub(crate) fn router() -> axum::Router<App> {
         .routes(routes!(one_batch))
         .routes(routes!(deeds))
         .routes(routes!(pause))
+        .routes(routes!(attempts))
+        .merge(taking::router().layer(queries))
         .split_for_parts();
     let document = serde_json::to_value(&document).unwrap_or_default();
     router.route(
@@ -97,7 +101,7 @@ pub(crate) fn router() -> axum::Router<App> {
     )
 )]
 async fn records(State(app): State<App>, head: HeaderMap, RawQuery(query): RawQuery) -> Answer {
-    let wish = Wish::of(&Asked::of(query.as_deref()), PAGE)?;
+    let wish = Wish::of(&Asked::of(query.as_deref()), PAGE, &app.options.query)?;
     reply::json(&head, &wish.ask(&app.catalog).await?)
 }
 
@@ -118,10 +122,8 @@ async fn one_record(
     head: HeaderMap,
 ) -> Answer {
     let digest = crate::pages::digest(&named(digest)?)?;
-    let record = app.catalog.record(&digest).await?;
-    let record = record.ok_or_else(|| WebError::Missing("there is no such image".to_owned()))?;
-    let order: Vec<&AnalyzerName> = app.options.order().collect();
-    reply::json(&head, &Twin::new(&record, &order))
+    let record = crate::pages::record(&app, &digest).await?;
+    crate::pages::record::twin(&app, &head, &record).await
 }
 
 /// How far each analyzer is, how fast, and who works for it.
@@ -331,6 +333,29 @@ async fn pause(
         serde_json::json!({ "analyzer": name, "paused": pause.paused, "at": Timestamp::now() }),
     )
     .into_response())
+}
+
+/// How the job of one analyzer about one image went.
+#[utoipa::path(
+    get,
+    path = "/api/v1/records/{digest}/attempts",
+    params(
+        ("digest" = String, Path, description = "SHA-256 of the image's bytes, 64 hexadecimal characters"),
+        ("analyzer" = String, Query, description = "The name of the analyzer"),
+    ),
+    responses(
+        (status = 200, description = "What happened, in its order, with the trace", body = serde_json::Value),
+        (status = 400, description = "Not a digest, or not a name", body = Trouble),
+        (status = 404, description = "No such image", body = Trouble),
+    )
+)]
+async fn attempts(
+    State(app): State<App>,
+    digest: Result<Path<String>, PathRejection>,
+    head: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    crate::pages::attempts::twin(&app, &head, &named(digest)?, &Asked::of(query.as_deref())).await
 }
 
 fn named(name: Result<Path<String>, PathRejection>) -> Result<String, WebError> {

@@ -11,6 +11,9 @@ use ocelli_core::Digest;
 use crate::failure::WebError;
 use crate::reply::{Answer, forever};
 
+/// What is drawn where an image cannot be shown.
+pub(crate) const BLANK: &str = include_str!("../assets/gone.svg");
+
 /// An embedded file.
 struct Asset {
     name: &'static str,
@@ -18,7 +21,7 @@ struct Asset {
     text: &'static str,
 }
 
-static ASSETS: [Asset; 4] = [
+static ASSETS: [Asset; 5] = [
     Asset {
         name: "ocelli.css",
         kind: "text/css; charset=utf-8",
@@ -34,6 +37,7 @@ static ASSETS: [Asset; 4] = [
         kind: "text/javascript; charset=utf-8",
         text: include_str!("../assets/htmx-2.0.11.min.js"),
     },
+    Asset { name: "gone.svg", kind: "image/svg+xml", text: BLANK },
     Asset { name: "icon.svg", kind: "image/svg+xml", text: include_str!("../assets/icon.svg") },
 ];
 

@@ -42,7 +42,7 @@ async fn read(
     name: &str,
 ) -> Result<Feed, WebError> {
     let asked = Asked::of(query);
-    let mut wish = Wish::of(&asked, ENTRIES)?;
+    let mut wish = Wish::of(&asked, ENTRIES, &app.options.query)?;
     wish.sort = Sort::Newest;
     wish.cursor.clear();
     let page = wish.ask(&app.catalog).await?;

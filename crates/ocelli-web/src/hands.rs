@@ -29,6 +29,17 @@ pub enum Requeued {
     NextRun,
 }
 
+/// A queue of the fleet, as its broker counts it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct QueueDepth {
+    /// `results`, `jobs.tesseract-ocr`, …
+    pub queue: String,
+    /// Messages that wait; none where nothing is known of it.
+    pub ready: Option<u64>,
+    /// Consumers that would take them.
+    pub consumers: Option<u64>,
+}
+
 /// Whoever can do it.
 pub trait Hand: Send + Sync + 'static {
     /// Enqueues jobs that were opened again.
@@ -39,6 +50,13 @@ pub trait Hand: Send + Sync + 'static {
 
     /// Gives images to the producer; answers with the batch as soon as it has one. The work goes on behind it.
     fn bring(&self, delivery: Delivery) -> BoxFuture<'static, Result<BatchId, String>>;
+
+    /// How full the queues of these analyzers are, and those that all share; none where queues live and die with other
+    /// processes. It may take as long as the broker takes.
+    fn queues(
+        &self,
+        analyzers: Vec<AnalyzerName>,
+    ) -> BoxFuture<'static, Result<Option<Vec<QueueDepth>>, String>>;
 
     /// Why nothing can be brought in, where that is so.
     fn cannot_bring(&self) -> Option<&'static str>;

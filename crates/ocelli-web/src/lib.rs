@@ -7,7 +7,7 @@
 //! | module | room for |
 //! |---|---|
 //! | [`options`] | [`WebOptions`]: limits and widths, each with its reason |
-//! | `server` | connections: how many, how long, how much of a head |
+//! | `server` | where it listens, and what connections may cost |
 //! | `app`, `guard` | which address is answered by whom; what every answer and every request must be like |
 //! | `session`, `rate` | who may change things; how often one address may ask |
 //! | `reply`, `failure` | answers with their ETag; what went wrong, as a page or as JSON |
@@ -15,6 +15,7 @@
 //! | `pictures` | thumbnails and views: made once, bounded, kept in a folder |
 //! | `records`, `prose`, `shown`, `boxes` | what a record says; model answers, texts and words as HTML that cannot do harm |
 //! | `pages` | one file per page |
+//! | `taken`, `streams` | what is taken out of the archive as files; answers that are made while they are read |
 //! | `live`, `feeds`, `api` | what changes while one looks; Atom and JSON Feed; the same for programs |
 //! | [`hands`] | what changes something outside of the catalog: wired in by `main` |
 //! | [`role`], `settings` | the program: what opens the catalog, the broker and the listener |
@@ -42,8 +43,11 @@ mod server;
 mod session;
 mod settings;
 mod shown;
+mod streams;
+mod taken;
 
 pub use app::Parts;
-pub use hands::{Delivery, Hand, Hands, Requeued};
+pub use hands::{Delivery, Hand, Hands, QueueDepth, Requeued};
 pub use options::{AnalyzerLine, WebOptions};
-pub use server::{ListenError, Listener, serve};
+pub use role::serve;
+pub use server::{ListenError, Listener};

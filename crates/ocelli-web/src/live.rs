@@ -20,8 +20,10 @@ use tokio::sync::Mutex;
 
 use crate::app::App;
 use crate::failure::WebError;
+use crate::hands::{Hands, QueueDepth};
 use crate::options::WebOptions;
 use crate::pages::{batch, fleet};
+use crate::shown::line;
 
 /// Browsers that are told at once.
 const LISTENERS: usize = 64;
@@ -29,6 +31,8 @@ const LISTENERS: usize = 64;
 const EVERY: Duration = Duration::from_secs(2);
 /// A look may cost at most this part of the time: of a large archive it is taken more seldom.
 const SHARE: u32 = 10;
+/// How long a look waits for the broker.
+const BROKER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long one browser is told without coming back.
 const LIFE: Duration = Duration::from_secs(10 * 60);
 /// The sparkline: half an hour, minute by minute.
@@ -44,11 +48,17 @@ pub(crate) struct Look {
     pub(crate) pauses: BTreeMap<AnalyzerName, String>,
     pub(crate) budgets: Vec<BudgetState>,
     pub(crate) pulse: BTreeMap<AnalyzerName, Vec<u64>>,
+    /// Queues of the broker; none where there is no broker.
+    pub(crate) queues: Option<Vec<QueueDepth>>,
+    /// Why nothing is known of them.
+    pub(crate) broker_away: Option<String>,
 }
 
 /// The last look, shared.
 pub(crate) struct Live {
     catalog: Catalog,
+    hands: Hands,
+    analyzers: Vec<AnalyzerName>,
     budgets: Vec<Budget>,
     silence: SignedDuration,
     last: Mutex<Option<(Instant, Duration, Arc<Look>)>>,
@@ -56,9 +66,12 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(catalog: Catalog, options: &WebOptions) -> Self {
+    pub(crate) fn new(catalog: Catalog, hands: Hands, options: &WebOptions) -> Self {
+        let asked = options.analyzers.iter().filter(|line| !line.off);
         Self {
             catalog,
+            hands,
+            analyzers: asked.map(|line| line.name.clone()).collect(),
             budgets: options.budgets.clone(),
             silence: options.silence,
             last: Mutex::new(None),
@@ -77,8 +90,18 @@ impl Live {
         let started = Instant::now();
         let now = Timestamp::now();
         let since = now.saturating_sub(self.silence).unwrap_or(Timestamp::MIN);
+        // Beside the catalog: a broker that is away makes nobody wait for long.
+        let queues = self.hands.0.queues(self.analyzers.clone());
+        let queues = tokio::time::timeout(BROKER_PATIENCE, queues).await;
+        let (queues, broker_away) = match queues {
+            Ok(Ok(queues)) => (queues, None),
+            Ok(Err(reason)) => (None, Some(line(&reason, 300))),
+            Err(_) => (None, Some("the broker does not answer".to_owned())),
+        };
         let look = Arc::new(Look {
             at: now,
+            queues,
+            broker_away,
             status: self.catalog.status(now).await?,
             workers: self.catalog.workers(since).await?,
             pauses: self.catalog.pauses().await?,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ocelli_catalog::query::QueryLimits;
 use ocelli_core::{AnalyzerName, Budget};
 use ocelli_media::DecodeLimits;
 use secrecy::SecretString;
@@ -39,6 +40,20 @@ pub struct WebOptions {
     pub upload_timeout: Duration,
     /// How long any other request may take.
     pub request_timeout: Duration,
+    /// What a query may ask at most.
+    pub query: QueryLimits,
+    /// Exports and batch searches at once.
+    pub exports: usize,
+    /// How long the reader of one may take nothing.
+    pub export_stall: Duration,
+    /// Queries of one batch search.
+    pub batch_queries: usize,
+    /// Bytes of all of them.
+    pub batch_bytes: usize,
+    /// Records of each of them.
+    pub batch_hits: u32,
+    /// Searches that are kept.
+    pub saved_searches: u32,
     /// Requests one address may make in a second, on average.
     pub rate: u32,
     /// Connections at once.
@@ -62,6 +77,11 @@ impl WebOptions {
     /// Names of the analyzers, in the order of display.
     pub(crate) fn order(&self) -> impl Iterator<Item = &AnalyzerName> {
         self.analyzers.iter().map(|line| &line.name)
+    }
+
+    /// The same, by value.
+    pub(crate) fn names(&self) -> Vec<AnalyzerName> {
+        self.order().cloned().collect()
     }
 
     /// Whether this analyzer is configured.

@@ -1,6 +1,9 @@
 //! One file per page: what is asked of the catalog, what the page says, its twin for programs.
 
+pub(crate) mod agreement;
+pub(crate) mod attempts;
 pub(crate) mod batch;
+pub(crate) mod batch_search;
 pub(crate) mod bring;
 pub(crate) mod cards;
 pub(crate) mod compare;
@@ -11,13 +14,15 @@ pub(crate) mod help;
 pub(crate) mod image;
 pub(crate) mod log;
 pub(crate) mod record;
+pub(crate) mod saved;
 pub(crate) mod search;
 pub(crate) mod sign_in;
 pub(crate) mod trouble;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use ocelli_core::Digest;
+use ocelli_catalog::query::Query;
+use ocelli_core::{AnalyzerName, Digest, Record};
 
 use crate::app::Site;
 use crate::assets;
@@ -66,6 +71,24 @@ impl Frame {
 /// The digest in an address.
 pub(crate) fn digest(text: &str) -> Result<Digest, WebError> {
     text.parse().map_err(|error: ocelli_core::ids::IdError| WebError::Bad(error.to_string()))
+}
+
+/// The name of an analyzer in an address.
+pub(crate) fn analyzer(text: &str) -> Result<AnalyzerName, WebError> {
+    text.parse().map_err(|error: ocelli_core::ids::IdError| WebError::Bad(error.to_string()))
+}
+
+/// The record of an image.
+pub(crate) async fn record(site: &Site, digest: &Digest) -> Result<Record, WebError> {
+    let record = site.catalog.record(digest).await?;
+    let short = digest.short();
+    record.ok_or_else(|| WebError::Missing(format!("there is no image {short} in this archive")))
+}
+
+/// A query as somebody typed it.
+pub(crate) fn query(site: &Site, typed: &str) -> Result<Query, WebError> {
+    Query::parse_within(typed, &site.options.query)
+        .map_err(|error| WebError::Bad(error.to_string()))
 }
 
 /// The fields of a form.

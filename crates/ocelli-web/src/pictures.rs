@@ -25,6 +25,10 @@ use work::Work;
 const FETCHES: usize = 8;
 /// Sources that are asked for one image: one that was seen in a thousand places is not looked for in all of them.
 const SOURCES: usize = 5;
+/// Pages that look at once whether their image can be shown.
+const LOOKS: usize = 8;
+/// How long such a page waits: a photograph takes a third of it.
+const LOOK: Duration = Duration::from_millis(300);
 /// How long it is remembered that an image cannot be shown.
 const GONE_FOR: Duration = Duration::from_secs(30);
 /// How many such images are remembered.
@@ -71,6 +75,7 @@ struct Inner {
     shelf: Shelf,
     work: Work,
     fetches: Semaphore,
+    looks: Arc<Semaphore>,
     lanes: Vec<tokio::sync::Mutex<()>>,
     gone: Mutex<Vec<(Digest, Instant, String)>>,
 }
@@ -84,6 +89,7 @@ impl Pictures {
             shelf: Shelf::open(options.pictures.clone(), options.picture_bytes),
             work: Work::new(options.decode.clone(), options.decoders, options.decode_deadline),
             fetches: Semaphore::new(FETCHES),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             lanes: (0..LANES).map(|_| tokio::sync::Mutex::default()).collect(),
             gone: Mutex::default(),
         }))
@@ -111,6 +117,27 @@ impl Pictures {
             self.note_gone(*digest, reason.clone());
         }
         made
+    }
+
+    /// Makes the view of an image that is near, and says why it cannot be shown, where that is known within a moment. Whoever
+    /// asks for the picture next finds it.
+    pub(crate) async fn look(&self, digest: &Digest) -> Option<String> {
+        let place = Arc::clone(&self.0.looks).try_acquire_owned().ok()?;
+        let (pictures, digest) = (self.clone(), *digest);
+        let looking = tokio::spawn(async move {
+            let _place = place;
+            pictures.get(&digest, Size::View).await
+        });
+        match tokio::time::timeout(LOOK, looking).await {
+            Ok(Ok(Err(WebError::Missing(reason)))) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Why an image could not be shown lately.
+    pub(crate) fn trouble(&self, digest: &Digest) -> Option<String> {
+        let gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.iter().rev().find(|(one, _, _)| one == digest).map(|(_, _, reason)| reason.clone())
     }
 
     /// Whether this picture is there, so that it can be shown at once.

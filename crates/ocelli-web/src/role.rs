@@ -13,12 +13,16 @@ use ocelli_core::routing::Queue;
 use ocelli_core::{AnalyzerName, BatchId, Digest, Want};
 use ocelli_media::Fetcher;
 use ocelli_producer::{ProducerMetrics, ProducerOptions, Progress, Source};
+use ocelli_runtime::connections::{self, Limits};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::{Fault, Process, fault::chain, parts};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Delivery, Hand, Hands, ListenError, Listener, Parts, Requeued, WebOptions, serve};
+use crate::server::{CONNECTION_LIFE, EXPORT_LIFE, HEADER_BYTES, HEADER_TIMEOUT, is_stream};
+use crate::{
+    Delivery, Hand, Hands, ListenError, Listener, Parts, QueueDepth, Requeued, WebOptions, app,
+};
 
 /// Why nothing can be brought in where no broker is.
 const NOBODY: &str = "nothing reads images here: start 'ocelli up', which serves the archive too, or set broker.url to the \
@@ -51,10 +55,14 @@ pub async fn run(process: &Process) -> Result<(), Fault> {
     let listener = Listener::bind(listen).await.map_err(|error| fault(&error))?;
     let catalog = catalog(process).await?;
     let fleet = if settings.broker.is_memory() { Fleet::Nobody } else { Fleet::Elsewhere };
+    // What is enqueued here stands in the log of actions; a collector's numbers are not ours to tell. Nor is a broker's where
+    // there is none.
+    let untold = prometheus::Registry::new();
+    let told = if settings.broker.is_memory() { &untold } else { &process.registry };
     let metrics = Metrics {
-        collector: CollectorMetrics::register(&process.registry)?,
-        producer: ProducerMetrics::register(&process.registry)?,
-        broker: Some(BrokerMetrics::register(&process.registry)?),
+        collector: CollectorMetrics::register(&untold)?,
+        producer: ProducerMetrics::register(told)?,
+        broker: Some(BrokerMetrics::register(told)?),
     };
     let parts = parts(process, catalog.clone(), fleet, metrics)?;
     starting.release();
@@ -62,6 +70,20 @@ pub async fn run(process: &Process) -> Result<(), Fault> {
     serve(listener, parts, process.shutdown.clone()).await;
     catalog.close().await;
     Ok(())
+}
+
+/// Serves the site until `shutdown` is cancelled, and waits for answers under way.
+pub async fn serve(listener: Listener, parts: Parts, shutdown: CancellationToken) {
+    let limits = Limits {
+        connections: parts.options.connections,
+        life: CONNECTION_LIFE,
+        long_life: EXPORT_LIFE,
+        is_long: is_stream,
+        header_timeout: HEADER_TIMEOUT,
+        header_bytes: HEADER_BYTES,
+    };
+    let router = app::router(parts, listener.address(), &shutdown);
+    connections::serve(listener.listener, router, limits, shutdown).await;
 }
 
 /// Where to listen; none when the site is off.
@@ -105,6 +127,7 @@ pub fn parts(
         catalog: catalog.clone(),
         fleet,
         joined: Arc::default(),
+        declared: Arc::default(),
         metrics,
         shutdown: process.shutdown.clone(),
     };
@@ -140,6 +163,7 @@ struct Reach {
     catalog: Catalog,
     fleet: Fleet,
     joined: Arc<OnceCell<Broker>>,
+    declared: Arc<OnceCell<()>>,
     metrics: Metrics,
     shutdown: CancellationToken,
 }
@@ -164,8 +188,38 @@ impl Reach {
         }
     }
 
+    /// The same with its queues, for whoever gives it something: looking makes none.
+    async fn broker_with_queues(&self) -> Result<Option<Broker>, String> {
+        let Some(broker) = self.broker().await? else { return Ok(None) };
+        if matches!(self.fleet, Fleet::Elsewhere) {
+            let queues = parts::topology(&self.settings);
+            let declare = || async { broker.declare(&queues).await };
+            self.declared.get_or_try_init(declare).await.map_err(|error| chain(&error))?;
+        }
+        Ok(Some(broker))
+    }
+
+    async fn depths(self, analyzers: Vec<AnalyzerName>) -> Result<Option<Vec<QueueDepth>>, String> {
+        let Some(broker) = self.broker().await? else { return Ok(None) };
+        let of_jobs =
+            analyzers.into_iter().flat_map(|name| [Queue::Jobs(name.clone()), Queue::Bulk(name)]);
+        let mut depths = Vec::new();
+        for queue in of_jobs.chain([Queue::Results, Queue::Dead]) {
+            // One that nobody has declared yet is not there.
+            let depth = broker.depth(&queue).await.ok();
+            depths.push(QueueDepth {
+                queue: queue.to_string(),
+                ready: depth.as_ref().map(|depth| depth.ready),
+                consumers: depth.map(|depth| depth.consumers),
+            });
+        }
+        Ok(Some(depths))
+    }
+
     async fn requeue_all(self, jobs: Vec<(Digest, AnalyzerName)>) -> Result<Requeued, String> {
-        let Some(broker) = self.broker().await? else { return Ok(Requeued::NextRun) };
+        let Some(broker) = self.broker_with_queues().await? else {
+            return Ok(Requeued::NextRun);
+        };
         // Also of analyzers that are switched off here: their jobs wait until a worker comes.
         let mut names: Vec<AnalyzerName> = jobs.iter().map(|(_, name)| name.clone()).collect();
         names.sort();
@@ -183,7 +237,7 @@ impl Reach {
     }
 
     async fn produce(self, delivery: Delivery) -> Result<BatchId, String> {
-        let broker = self.broker().await?.ok_or(NOBODY)?;
+        let broker = self.broker_with_queues().await?.ok_or(NOBODY)?;
         let wanted = match &self.fleet {
             Fleet::Here(_, wants) => wants.clone(),
             _ => {
@@ -237,6 +291,13 @@ impl Hand for Reach {
         jobs: Vec<(Digest, AnalyzerName)>,
     ) -> BoxFuture<'static, Result<Requeued, String>> {
         self.clone().requeue_all(jobs).boxed()
+    }
+
+    fn queues(
+        &self,
+        analyzers: Vec<AnalyzerName>,
+    ) -> BoxFuture<'static, Result<Option<Vec<QueueDepth>>, String>> {
+        self.clone().depths(analyzers).boxed()
     }
 
     fn bring(&self, delivery: Delivery) -> BoxFuture<'static, Result<BatchId, String>> {

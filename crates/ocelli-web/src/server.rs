@@ -1,34 +1,26 @@
-//! Connections: how many at once, how long they may live, how much of a head is read. What is asked is [`crate::app`]'s.
+//! Where the site listens, and what its connections may cost. What is asked is [`crate::app`]'s.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use axum::http::Uri;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::app::{self, Parts};
+use tokio::net::TcpListener;
 
 /// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest head in bytes. An address of 64 KiB, which is more than a query may have, is answered in words.
-const HEADER_BYTES: usize = 128 * 1024;
+pub(crate) const HEADER_BYTES: usize = 128 * 1024;
 /// The longest life of one connection: also of one that is told what changes, whose browser comes back by itself.
-const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
-/// How long answers under way may take when the process stops.
-const STOP_GRACE: Duration = Duration::from_secs(2);
-/// Pause after a failed accept (no file descriptors left), so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
+/// The longest life of one on which an archive is taken out: of the largest that takes hours.
+pub(crate) const EXPORT_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Whether an answer takes as long as its reader and its size make it take.
+pub(crate) fn is_stream(uri: &Uri) -> bool {
+    matches!(uri.path(), "/api/v1/export" | "/api/v1/hits" | "/search/batch")
+}
 
 /// Why the site cannot be served.
 #[derive(Debug, Error)]
@@ -52,7 +44,7 @@ impl ListenError {
 /// A bound, not yet serving listener.
 #[derive(Debug)]
 pub struct Listener {
-    listener: TcpListener,
+    pub(crate) listener: TcpListener,
     address: SocketAddr,
 }
 
@@ -73,62 +65,4 @@ impl Listener {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
-}
-
-/// Serves the site until `shutdown` is cancelled, and waits for answers under way.
-pub async fn serve(listener: Listener, parts: Parts, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(parts.options.connections.max(1)));
-    let app = app::router(parts, listener.address, &shutdown);
-    let connections = TaskTracker::new();
-    let accept_all = async {
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match listener.listener.accept().await {
-                Ok((stream, from)) => {
-                    let app = app.clone();
-                    connections.spawn(connection(stream, from, app, shutdown.clone(), place));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection on {}", listener.address);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        () = accept_all => {}
-        () = shutdown.cancelled() => {}
-    }
-    connections.close();
-    connections.wait().await;
-}
-
-async fn connection(
-    stream: TcpStream,
-    from: SocketAddr,
-    app: Router,
-    shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
-    // Small answers are sent at once.
-    let _ = stream.set_nodelay(true);
-    let app = TowerToHyperService::new(app);
-    let named = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(from));
-        app.call(request)
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), named);
-    let mut served = std::pin::pin!(served);
-    tokio::select! {
-        // A client that goes away or sends nonsense is its own problem: nothing to log.
-        _ = served.as_mut() => return,
-        () = tokio::time::sleep(CONNECTION_LIFE) => {}
-        () = shutdown.cancelled() => {}
-    }
-    served.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(STOP_GRACE, served).await;
 }

@@ -61,6 +61,13 @@ impl Session {
         Standing { can_sign_in: self.token.is_some(), signed_in, form }
     }
 
+    /// Whether whoever asks has shown the token, in either way.
+    pub(crate) fn allows(&self, head: &HeaderMap) -> bool {
+        let token = self.token.as_ref().map(|token| token.expose_secret());
+        let bears = bearer(head).zip(token).is_some_and(|(given, token)| same(given, token));
+        bears || self.has_cookie(head)
+    }
+
     fn has_cookie(&self, head: &HeaderMap) -> bool {
         self.proof("cookie").is_some_and(|proof| {
             cookies(head).any(|(name, value)| name == COOKIE && same(value, &proof))
@@ -130,6 +137,12 @@ pub(crate) fn is_from_here(head: &HeaderMap) -> bool {
             _ => false,
         },
     }
+}
+
+/// Whether the browser says that another site made it ask. Programs say nothing.
+pub(crate) fn is_elsewhere(head: &HeaderMap) -> bool {
+    let site = head.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
 fn bearer(head: &HeaderMap) -> Option<&str> {

@@ -2,7 +2,7 @@
 
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::Enabled;
-use ocelli_wiring::parts::decode_limits;
+use ocelli_wiring::parts::{decode_limits, query_limits};
 
 use crate::{AnalyzerLine, WebOptions};
 
@@ -39,6 +39,13 @@ impl WebOptions {
             upload_files: web.upload_files,
             upload_timeout: web.upload_timeout,
             request_timeout: web.request_timeout,
+            query: query_limits(settings),
+            exports: web.exports,
+            export_stall: web.export_stall,
+            batch_queries: web.batch_queries,
+            batch_bytes: usize::try_from(web.batch_bytes.bytes()).unwrap_or(usize::MAX),
+            batch_hits: web.batch_hits,
+            saved_searches: web.saved_searches,
             rate: web.rate,
             connections: web.connections,
             silence: jiff::SignedDuration::try_from(silence)

@@ -2,8 +2,8 @@
 //! of a line are shown as what they are, not as what they do.
 
 use jiff::Timestamp;
-use jiff::tz::Offset;
-use ocelli_core::{Flag, ImageFacts, SourceUri};
+use ocelli_core::{ImageFacts, SourceUri};
+pub(crate) use ocelli_export::layout::{flag_name as flag, time};
 
 /// A piece of a text.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -66,12 +66,6 @@ pub(crate) fn escaped(text: &str) -> String {
         }
     }
     html
-}
-
-/// `2024-05-04T09:00:51+00:00`: as `ocelli show` prints it.
-pub(crate) fn time(at: Timestamp) -> String {
-    let second = Timestamp::from_second(at.as_second()).unwrap_or(at);
-    second.display_with_offset(Offset::UTC).to_string()
 }
 
 /// `2024-05-04 09:00`
@@ -143,19 +137,6 @@ pub(crate) fn facts(image: &ImageFacts) -> String {
     format!("{format}{size}, {}", bytes(image.bytes))
 }
 
-pub(crate) const fn flag(flag: Flag) -> &'static str {
-    match flag {
-        Flag::Partial => "partial",
-        Flag::Truncated => "truncated",
-        Flag::Refused => "refused",
-        Flag::MissingSections => "missing sections",
-        Flag::Preamble => "preamble",
-        Flag::OtherModel => "other model",
-        Flag::Repetition => "repetition",
-        _ => "flagged",
-    }
-}
-
 /// An address of this site with these parameters; empty ones are left out.
 pub(crate) fn link(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -174,6 +155,11 @@ impl Asked {
     pub(crate) fn of(query: Option<&str>) -> Self {
         let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         Self(pairs.into_owned().collect())
+    }
+
+    /// The fields of a form that was read in another way.
+    pub(crate) const fn of_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
     }
 
     /// The value of the first parameter of this name, without white space around it; empty when there is none.

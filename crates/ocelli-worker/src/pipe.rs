@@ -297,8 +297,11 @@ impl<A: Analyzer> Pipe<A> {
                 self.metrics.outcome(self.analyzer.name().as_str(), outcome.kind());
                 let provenance = provenance.map_or_else(
                     || {
-                        let mut unknown =
-                            Provenance { worker: self.worker.clone(), ..Provenance::default() };
+                        let mut unknown = Provenance {
+                            worker: self.worker.clone(),
+                            trace: trace::current(),
+                            ..Provenance::default()
+                        };
                         sign(&mut unknown, hold);
                         unknown
                     },

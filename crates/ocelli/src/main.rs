@@ -1,12 +1,9 @@
 //! `ocelli`: the whole system on one machine, and the command line for a fleet.
 
-mod agreements;
 mod archive;
 mod arguments;
 mod commands;
 mod embedded;
-mod formats;
-mod layout;
 mod output;
 mod probing;
 mod progress;
@@ -14,6 +11,7 @@ mod revisions;
 mod table;
 
 use clap::Parser as _;
+use ocelli_export::{agreements, formats, layout};
 use ocelli_runtime::{ExitCode, Loaded, otlp, telemetry};
 use ocelli_wiring::{Fault, Process, health};
 

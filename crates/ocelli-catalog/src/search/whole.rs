@@ -119,6 +119,27 @@ impl Catalog {
             .map_err(|error| self.unreadable(error))
     }
 
+    /// The place of the last record that matches; none where none does.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_place(&self, query: &Query) -> Result<Option<Place>, CatalogError> {
+        let search = all(query);
+        let plan = Plan::new(self, &search);
+        let mut sql = Sql::new(plan.dialect());
+        sql.push(&format!("SELECT {SEEN} AS seen, i.digest "));
+        plan.of_images(&mut sql);
+        sql.push(&format!(" ORDER BY {SEEN} DESC, i.digest DESC LIMIT 1"));
+        let rows = snapshot!(self, connection => async {
+            Ok::<Vec<(i64, Vec<u8>)>, Fault>(fetch!(sql, connection, fetch_all)?)
+        }.await);
+        let rows = self.timed("find the last record", rows).await?;
+        rows.first()
+            .map(|(seen, bytes)| Ok(Place { seen: *seen, digest: digest(bytes)? }))
+            .transpose()
+            .map_err(|error| self.unreadable(error))
+    }
+
     /// Whole records of one state of the database. Those whose intake has not arrived are missing.
     ///
     /// # Errors

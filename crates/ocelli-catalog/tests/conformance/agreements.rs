@@ -98,3 +98,48 @@ pub(crate) async fn records_from_before_there_were_agreements_are_compared_when_
     assert_eq!(scores(&opened, "b").await, expected);
     sound(&opened).await;
 }
+
+pub(crate) async fn disagreements_come_lowest_first_page_by_page_and_by_pair(world: World) {
+    const OTHER: &str = "gemma3-27b-vision";
+    let catalog = world.open().await;
+    for number in 0..5 {
+        let image = format!("image {number}");
+        let invented = format!(
+            "It says \"Scaling Open Language Models\", and \"{}\".",
+            "never seen ".repeat(number + 1)
+        );
+        let messages = [
+            Message::Intake(intake(&image, &[OCR, LLM, OTHER])),
+            partial(&image, OCR, transcript("Scaling Open Language Models"), 5),
+            partial(&image, LLM, done(&invented), 6),
+            partial(&image, OTHER, done("It says \"Scaling Open Language Models\"."), 7),
+        ];
+        catalog.apply(&messages).await.unwrap();
+    }
+    let walk = async |of: Option<&ocelli_catalog::PairOfNames>, limit: u32| {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = catalog.disagreements(of, after.as_ref(), limit).await.unwrap();
+            let Some(last) = page.last() else { return all };
+            // As it travels in an address.
+            after = Some(last.place.to_string().parse().unwrap());
+            all.extend(page);
+        }
+    };
+    let all = walk(None, 4).await;
+    assert_eq!(all.len(), 15, "three pairs of five images");
+    assert!(all.is_sorted_by(|a, b| a.pair.score <= b.pair.score), "{all:?}");
+    assert_eq!(all, walk(None, 100).await);
+    let places: std::collections::BTreeSet<_> =
+        all.iter().map(|one| one.place.to_string()).collect();
+    assert_eq!(places.len(), 15, "none comes twice");
+    let pairs = catalog.compared_pairs().await.unwrap();
+    assert_eq!(pairs.len(), 3);
+    for pair in &pairs {
+        let of_pair = walk(Some(pair), 2).await;
+        assert_eq!(of_pair.len(), 5, "{pair:?}");
+        assert!(of_pair.iter().all(|one| (&one.pair.a, &one.pair.b) == (&pair.0, &pair.1)));
+    }
+    let nobody = (name("a"), name("b"));
+    assert!(walk(Some(&nobody), 2).await.is_empty());
+}

@@ -145,6 +145,7 @@ on_both! {
     a_batch_is_seen_with_the_states_of_its_images_alone,
     outcomes_are_counted_in_the_span_they_fall_into,
     failures_are_counted_as_they_are_listed,
+    searches_are_kept_replaced_and_forgotten_within_a_bound,
     what_people_did_is_listed_the_latest_first_and_page_by_page,
     a_backup_that_is_made_while_others_write_is_whole_and_is_restored,
     a_backfill_asks_what_is_missing_once_and_older_answers_stay,
@@ -172,5 +173,6 @@ on_both! {
     an_answer_of_another_revision_stands_for_no_other_image,
     what_cannot_be_compared_and_what_needs_others_keep_their_ways,
     answers_are_compared_when_their_record_is_complete_in_any_order,
+    disagreements_come_lowest_first_page_by_page_and_by_pair,
     records_from_before_there_were_agreements_are_compared_when_the_archive_is_opened,
 }

@@ -30,11 +30,11 @@ pub(crate) async fn sheets_tell_sizes_and_states_of_many_images_at_once(world: W
     let sheets = catalog.sheets(&asked).await.unwrap();
     assert_eq!(sheets.len(), 3);
     let a = &sheets[&digest("a")];
-    assert_eq!((a.failed, a.open, a.complete, a.refused), (1, 1, false, false));
+    assert_eq!((a.failed, a.open, a.complete, a.refusal.as_deref()), (1, 1, false, None));
     assert_eq!((a.image.width, a.image.height), (Some(640), Some(480)));
     let b = &sheets[&digest("b")];
     assert_eq!((b.failed, b.open, b.complete), (0, 0, true));
-    assert!(sheets[&digest("refused")].refused);
+    assert_eq!(sheets[&digest("refused")].refusal.as_deref(), Some("not an image"));
     assert!(catalog.sheets(&[]).await.unwrap().is_empty());
 }
 
@@ -142,4 +142,21 @@ pub(crate) async fn what_people_did_is_listed_the_latest_first_and_page_by_page(
     catalog.reopen_failures(&ocelli_catalog::FailureFilter::default()).await.unwrap();
     let latest = &catalog.deeds(None, 1).await.unwrap()[0];
     assert_eq!((latest.kind.as_str(), latest.digest), ("failure reopened", Some(digest("a"))));
+}
+
+pub(crate) async fn searches_are_kept_replaced_and_forgotten_within_a_bound(world: World) {
+    let catalog = world.open().await;
+    assert!(catalog.saved_searches().await.unwrap().is_empty());
+    for (name, query, seconds) in [("b", "cat", 1), ("a", "dog \0", 2), ("b", "hot dog", 3)] {
+        assert!(catalog.save_search(name, query, at(seconds), 2).await.unwrap());
+    }
+    // A third name is one too many; a known one is not.
+    assert!(!catalog.save_search("c", "x", at(4), 2).await.unwrap());
+    assert!(catalog.save_search("a", "x", at(5), 2).await.unwrap());
+    let kept = catalog.saved_searches().await.unwrap();
+    let seen: Vec<_> = kept.iter().map(|one| (&*one.name, &*one.query, one.saved_at)).collect();
+    assert_eq!(seen, [("a", "x", at(5)), ("b", "hot dog", at(3))]);
+    assert!(catalog.forget_search("a").await.unwrap());
+    assert!(!catalog.forget_search("a").await.unwrap());
+    assert_eq!(catalog.saved_searches().await.unwrap().len(), 1);
 }

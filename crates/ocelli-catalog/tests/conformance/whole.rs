@@ -57,6 +57,7 @@ pub(crate) async fn whole_records_come_in_the_order_of_first_sightings(world: Wo
         assert_eq!(all.len(), count, "{query}");
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), count, "each once");
         assert!(seen.is_sorted(), "{query}");
+        assert_eq!(catalog.last_place(&query).await.unwrap(), after);
         // What is seen later comes behind.
         assert!(catalog.places(&query, after, 4).await.unwrap().is_empty() || count == 0);
     }

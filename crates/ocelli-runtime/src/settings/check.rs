@@ -265,18 +265,26 @@ impl Checker<'_> {
         let long = |token: &SecretString| token.expose_secret().trim().len() >= SHORTEST_TOKEN;
         let reason = format!("expected at least {SHORTEST_TOKEN} characters");
         self.need(web.token.as_ref().is_none_or(long), &["web", "token"], &reason);
-        let counts: [(&str, u64); 5] = [
+        let counts: [(&str, u64); 10] = [
             ("connections", web.connections as u64),
             ("rate", web.rate.into()),
             ("pictures", web.pictures.bytes()),
             ("upload_bytes", web.upload_bytes.bytes()),
             ("upload_files", web.upload_files as u64),
+            ("exports", web.exports as u64),
+            ("batch_queries", web.batch_queries as u64),
+            ("batch_bytes", web.batch_bytes.bytes()),
+            ("batch_hits", web.batch_hits.into()),
+            ("saved_searches", web.saved_searches.into()),
         ];
         for (field, number) in counts {
             self.need(number >= 1, &["web", field], "expected at least 1");
         }
-        let times =
-            [("request_timeout", web.request_timeout), ("upload_timeout", web.upload_timeout)];
+        let times = [
+            ("request_timeout", web.request_timeout),
+            ("upload_timeout", web.upload_timeout),
+            ("export_stall", web.export_stall),
+        ];
         for (field, time) in times {
             self.need(!time.is_zero(), &["web", field], "expected more than 0s");
         }

@@ -361,6 +361,19 @@ pub struct WebSettings {
     /// Bound of one upload.
     #[serde(deserialize_with = "duration")]
     pub upload_timeout: Duration,
+    /// Exports and batch searches at once.
+    pub exports: usize,
+    /// How long the reader of one may take nothing.
+    #[serde(deserialize_with = "duration")]
+    pub export_stall: Duration,
+    /// Queries of one batch search.
+    pub batch_queries: usize,
+    /// Bytes of all of them.
+    pub batch_bytes: ByteSize,
+    /// Records of each of them.
+    pub batch_hits: u32,
+    /// Searches that are kept.
+    pub saved_searches: u32,
 }
 
 /// `[log]`

@@ -11,6 +11,7 @@ use axum::extract::multipart::{Multipart, MultipartRejection};
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse as _;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::Frame;
 use crate::app::App;
@@ -38,6 +39,28 @@ pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
     );
     let cannot = app.hands.0.cannot_bring().unwrap_or_default();
     reply::page(&head, &BringPage { frame: Frame::of(&app, &head, "bring"), cannot, most })
+}
+
+/// What may be brought in, for programs.
+#[derive(Serialize)]
+struct Twin {
+    /// Why nothing can be brought in; nobody, where it can.
+    cannot: Option<&'static str>,
+    /// Whether the one who asks has shown the token.
+    signed_in: bool,
+    files: usize,
+    bytes: u64,
+}
+
+/// `GET /bring.json`
+pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
+    let twin = Twin {
+        cannot: app.hands.0.cannot_bring(),
+        signed_in: app.session.allows(&head),
+        files: app.options.upload_files,
+        bytes: app.options.upload_bytes,
+    };
+    reply::json(&head, &twin)
 }
 
 /// `POST /bring`

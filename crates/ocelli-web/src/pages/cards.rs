@@ -1,20 +1,29 @@
 //! A page of records as the gallery and the search show them: the same question, two looks.
 
-use std::collections::HashMap;
-
-use ocelli_catalog::query::Query;
+use ocelli_catalog::query::{Query, QueryLimits};
 use ocelli_catalog::search::{Facets, Hit, HitAnswer, Page, Search, Sort};
 use ocelli_catalog::{Catalog, Sheet};
 use ocelli_core::{AnalyzerName, Digest, OutcomeKind};
 
+use crate::app::Site;
+use crate::assets;
 use crate::failure::WebError;
-use crate::options::WebOptions;
 use crate::shown::{self, Asked, Part, counted, grouped, line, link, minute, parts};
 
 /// The longest page that may be asked for.
 const LONGEST_PAGE: u32 = 200;
 /// Characters of a thumbnail's description.
 const DESCRIBED: usize = 160;
+
+/// An order, as it stands in an address.
+pub(crate) fn sort(text: &str) -> Result<Sort, WebError> {
+    match text {
+        "" | "relevance" => Ok(Sort::Relevance),
+        "newest" => Ok(Sort::Newest),
+        "oldest" => Ok(Sort::Oldest),
+        _ => Err(WebError::Bad("sort is relevance, newest or oldest".to_owned())),
+    }
+}
 
 /// What is asked, as it stands in the address.
 #[derive(Debug, Clone)]
@@ -30,15 +39,11 @@ pub(crate) struct Wish {
 
 impl Wish {
     /// Reads an address. `limit` is what is shown when nobody asks for another number.
-    pub(crate) fn of(asked: &Asked, limit: u32) -> Result<Self, WebError> {
+    pub(crate) fn of(asked: &Asked, limit: u32, bounds: &QueryLimits) -> Result<Self, WebError> {
         let typed = asked.get("q").to_owned();
-        let query = Query::parse(&typed).map_err(|error| WebError::Bad(error.to_string()))?;
-        let sort = match asked.get("sort") {
-            "" | "relevance" => Sort::Relevance,
-            "newest" => Sort::Newest,
-            "oldest" => Sort::Oldest,
-            _ => return Err(WebError::Bad("sort is relevance, newest or oldest".to_owned())),
-        };
+        let query = Query::parse_within(&typed, bounds)
+            .map_err(|error| WebError::Bad(error.to_string()))?;
+        let sort = sort(asked.get("sort"))?;
         let limit = super::number(asked, "limit", limit, LONGEST_PAGE)?;
         let (cursor, facets) = (asked.get("cursor").to_owned(), !asked.get("facets").is_empty());
         Ok(Self { typed, query, sort, limit, cursor, facets })
@@ -113,8 +118,29 @@ pub(crate) struct Card {
     /// What a reader should know before opening it.
     pub(crate) notes: Vec<String>,
     pub(crate) lines: Vec<Line>,
-    /// Nothing of it can be shown.
-    pub(crate) refused: bool,
+}
+
+/// The thumbnail of an image, and the place that it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Picture {
+    pub(crate) src: String,
+    pub(crate) short: String,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+impl Picture {
+    /// Of what was refused there is none: a drawing stands there.
+    pub(crate) fn of(digest: Digest, sheet: Option<&Sheet>) -> Self {
+        let size = sheet.and_then(|sheet| sheet.image.width.zip(sheet.image.height));
+        let (width, height) = small(size.unwrap_or((3, 2)));
+        let src = if sheet.is_some_and(|sheet| sheet.refusal.is_some()) {
+            assets::at("gone.svg")
+        } else {
+            format!("/image/{digest}/thumb")
+        };
+        Self { src, short: digest.short(), width, height }
+    }
 }
 
 /// What one analyzer says about it.
@@ -130,23 +156,32 @@ pub(crate) struct Line {
 }
 
 /// The records of a page, ready to be written.
-pub(crate) async fn cards(
-    catalog: &Catalog,
-    options: &WebOptions,
-    page: &Page,
-    typed: &str,
-) -> Result<Vec<Card>, WebError> {
+pub(crate) async fn cards(site: &Site, page: &Page, typed: &str) -> Result<Vec<Card>, WebError> {
     let digests: Vec<Digest> = page.hits.iter().map(|hit| hit.digest).collect();
-    let sheets = catalog.sheets(&digests).await?;
-    let order: Vec<&AnalyzerName> = options.order().collect();
-    Ok(page.hits.iter().map(|hit| card(hit, &sheets, &order, typed)).collect())
+    let sheets = site.catalog.sheets(&digests).await?;
+    let order = site.options.names();
+    let card = |hit: &Hit| {
+        let sheet = sheets.get(&hit.digest);
+        let trouble = match sheet.and_then(|sheet| sheet.refusal.as_ref()) {
+            Some(reason) => Some(format!("refused: {reason}")),
+            None => site.pictures.trouble(&hit.digest),
+        };
+        card(hit, sheet, trouble.as_deref(), &order, typed)
+    };
+    Ok(page.hits.iter().map(card).collect())
 }
 
-fn card(hit: &Hit, sheets: &HashMap<Digest, Sheet>, order: &[&AnalyzerName], typed: &str) -> Card {
-    let sheet = sheets.get(&hit.digest);
+/// `trouble` is why its image cannot be shown, where that is known.
+fn card(
+    hit: &Hit,
+    sheet: Option<&Sheet>,
+    trouble: Option<&str>,
+    order: &[AnalyzerName],
+    typed: &str,
+) -> Card {
     let mut answers: Vec<&HitAnswer> = hit.answers.iter().collect();
     let place =
-        |name: &AnalyzerName| order.iter().position(|other| *other == name).unwrap_or(usize::MAX);
+        |name: &AnalyzerName| order.iter().position(|other| other == name).unwrap_or(usize::MAX);
     answers.sort_by_key(|answer| place(&answer.analyzer));
     let source = hit.source.as_ref();
     let name = source.map_or_else(|| hit.digest.short(), shown::name);
@@ -154,7 +189,7 @@ fn card(hit: &Hit, sheets: &HashMap<Digest, Sheet>, order: &[&AnalyzerName], typ
     let said = text.map(|text| line(text, DESCRIBED)).unwrap_or_default();
     let mut notes = Vec::new();
     if let Some(sheet) = sheet {
-        if sheet.refused {
+        if sheet.refusal.is_some() {
             notes.push("refused".to_owned());
         }
         if sheet.failed > 0 {
@@ -164,12 +199,16 @@ fn card(hit: &Hit, sheets: &HashMap<Digest, Sheet>, order: &[&AnalyzerName], typ
             notes.push(format!("{} waiting", sheet.open));
         }
     }
-    let size = sheet.and_then(|sheet| sheet.image.width.zip(sheet.image.height));
-    let (width, height) = small(size.unwrap_or((3, 2)));
+    let alt = match trouble {
+        Some(reason) => line(&format!("{name}: {reason}"), DESCRIBED),
+        None if said.is_empty() => format!("Image {name}"),
+        None => said,
+    };
+    let Picture { src, width, height, .. } = Picture::of(hit.digest, sheet);
     Card {
         href: link(&format!("/record/{}", hit.digest), &[("q", typed)]),
-        thumb: format!("/image/{}/thumb", hit.digest),
-        alt: if said.is_empty() { format!("Image {name}") } else { said },
+        thumb: src,
+        alt,
         name,
         ratio: ratio(width, height),
         width,
@@ -179,7 +218,6 @@ fn card(hit: &Hit, sheets: &HashMap<Digest, Sheet>, order: &[&AnalyzerName], typ
         place: source.map(|source| line(&source.to_string(), 300)).unwrap_or_default(),
         notes,
         lines: answers.into_iter().map(answer_line).collect(),
-        refused: sheet.is_some_and(|sheet| sheet.refused),
     }
 }
 
@@ -341,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_wish_that_makes_no_sense_is_answered_in_words() {
-        let wish = |query: &str| Wish::of(&Asked::of(Some(query)), 48);
+        let wish = |query: &str| Wish::of(&Asked::of(Some(query)), 48, &QueryLimits::default());
         for (query, words) in [
             ("limit=1000000000", "limit is a number from 1 to 200, not '1000000000'"),
             ("sort=x", "sort is relevance"),

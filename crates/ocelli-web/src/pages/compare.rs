@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
+use ocelli_core::agreement::Pair;
 use ocelli_core::{Analysis, AnalyzerName, Outcome, Record, Revision};
+use ocelli_export::layout::names;
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
 use super::Frame;
+use super::agreement::PairView;
 use crate::app::App;
 use crate::failure::WebError;
-use crate::records::{names, said};
+use crate::records::said;
 use crate::reply::{self, Answer};
 use crate::shown::{Asked, link, minute, plain};
 
@@ -53,6 +56,13 @@ struct Choice {
     chosen: bool,
 }
 
+#[derive(Serialize)]
+struct Twin<'a> {
+    columns: &'a [Column],
+    /// Of those that are shown, as far as they are current.
+    agreement: &'a [Pair],
+}
+
 #[derive(Template)]
 #[template(path = "compare.html")]
 struct ComparePage {
@@ -61,6 +71,7 @@ struct ComparePage {
     record: String,
     thumb: String,
     columns: Vec<Column>,
+    pairs: Vec<PairView>,
     choices: Vec<Choice>,
     here: String,
     twin: String,
@@ -76,11 +87,8 @@ pub(crate) async fn page(
     let (text, is_json) =
         name.strip_suffix(".json").map_or((name.as_str(), false), |text| (text, true));
     let digest = super::digest(text)?;
-    let record = app.catalog.record(&digest).await?;
-    let record = record.ok_or_else(|| {
-        WebError::Missing(format!("there is no image {} in this archive", digest.short()))
-    })?;
-    let order: Vec<&AnalyzerName> = app.options.order().collect();
+    let record = super::record(&app, &digest).await?;
+    let order = app.options.names();
     let asked = Asked::of(query.as_deref());
     let wanted: Vec<&str> = asked.all("with").filter(|with| !with.is_empty()).collect();
     let chosen = choose(&record, &order, &wanted)?;
@@ -89,8 +97,13 @@ pub(crate) async fn page(
     // Long answers take a while, and other requests should not wait for them.
     let columns = tokio::task::spawn_blocking(move || columns(&all, &current));
     let columns = columns.await.map_err(|_| WebError::Defect)?;
+    let is_shown = |name: &AnalyzerName| {
+        columns.iter().any(|column| column.current && column.analyzer == *name)
+    };
+    let mut pairs = app.catalog.agreement(&digest).await?;
+    pairs.retain(|pair| is_shown(&pair.a) && is_shown(&pair.b));
     if is_json {
-        return reply::json(&head, &columns);
+        return reply::json(&head, &Twin { columns: &columns, agreement: &pairs });
     }
     let with: Vec<(&str, &str)> = wanted.iter().map(|with| ("with", *with)).collect();
     let page = ComparePage {
@@ -101,6 +114,7 @@ pub(crate) async fn page(
         choices: choices(&record, &order, &columns),
         here: format!("/compare/{digest}"),
         twin: link(&format!("/compare/{digest}.json"), &with),
+        pairs: pairs.iter().map(PairView::of).collect(),
         columns,
     };
     reply::page(&head, &page)
@@ -113,7 +127,7 @@ fn is_current(record: &Record, analysis: &Analysis) -> bool {
 /// The answers that are asked for; without any, the current text of each analyzer.
 fn choose<'a>(
     record: &'a Record,
-    order: &[&'a AnalyzerName],
+    order: &'a [AnalyzerName],
     wanted: &[&str],
 ) -> Result<Vec<&'a Analysis>, WebError> {
     if wanted.len() > MOST {
@@ -142,9 +156,9 @@ fn choose<'a>(
         .collect()
 }
 
-fn choices(record: &Record, order: &[&AnalyzerName], columns: &[Column]) -> Vec<Choice> {
+fn choices(record: &Record, order: &[AnalyzerName], columns: &[Column]) -> Vec<Choice> {
     let place =
-        |name: &AnalyzerName| order.iter().position(|one| *one == name).unwrap_or(usize::MAX);
+        |name: &AnalyzerName| order.iter().position(|one| one == name).unwrap_or(usize::MAX);
     let mut all: Vec<&Analysis> =
         record.analyses.values().filter(|one| matches!(one.outcome, Outcome::Done(_))).collect();
     all.sort_by_key(|one| (place(&one.analyzer), std::cmp::Reverse(one.finished_at)));

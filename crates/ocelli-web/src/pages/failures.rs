@@ -52,6 +52,9 @@ struct Example {
     name: String,
     reason: String,
     attempts: u32,
+    /// How its job went.
+    #[serde(skip)]
+    href: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -196,6 +199,10 @@ fn example(failure: &Failure) -> Example {
         name: failure.source.as_ref().map_or_else(|| failure.digest.short(), shown::name),
         reason: line(&failure.reason, 300),
         attempts: failure.attempts,
+        href: link(
+            &format!("/attempts/{}", failure.digest),
+            &[("analyzer", failure.analyzer.as_str())],
+        ),
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Frame;
 use crate::app::{App, Site};
 use crate::failure::WebError;
+use crate::hands::QueueDepth;
 use crate::live::{Look, SPANS, Texts};
 use crate::reply::{self, Answer, see};
 use crate::shown::{counted, duration, grouped, line, minute};
@@ -42,6 +43,10 @@ pub(crate) struct Row {
     pub(crate) eta_seconds: Option<u64>,
     pub(crate) workers: usize,
     pub(crate) slots: u64,
+    /// How many of the slots are busy, in percent; none without a worker.
+    pub(crate) utilisation: Option<u64>,
+    /// Of those that ask servers: `closed`, or `open` while some worker asks none because they are away.
+    pub(crate) breaker: Option<&'static str>,
     pub(crate) paused: Option<String>,
     pub(crate) notes: Vec<String>,
     /// Outcomes of the last half hour, minute by minute.
@@ -82,6 +87,9 @@ struct Twin<'a> {
     analyzers: &'a [Row],
     budgets: Vec<BudgetRow>,
     workers: &'a [ocelli_core::wire::Announcement],
+    /// Queues of the broker; null where there is no broker.
+    queues: &'a Option<Vec<QueueDepth>>,
+    broker_away: &'a Option<String>,
 }
 
 #[derive(Template)]
@@ -93,13 +101,19 @@ struct FleetPage {
     budgets: Vec<BudgetRow>,
     workers: Vec<WorkerRow>,
     batches: Vec<BatchRow>,
+    queues: Vec<String>,
+    broker_away: String,
     is_empty: bool,
 }
 
 impl FleetPage {
     /// What stands in a place that is kept up to date.
     fn text(&self, name: &str, row: &Row) -> &str {
-        self.texts.get(&format!("{name} {}", row.analyzer)).map_or("", String::as_str)
+        self.of(name, row.analyzer.as_str())
+    }
+
+    fn of(&self, name: &str, of: &str) -> &str {
+        self.whole(&format!("{name} {of}"))
     }
 
     fn whole(&self, name: &str) -> &str {
@@ -118,6 +132,8 @@ pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
         is_empty: look.status.images == 0 && batches.is_empty(),
         budgets: budgets(&look),
         workers: look.workers.iter().map(worker).collect(),
+        queues: look.queues.iter().flatten().map(|one| one.queue.clone()).collect(),
+        broker_away: look.broker_away.clone().unwrap_or_default(),
         batches: batches
             .into_iter()
             .map(|report| BatchRow {
@@ -146,6 +162,8 @@ pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
         analyzers: &rows,
         budgets: budgets(&look),
         workers: &look.workers,
+        queues: &look.queues,
+        broker_away: &look.broker_away,
     };
     reply::json(&head, &twin)
 }
@@ -188,7 +206,16 @@ fn row(look: &Look, name: &AnalyzerName, kind: &'static str, configured: bool, o
         here.iter().filter_map(|worker| worker.waiting.as_deref()).collect();
     notes.extend(waits.into_iter().take(3).map(|reason| line(reason, 300)));
     let per_minute = count.finished_last_minute;
+    let slots: u64 = here.iter().map(|worker| u64::from(worker.slots)).sum();
+    // A worker that waits, and nobody told it to, waits for a server.
+    let is_open = here.iter().any(|worker| worker.waiting.is_some() && !worker.paused);
     Row {
+        utilisation: (running.min(slots) * 100).checked_div(slots),
+        breaker: (kind == "llm" && !here.is_empty()).then_some(if is_open {
+            "open"
+        } else {
+            "closed"
+        }),
         analyzer: name.clone(),
         kind,
         configured,
@@ -205,7 +232,7 @@ fn row(look: &Look, name: &AnalyzerName, kind: &'static str, configured: bool, o
         eta_seconds: (count.open > 0 && per_minute > 0)
             .then(|| (count.open * 60).div_ceil(per_minute)),
         workers: here.len(),
-        slots: here.iter().map(|worker| u64::from(worker.slots)).sum(),
+        slots,
         deserted: count.open > 0 && here.is_empty(),
         paused,
         notes,
@@ -232,12 +259,14 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
             match (row.workers, row.slots) {
                 (0, _) => "none".to_owned(),
                 (workers, slots) => {
-                    format!("{workers} · {}/{slots} busy", row.running.min(slots))
+                    let busy = row.utilisation.unwrap_or(0);
+                    format!("{workers} · {}/{slots} busy, {busy} %", row.running.min(slots))
                 }
             },
         );
         put("spark", spark(&row.pulse));
         put("notes", row.notes.join("\n"));
+        put("breaker", row.breaker.unwrap_or_default().to_owned());
         put("bar", bar(&row));
         let warning = if row.deserted {
             "No worker is listening: its jobs wait until one is started."
@@ -245,6 +274,12 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
             ""
         };
         put("warning", warning.to_owned());
+    }
+    for queue in look.queues.iter().flatten() {
+        let ready = queue.ready.map_or_else(|| "not there".to_owned(), grouped);
+        let consumers = queue.consumers.map_or_else(|| "–".to_owned(), grouped);
+        texts.insert(format!("ready {}", queue.queue), ready);
+        texts.insert(format!("consumers {}", queue.queue), consumers);
     }
     let status = &look.status;
     texts.insert("images".to_owned(), counted(status.images, "image", "images"));

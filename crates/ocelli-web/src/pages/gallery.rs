@@ -51,7 +51,7 @@ pub(crate) async fn twin(
 
 async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> Answer {
     let asked = Asked::of(query);
-    let mut wish = Wish::of(&asked, PAGE)?;
+    let mut wish = Wish::of(&asked, PAGE, &app.options.query)?;
     if asked.get("sort").is_empty() {
         wish.sort = ocelli_catalog::search::Sort::Newest;
     }
@@ -59,7 +59,7 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
     if form == Form::Json {
         return reply::json(head, &page);
     }
-    let cards = cards(&app.catalog, &app.options, &page, &wish.typed).await?;
+    let cards = cards(app, &page, &wish.typed).await?;
     let mut frame = Frame::of(app, head, "gallery");
     frame.query.clone_from(&wish.typed);
     let is_first = wish.cursor.is_empty();

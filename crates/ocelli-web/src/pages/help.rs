@@ -55,6 +55,13 @@ pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
     reply::page(&head, &HelpPage { frame, examples: examples.to_vec(), keys: KEYS })
 }
 
+/// `GET /help.json`
+pub(crate) async fn twin(head: HeaderMap) -> Answer {
+    let queries = EXAMPLES.map(|(query, what)| serde_json::json!({ "query": query, "what": what }));
+    let keys = KEYS.map(|(key, what)| serde_json::json!({ "key": key, "what": what }));
+    reply::json(&head, &serde_json::json!({ "queries": queries, "keys": keys }))
+}
+
 #[cfg(test)]
 mod tests {
     use ocelli_catalog::query::Query;

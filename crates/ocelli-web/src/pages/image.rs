@@ -5,11 +5,12 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use ocelli_core::{Digest, ImageFormat};
 
 use crate::app::App;
+use crate::assets;
 use crate::failure::WebError;
 use crate::pictures::Size;
 use crate::reply::{Answer, forever, knows};
@@ -30,13 +31,29 @@ pub(crate) async fn image(
         return Ok(sandboxed(forever(&head, "image/jpeg", &tag, Body::empty)));
     }
     match (size, kind.as_str()) {
-        (Some(size), _) => {
-            let bytes = app.pictures.get(&digest, size).await?;
-            Ok(sandboxed(forever(&head, "image/jpeg", &tag, || Body::from(bytes))))
-        }
+        (Some(size), _) => match app.pictures.get(&digest, size).await {
+            Ok(bytes) => Ok(sandboxed(forever(&head, "image/jpeg", &tag, || Body::from(bytes)))),
+            Err(WebError::Missing(_)) if wants_image(&head) => Ok(blank()),
+            Err(error) => Err(error),
+        },
         (None, "original") => original(&app, &digest, &head, &tag).await,
         _ => Err(WebError::Unknown),
     }
+}
+
+/// Whether a browser asks for a picture in a page; whoever opens the address reads why there is none.
+fn wants_image(head: &HeaderMap) -> bool {
+    let accept = head.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+    accept.contains("image/") && !accept.contains("text/html")
+}
+
+/// What is drawn where an image cannot be shown. Not to be kept: it may come back.
+fn blank() -> Response {
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("image/svg+xml"))];
+    let mut response = (StatusCode::NOT_FOUND, kind, assets::BLANK).into_response();
+    let cache = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, cache);
+    sandboxed(response)
 }
 
 async fn original(app: &App, digest: &Digest, head: &HeaderMap, tag: &str) -> Answer {

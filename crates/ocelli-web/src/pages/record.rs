@@ -6,16 +6,19 @@ use axum::http::HeaderMap;
 use ocelli_catalog::History;
 use ocelli_catalog::query::Query;
 use ocelli_core::{Analysis, AnalyzerName, Digest, DigestPrefix, Outcome, Record};
+use ocelli_export::layout::{self, names};
 
 use super::Frame;
 use crate::app::App;
+use crate::assets;
 use crate::boxes::Boxes;
 use crate::failure::WebError;
 use crate::pictures::Size;
 use crate::prose;
-use crate::records::{Twin, names, of_analyzer, said, text_of};
+use crate::records::{of_analyzer, said};
 use crate::reply::{self, Answer, tagged};
 use crate::shown::{self, Asked, Part, counted, grouped, line, link, millis, minute, parts, plain};
+use crate::taken;
 
 /// Of longer texts the beginning is shown; the twin has all of it.
 const LONGEST: usize = 256 * 1024;
@@ -36,7 +39,8 @@ struct RecordPage {
     original: String,
     /// Why the image itself is not there.
     gone: String,
-    refusal: String,
+    /// What is drawn instead of it.
+    blank: String,
     first_seen: String,
     sightings: Vec<Seen>,
     more_sightings: usize,
@@ -50,7 +54,7 @@ struct RecordPage {
     /// The search for images that look like it, when that can be told.
     similar: Option<String>,
     twin: String,
-    text: String,
+    takes: Vec<(String, &'static str)>,
     back: String,
     history: Vec<Happened>,
 }
@@ -116,22 +120,22 @@ pub(crate) async fn page(
         Ok(digest) => digest,
         Err(_) => return shortened(&app, text, form).await,
     };
-    let record = app.catalog.record(&digest).await?;
-    let Some(record) = record else {
-        return Err(WebError::Missing(format!(
-            "there is no image {} in this archive",
-            digest.short()
-        )));
-    };
-    let order: Vec<&AnalyzerName> = app.options.order().collect();
+    let record = super::record(&app, &digest).await?;
+    let order = app.options.names();
     match form {
-        "json" => reply::json(&head, &Twin::new(&record, &order)),
+        "json" => twin(&app, &head, &record).await,
         "txt" => {
-            let text = text_of(&record, &order);
+            let text = layout::text(&record, &order);
             Ok(tagged(&head, "text/plain; charset=utf-8", text.into_bytes()))
         }
         _ => show(&app, &head, &asked, &record, &order).await,
     }
+}
+
+/// The record for programs: as `ocelli show --format json` prints it.
+pub(crate) async fn twin(app: &App, head: &HeaderMap, record: &Record) -> Answer {
+    let pairs = app.catalog.agreement(&record.image.digest).await?;
+    reply::json(head, &layout::Json::new(record, &app.options.names(), &pairs))
 }
 
 /// The beginning of a digest, as people copy it.
@@ -169,12 +173,12 @@ async fn show(
     head: &HeaderMap,
     asked: &Asked,
     record: &Record,
-    order: &[&AnalyzerName],
+    order: &[AnalyzerName],
 ) -> Answer {
     let digest = record.image.digest;
     let typed = asked.get("q");
     // A query that cannot be read lights nothing; where it is typed it is told.
-    let query = Query::parse(typed).ok().filter(|_| !typed.is_empty());
+    let query = Query::parse_within(typed, &app.options.query).ok().filter(|_| !typed.is_empty());
     let neighbours = app.catalog.neighbours(&digest).await?;
     let history = app.catalog.history(&digest).await?;
     let mut sightings: Vec<_> = record.sightings.values().collect();
@@ -216,7 +220,8 @@ async fn show(
         view: format!("/image/{digest}/view"),
         original: format!("/image/{digest}/original"),
         gone: gone(app, record).await,
-        refusal: record.refusal.as_deref().map(|reason| line(reason, 500)).unwrap_or_default(),
+        blank: assets::at("gone.svg"),
+        takes: takes(&digest, !boxes.words.is_empty()),
         first_seen: record.first_seen().map(shown::time).unwrap_or_default(),
         more_sightings: sightings.len().saturating_sub(SIGHTINGS),
         sightings: sightings.iter().take(SIGHTINGS).map(|sighting| seen(sighting)).collect(),
@@ -233,7 +238,6 @@ async fn show(
         compare,
         similar,
         twin: format!("/record/{digest}.json"),
-        text: format!("/record/{digest}.txt"),
         back: if typed.is_empty() { "/".to_owned() } else { link("/search", &[("q", typed)]) },
         history: happened(history),
         digest: digest.to_string(),
@@ -241,19 +245,41 @@ async fn show(
     reply::page(head, &page)
 }
 
-/// Whether the files of an image are known to be gone. Addresses are not asked: that may take long, and the image says it.
+/// The files that a record can be taken out as; words with boxes only where somebody read some.
+fn takes(digest: &Digest, has_words: bool) -> Vec<(String, &'static str)> {
+    let names = ["hOCR", "ALTO", "TSV", "Text", "Markdown", "JSON"];
+    let all = taken::FILES.iter().zip(names).skip(if has_words { 0 } else { 3 });
+    all.map(|((format, _, _), name)| (format!("/record/{digest}/{format}"), name)).collect()
+}
+
+/// Why the image itself cannot be shown, where that is known at once. Addresses are not asked: that may take long, and the
+/// picture says it.
 async fn gone(app: &App, record: &Record) -> String {
-    if app.pictures.has(&record.image.digest, Size::View) || record.sightings.is_empty() {
+    let digest = &record.image.digest;
+    if let Some(reason) = &record.refusal {
+        return format!("Not analyzed: {}", line(reason, 500));
+    }
+    if app.pictures.has(digest, Size::View) || record.sightings.is_empty() {
         return String::new();
     }
+    let mut is_there = false;
     for sighting in record.sightings.values().take(20) {
         let Some(path) = sighting.source.path() else { return String::new() };
         match tokio::fs::metadata(&path).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            _ => return String::new(),
+            _ => is_there = true,
         }
     }
-    "The image is no longer where it was seen. What was read in it is kept.".to_owned()
+    if !is_there {
+        return "The image is no longer where it was seen. What was read in it is kept.".to_owned();
+    }
+    let trouble = app.pictures.look(digest).await;
+    trouble.map_or_else(String::new, |reason| {
+        let reason = line(&reason, 500);
+        let mut chars = reason.chars();
+        let first = chars.next().map(|c| c.to_ascii_uppercase()).unwrap_or_default();
+        format!("{first}{}. What was read in it is kept.", chars.as_str())
+    })
 }
 
 fn seen(sighting: &ocelli_core::Sighting) -> Seen {
@@ -363,6 +389,7 @@ pub(crate) fn facts(analysis: &Analysis) -> Vec<(&'static str, String)> {
     facts.push(("Waited", millis(how.waited_ms)));
     facts.push(("Attempts", analysis.attempts.to_string()));
     facts.push(("Finished", shown::time(analysis.finished_at)));
+    facts.push(("Trace", how.trace.map(|trace| trace.to_string()).unwrap_or_default()));
     facts.push(("Endpoint", some(&how.endpoint)));
     facts.push(("Worker", line(&how.worker, 200)));
     facts.retain(|(_, value)| !value.is_empty());

@@ -7,6 +7,7 @@ use ocelli_catalog::search::Sort;
 
 use super::Frame;
 use super::cards::{Card, ChipLink, FacetList, Wish, cards, chips, facets, total};
+use super::saved::{self, SavedLink};
 use crate::app::App;
 use crate::failure::WebError;
 use crate::guard::wants_json;
@@ -38,6 +39,9 @@ struct Found {
     atom: String,
     feed: String,
     as_gallery: String,
+    saved: Vec<SavedLink>,
+    /// Whether this search can be kept.
+    can_save: bool,
 }
 
 /// `GET /search`
@@ -62,7 +66,7 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
     let asked = Asked::of(query);
     let mut frame = Frame::of(app, head, "search");
     asked.get("q").clone_into(&mut frame.query);
-    let wish = match Wish::of(&asked, PAGE) {
+    let wish = match Wish::of(&asked, PAGE, &app.options.query) {
         Ok(wish) => wish,
         // The query can be mended where it was typed.
         Err(WebError::Bad(wrong)) if form == Form::Page && !wants_json(head, "/search") => {
@@ -90,7 +94,7 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
     let found = Found {
         frame,
         wrong: String::new(),
-        cards: cards(&app.catalog, &app.options, &page, typed).await?,
+        cards: cards(app, &page, typed).await?,
         chips: chips(&wish, "/search"),
         facets: page.facets.as_ref().map(|all| facets(&wish, "/search", all)).unwrap_or_default(),
         narrow: if wish.facets {
@@ -119,6 +123,8 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
         atom: link("/search.atom", &[("q", typed)]),
         feed: link("/search.feed.json", &[("q", typed)]),
         as_gallery: link("/", &[("q", typed)]),
+        can_save: app.session.standing(head).signed_in && !typed.is_empty(),
+        saved: saved::links(app, typed).await?,
         typed: wish.typed.clone(),
     };
     reply::page(head, &found)
@@ -144,6 +150,8 @@ fn mend(head: &HeaderMap, frame: Frame, wrong: String) -> Answer {
         atom: String::new(),
         feed: String::new(),
         as_gallery: String::new(),
+        saved: Vec::new(),
+        can_save: false,
     };
     let mut response = reply::page(head, &found)?;
     *response.status_mut() = axum::http::StatusCode::BAD_REQUEST;

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
 
 use super::Frame;
 use crate::app::App;
@@ -21,6 +22,21 @@ struct SignInPage {
 /// `GET /sign-in`
 pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
     reply::page(&head, &SignInPage { frame: Frame::of(&app, &head, "sign-in"), wrong: false })
+}
+
+/// Who may change things, for programs.
+#[derive(Serialize)]
+struct Twin {
+    /// Whether there is a token at all.
+    can_sign_in: bool,
+    /// Whether the one who asks has shown it.
+    signed_in: bool,
+}
+
+/// `GET /sign-in.json`
+pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
+    let can_sign_in = app.session.standing(&head).can_sign_in;
+    reply::json(&head, &Twin { can_sign_in, signed_in: app.session.allows(&head) })
 }
 
 /// `POST /sign-in`

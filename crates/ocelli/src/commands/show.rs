@@ -1,12 +1,12 @@
 //! `ocelli show`
 
-use ocelli_core::{AnalyzerName, Reading, Record};
+use ocelli_core::{AnalyzerName, Record};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::Fault;
 
 use crate::arguments::{Format, ShowArgs};
 use crate::formats::{Document, alto, hocr, tsv};
-use crate::{agreements, archive, layout, output, revisions};
+use crate::{agreements, archive, formats, layout, output, revisions};
 
 pub(crate) async fn show(settings: &Settings, arguments: &ShowArgs) -> Result<ExitCode, Fault> {
     let catalog = archive::open(settings).await?;
@@ -46,27 +46,16 @@ fn words(
     arguments: &ShowArgs,
     write: fn(&Document<'_>) -> String,
 ) -> Result<String, Fault> {
-    let source = record.sightings.keys().next().map(ToString::to_string).unwrap_or_default();
-    let nothing = Reading::default();
-    let asked: Vec<_> = match &arguments.analyzer {
-        Some(name) => vec![name],
-        None => order.iter().collect(),
-    };
-    asked
-        .into_iter()
-        .filter_map(|name| record.current(name))
-        .find_map(|analysis| Document::of(&record.image, &source, analysis, &nothing))
-        .map(|document| write(&document))
-        .ok_or_else(|| {
-            let whom = match &arguments.analyzer {
-                Some(name) => format!("'{name}' has"),
-                None => "no analyzer has".to_owned(),
-            };
-            Fault::new(
-                ExitCode::Usage,
-                format!(
-                    "{whom} read words with boxes in this image; --format text prints what there is"
-                ),
-            )
-        })
+    formats::words(record, order, arguments.analyzer.as_ref(), write).ok_or_else(|| {
+        let whom = match &arguments.analyzer {
+            Some(name) => format!("'{name}' has"),
+            None => "no analyzer has".to_owned(),
+        };
+        Fault::new(
+            ExitCode::Usage,
+            format!(
+                "{whom} read words with boxes in this image; --format text prints what there is"
+            ),
+        )
+    })
 }

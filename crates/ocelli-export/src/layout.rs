@@ -1,4 +1,4 @@
-//! A record as people read it.
+//! A record as people read it: what `ocelli show`, exports and the web site write.
 //!
 //! The text layout is that of the archive page this project began with: `First Seen`, the time, then the name and the
 //! text of each analyzer in configured order.
@@ -11,13 +11,15 @@ use ocelli_core::agreement::Pair;
 use ocelli_core::{Analysis, AnalyzerName, Flag, Outcome, Record};
 
 /// `2024-05-04T09:00:51+00:00`: RFC 3339 with a numeric zone, always UTC.
-pub(crate) fn time(at: Timestamp) -> String {
+#[must_use]
+pub fn time(at: Timestamp) -> String {
     let second = Timestamp::from_second(at.as_second()).unwrap_or(at);
     second.display_with_offset(Offset::UTC).to_string()
 }
 
 /// Analyzers of a record: configured ones in their order, then others by name.
-pub(crate) fn names<'a>(record: &'a Record, order: &'a [AnalyzerName]) -> Vec<&'a AnalyzerName> {
+#[must_use]
+pub fn names<'a>(record: &'a Record, order: &'a [AnalyzerName]) -> Vec<&'a AnalyzerName> {
     let here = |name: &AnalyzerName| {
         record.wants.contains_key(name) || record.analyses.keys().any(|(other, _)| other == name)
     };
@@ -31,13 +33,15 @@ pub(crate) fn names<'a>(record: &'a Record, order: &'a [AnalyzerName]) -> Vec<&'
 }
 
 /// `First Seen` and the time.
-pub(crate) fn head(record: &Record) -> String {
+#[must_use]
+pub fn head(record: &Record) -> String {
     let seen = record.first_seen().map_or_else(|| "not yet written down".to_owned(), time);
     format!("First Seen\n{seen}\n")
 }
 
 /// The layout of the archive page.
-pub(crate) fn text(record: &Record, order: &[AnalyzerName]) -> String {
+#[must_use]
+pub fn text(record: &Record, order: &[AnalyzerName]) -> String {
     let mut page = head(record);
     if let Some(reason) = &record.refusal {
         let _ = writeln!(page, "[not analyzed: {}]", printable(reason));
@@ -50,7 +54,8 @@ pub(crate) fn text(record: &Record, order: &[AnalyzerName]) -> String {
 }
 
 /// The same with headings, sightings and provenance, as Markdown.
-pub(crate) fn markdown(record: &Record, order: &[AnalyzerName]) -> String {
+#[must_use]
+pub fn markdown(record: &Record, order: &[AnalyzerName]) -> String {
     let image = &record.image;
     let mut page = format!("# {}\n\n", image.digest);
     let seen = record.first_seen().map_or_else(|| "not yet written down".to_owned(), time);
@@ -91,7 +96,7 @@ pub(crate) fn markdown(record: &Record, order: &[AnalyzerName]) -> String {
 
 /// The record for programs: the stored facts, and what follows from them.
 #[derive(serde::Serialize)]
-pub(crate) struct Json<'a> {
+pub struct Json<'a> {
     digest: ocelli_core::Digest,
     first_seen: Option<Timestamp>,
     complete: bool,
@@ -113,11 +118,9 @@ struct JsonAnalysis<'a> {
 }
 
 impl<'a> Json<'a> {
-    pub(crate) fn new(
-        record: &'a Record,
-        order: &'a [AnalyzerName],
-        agreement: &'a [Pair],
-    ) -> Self {
+    /// `order` is that of display, `agreement` what the catalog knows of this record.
+    #[must_use]
+    pub fn new(record: &'a Record, order: &'a [AnalyzerName], agreement: &'a [Pair]) -> Self {
         let analyses = names(record, order).into_iter().flat_map(|name| {
             let current = record.current(name);
             let mut all: Vec<_> =
@@ -146,7 +149,9 @@ impl<'a> Json<'a> {
     }
 }
 
-pub(crate) fn body(analysis: Option<&Analysis>) -> String {
+/// What one analyzer says, or in brackets why it says nothing.
+#[must_use]
+pub fn body(analysis: Option<&Analysis>) -> String {
     match analysis.map(|analysis| (&analysis.outcome, analysis.attempts)) {
         None => "[waiting]".to_owned(),
         Some((Outcome::Done(reading), _)) => printable(&reading.text),
@@ -161,7 +166,9 @@ pub(crate) fn body(analysis: Option<&Analysis>) -> String {
     }
 }
 
-const fn flag_name(flag: Flag) -> &'static str {
+/// A flag as people read it.
+#[must_use]
+pub const fn flag_name(flag: Flag) -> &'static str {
     match flag {
         Flag::Partial => "partial",
         Flag::Truncated => "truncated",

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use ocelli_core::agreement::{Pair, Quote};
 
 /// Below the layout of a record.
-pub(crate) fn text(pairs: &[Pair]) -> String {
+#[must_use]
+pub fn text(pairs: &[Pair]) -> String {
     page(pairs, "Agreement\n", "")
 }
 
 /// The same as Markdown.
-pub(crate) fn markdown(pairs: &[Pair]) -> String {
+#[must_use]
+pub fn markdown(pairs: &[Pair]) -> String {
     page(pairs, "\n## Agreement\n\n", "- ")
 }
 

@@ -1,7 +1,7 @@
 //! Words with their boxes in the formats that other programs read: hOCR, ALTO and Tesseract's TSV.
 //!
-//! `ocelli show --format hocr|alto|tsv` prints them from what the archive holds; nothing is read again. Absent on
-//! purpose: font sizes, hyphenation and blocks, which the archive does not hold; each page is one block.
+//! `ocelli show --format hocr|alto|tsv`, exports and the web site write them from what the archive holds; nothing is read
+//! again. Absent on purpose: font sizes, hyphenation and blocks, which the archive does not hold; each page is one block.
 
 mod alto;
 mod hocr;
@@ -10,15 +10,15 @@ mod layout;
 mod tsv;
 mod xml;
 
-use ocelli_core::{Analysis, ImageFacts, Outcome, Reading};
+use ocelli_core::{Analysis, AnalyzerName, ImageFacts, Outcome, Reading, Record};
 
-pub(crate) use alto::alto;
-pub(crate) use hocr::hocr;
-pub(crate) use tsv::tsv;
+pub use alto::alto;
+pub use hocr::hocr;
+pub use tsv::tsv;
 
 /// What is written: one image and what one analyzer read in it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Document<'a> {
+pub struct Document<'a> {
     image: &'a ImageFacts,
     /// File name or address to name in the document.
     source: &'a str,
@@ -30,7 +30,7 @@ pub(crate) struct Document<'a> {
 impl<'a> Document<'a> {
     /// `None` when the analysis is no reading of words: an analyzer of another kind, or a failure. An empty image is a
     /// document without words.
-    pub(crate) fn of(
+    pub fn of(
         image: &'a ImageFacts,
         source: &'a str,
         analysis: &'a Analysis,
@@ -47,6 +47,24 @@ impl<'a> Document<'a> {
         };
         Some(Self { image, source, engine: &analysis.provenance.engine, reading })
     }
+}
+
+/// The words of this analyzer as a document, or those of the first in `order` that read some; none where nobody did.
+#[must_use]
+pub fn words(
+    record: &Record,
+    order: &[AnalyzerName],
+    analyzer: Option<&AnalyzerName>,
+    write: fn(&Document<'_>) -> String,
+) -> Option<String> {
+    let source = record.sightings.keys().next().map(ToString::to_string).unwrap_or_default();
+    let nothing = Reading::default();
+    let asked: Vec<_> = analyzer.map_or_else(|| order.iter().collect(), |name| vec![name]);
+    asked
+        .into_iter()
+        .filter_map(|name| record.current(name))
+        .find_map(|analysis| Document::of(&record.image, &source, analysis, &nothing))
+        .map(|document| write(&document))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::layout::{Area, Line, pages};
 use super::xml::Escaped;
 
 /// The document as hOCR.
-pub(crate) fn hocr(document: &Document<'_>) -> String {
+pub fn hocr(document: &Document<'_>) -> String {
     let mut out = String::new();
     write(&mut out, document).expect("a String takes everything");
     out

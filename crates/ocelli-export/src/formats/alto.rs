@@ -7,7 +7,7 @@ use super::layout::{Area, Page, pages};
 use super::xml::Escaped;
 
 /// The document as ALTO.
-pub(crate) fn alto(document: &Document<'_>) -> String {
+pub fn alto(document: &Document<'_>) -> String {
     let mut out = String::new();
     write(&mut out, document).expect("a String takes everything");
     out

@@ -8,7 +8,7 @@ use super::layout::{Area, pages};
 const HEADER: &str = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext\n";
 
 /// The document as TSV.
-pub(crate) fn tsv(document: &Document<'_>) -> String {
+pub fn tsv(document: &Document<'_>) -> String {
     let mut out = String::from(HEADER);
     for (page, number) in pages(document).iter().zip(1..) {
         row(&mut out, 1, [number, 0, 0, 0, 0], page.area, None);
