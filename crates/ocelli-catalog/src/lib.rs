@@ -17,6 +17,7 @@
 //! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `references` | one batch: what became of each of its references, and how far it is |
+//! | `known_files` | what local files looked like when they were read |
 //! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
@@ -50,6 +51,7 @@ mod failures;
 mod fences;
 mod fold;
 mod gather;
+mod known_files;
 mod letters;
 mod load;
 mod metrics;
@@ -77,6 +79,7 @@ pub use carry::{Carried, CarryError};
 pub use catalog::{Catalog, CatalogOptions};
 pub use deeds::Deed;
 pub use error::CatalogError;
+pub use known_files::{FileStamp, NotedFile, RememberedFile};
 pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
 pub use model::{

@@ -15,6 +15,7 @@
 //! | [`image`] | facts about an image that need no pixels |
 //! | [`member`] | members of archives as sources |
 //! | [`needs`] | analyzers that read what others answered: [`Dependence`], [`NeededText`] |
+//! | [`object`] | objects of buckets as sources |
 //! | [`outcome`] | what an analyzer answered: [`Outcome`], [`Reading`], [`FailureClass`], [`Provenance`] |
 //! | [`record`] | [`Record`] and its merge |
 //! | [`spend`] | what attempts cost, and budgets |
@@ -30,6 +31,7 @@ pub mod ids;
 pub mod image;
 pub mod member;
 pub mod needs;
+pub mod object;
 pub mod outcome;
 pub mod record;
 pub mod retry;

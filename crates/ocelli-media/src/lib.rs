@@ -7,7 +7,7 @@
 //!
 //! | module | room for |
 //! |---|---|
-//! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, with limits while reading and a guard against private hosts |
+//! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, `s3:`, with limits while reading and a guard against private hosts |
 //! | [`digest`] | reading a local file once, for its bytes and its digest |
 //! | [`sniff`](mod@sniff) | what bytes are, by their beginning |
 //! | [`inspect`](mod@inspect) | the header only: format and size |
@@ -28,8 +28,9 @@ pub mod store;
 pub use decode::error::DecodeError;
 pub use decode::{Page, Place, decode, decode_frames};
 pub use digest::read_file;
-pub use fetch::Fetcher;
 pub use fetch::error::{FetchError, FetcherError};
+pub use fetch::objects::{ListedObject, Listing, ObjectOptions};
+pub use fetch::{Answer, Fetcher};
 pub use inspect::{Inspection, inspect};
 pub use limits::{DecodeLimits, FetchLimits};
 pub use prepare::{Encoding, Prepare, Prepared, prepare};

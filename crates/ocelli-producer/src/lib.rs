@@ -12,7 +12,8 @@
 //! |---|---|
 //! | [`options`] | [`ProducerOptions`] |
 //! | [`source`] | [`Source`]: what the user names; whether it can be opened |
-//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `held`, `again`, `listing` | sources → references |
+//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `bucket`, `held`, `again`, `listing` | sources → references |
+//! | `unchanged` | files that need not be read |
 //! | `read`, `examine`, `readers` | references → facts about images |
 //! | `hosts`, `robots` | manners towards the hosts of URLs |
 //! | [`plan`](mod@plan), `recent`, `decide` | facts → jobs |
@@ -21,6 +22,7 @@
 
 mod again;
 mod archive;
+mod bucket;
 mod clock;
 mod decide;
 pub mod error;
@@ -48,6 +50,7 @@ mod settings;
 mod settle;
 pub mod source;
 mod tally;
+mod unchanged;
 mod walk;
 mod watching;
 

@@ -8,5 +8,6 @@ mod formats;
 mod hostile_files;
 mod hostile_hosts;
 mod mutations;
+mod objects;
 mod preparing;
 mod server;

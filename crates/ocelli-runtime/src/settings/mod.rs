@@ -32,8 +32,8 @@ pub use analyzer::{
 pub use load::{LoadOptions, Loaded};
 pub use model::{
     BrokerSettings, CatalogSettings, CollectorSettings, DataSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, ProducerSettings, RetrySettings, SearchSettings, Settings, WebSettings,
-    WorkerSettings,
+    LogFormat, LogSettings, ObjectSettings, ProducerSettings, RetrySettings, SearchSettings,
+    Settings, WebSettings, WorkerSettings,
 };
 pub use problem::{Problem, SettingsError};
 pub use reference::{default_toml, markdown};
