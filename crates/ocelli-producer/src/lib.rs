@@ -2,7 +2,7 @@
 //!
 //! [`run`] lists files, folders, URLs, manifests and standard input; [`watch`](fn@watch) stays with folders. For each
 //! image one message goes to the collector and to every analyzer that still has something to answer. A producer keeps
-//! nothing: it can be killed at any time and run again, and enqueues what is missing and no more.
+//! nothing that it could not do without: it can be killed at any time and run again, and enqueues what is missing and no more.
 //!
 //! Every reference ends visibly: accepted (enqueued, known or refused), skipped, or a problem with its reason.
 //! Absent on purpose: settings and signals (the binary wires them), pixels (workers decode), the state of jobs (the

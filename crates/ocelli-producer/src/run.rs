@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every arrow is a bounded channel, so the slowest part sets the pace and memory does not depend on the number of
-//! references. Nothing is kept between runs: what a killed run had published, the next one finds in the catalog.
+//! references. Nothing is needed of the run before: what a killed one had published, the next one finds in the catalog.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -228,7 +228,8 @@ impl Listing {
                 }
                 Some(Err(error)) => {
                     let failure = failure(&self.source, &error);
-                    let may_pass = failure.class() == FailureClass::Transient;
+                    let may_pass =
+                        failure.class() == FailureClass::Transient && !is_refused(&error);
                     if !may_pass || self.resumed >= RESUMED {
                         return Err(failure);
                     }
@@ -259,9 +260,8 @@ impl Listing {
 
 fn failure(source: &SourceUri, error: &Error) -> FetchError {
     let class = match error {
-        Error::NotFound { .. } | Error::InvalidPath { .. } | Error::NotSupported { .. } => {
-            FailureClass::Permanent
-        }
+        Error::InvalidPath { .. } | Error::NotSupported { .. } => FailureClass::Permanent,
+        error if is_missing(error) => FailureClass::Permanent,
         // Credentials are renewed, and permissions given; whoever asks for long enough ends all the same.
         _ => FailureClass::Transient,
     };
@@ -271,28 +271,38 @@ fn failure(source: &SourceUri, error: &Error) -> FetchError {
 
 /// What happened, without what the server wrote: that may quote the key and what was signed with it.
 fn in_words(error: &Error) -> String {
-    match error {
-        Error::NotFound { .. } => "there is no such bucket or object (any more)".to_owned(),
-        Error::InvalidPath { .. } => {
-            "a name in it has an empty part, '.', '..' or a control character, which is not read"
-                .to_owned()
-        }
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => REFUSED.to_owned(),
-        other => {
-            let mut innermost: &dyn std::error::Error = other;
-            while let Some(source) = innermost.source() {
-                innermost = source;
-            }
-            let text = innermost.to_string();
-            // The body of an answer is XML.
-            let said = text.split(['<', '\n']).next().unwrap_or_default();
-            // A listing that is refused has no kind of its own.
-            if said.contains("403 Forbidden") || said.contains("401 Unauthorized") {
-                return REFUSED.to_owned();
-            }
-            crate::decode::error::clip(said.trim_end_matches([' ', ':']))
-        }
+    if is_missing(error) {
+        return "there is no such bucket or object (any more)".to_owned();
     }
+    if is_refused(error) {
+        return REFUSED.to_owned();
+    }
+    if let Error::InvalidPath { .. } = error {
+        return "a name in it has an empty part, '.', '..' or a control character, which is not read"
+            .to_owned();
+    }
+    said(error)
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::NotFound { .. }) || said(error).contains("404 Not Found")
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+        || ["403 Forbidden", "401 Unauthorized"].iter().any(|status| said(error).contains(status))
+}
+
+/// The innermost error without the body of an answer, which is XML. Listings have no other kinds of errors than by their status, and
+/// only the text tells that.
+fn said(error: &Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let text = innermost.to_string();
+    let said = text.split(['<', '\n']).next().unwrap_or_default();
+    crate::decode::error::clip(said.trim_end_matches([' ', ':']))
 }
 
 #[cfg(test)]
