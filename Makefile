@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm bench-web bench-catalog test-llm-real test-readers
+.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm bench-web bench-catalog bench-ingest test-llm-real test-readers
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -86,6 +86,10 @@ bench-web: setup build ## how fast pages of a large archive come, with many read
 # N= is the number of records (default 30,000), ONLY=sqlite or ONLY=postgres takes one of the two.
 bench-catalog: setup-servers build ## what the collector writes beside bare inserts, and searches, on both databases
 	@$(PROGRAMS)/ocelli-testkit with-servers -- $(PROGRAMS)/examples/bench-catalog $(or $(N),30000) $(ONLY)
+
+# N= is the number of large files (default 2,000; fifty times as many small ones).
+bench-ingest: setup build ## how fast sources are read, beside sha256sum and beside a bare loop of the same client
+	@$(PROGRAMS)/examples/bench-ingest $(N)
 
 # Installs pyarrow and webdataset from Python packages into the build folder, and reads exports with them.
 test-readers: setup build

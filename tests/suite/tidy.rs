@@ -90,6 +90,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("axum", &["ocelli-runtime", "ocelli-testkit", "ocelli-web"]),
     ("indicatif", &["ocelli"]),
     ("resvg", &["ocelli-samples"]),
+    ("object_store", &["ocelli-media"]),
     ("parquet", &["ocelli-export"]),
     ("tar", &["ocelli-producer"]),
 ];

@@ -10,7 +10,7 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 28] = [
+const TABLES: [&str; 30] = [
     "agreements",
     "analyses",
     "backfill_jobs",
@@ -24,6 +24,7 @@ const TABLES: [&str; 28] = [
     "events",
     "fences",
     "images",
+    "known_files",
     "old_payments",
     "pauses",
     "payment_horizon",

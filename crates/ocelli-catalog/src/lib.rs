@@ -20,6 +20,7 @@
 //! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `references` | one batch: what became of each of its references, and how far it is |
+//! | `known_files` | what local files looked like when they were read |
 //! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
 //! | `saved` | searches that people keep |
@@ -58,6 +59,7 @@ mod fences;
 mod firsts;
 mod fold;
 mod gather;
+mod known_files;
 mod letters;
 mod load;
 mod metrics;
@@ -90,6 +92,7 @@ pub use deliveries::{Due, ListenerState, Retry};
 pub use disagreements::{Disagreement, DisagreementCursor, NoCursor, PairOfNames};
 pub use error::CatalogError;
 pub use firsts::{Firsts, SAME_RULE};
+pub use known_files::{FileStamp, NotedFile, RememberedFile};
 pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
 pub use model::{

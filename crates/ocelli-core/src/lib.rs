@@ -15,6 +15,7 @@
 //! | [`image`] | facts about an image that need no pixels |
 //! | [`member`] | members of archives as sources |
 //! | [`needs`] | analyzers that read what others answered: [`Dependence`], [`NeededText`] |
+//! | [`object`] | objects of buckets as sources |
 //! | [`outcome`] | what an analyzer answered: [`Outcome`], [`Reading`], [`FailureClass`], [`Provenance`] |
 //! | [`phash`] | what images look like: [`PerceptualHash`] |
 //! | [`record`] | [`Record`] and its merge |
@@ -31,6 +32,7 @@ pub mod ids;
 pub mod image;
 pub mod member;
 pub mod needs;
+pub mod object;
 pub mod outcome;
 pub mod phash;
 pub mod record;

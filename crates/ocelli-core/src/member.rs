@@ -108,7 +108,7 @@ impl fmt::Display for Member {
 }
 
 /// Everything but letters, digits and `-._~/` as `%XX`.
-fn encoded(name: &[u8]) -> String {
+pub(crate) fn encoded(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for byte in name {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(byte) {
@@ -120,7 +120,7 @@ fn encoded(name: &[u8]) -> String {
     text
 }
 
-fn decoded(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

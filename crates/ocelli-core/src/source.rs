@@ -9,11 +9,12 @@ use thiserror::Error;
 use url::Url;
 
 use crate::member::{ArchiveKind, Member};
+use crate::object::{Object, S3};
 
 /// Longest URI that is kept; longer ones are refused by name.
 pub const MAX_URI_BYTES: usize = 8 * 1024;
 
-/// A `file:`, `http:` or `https:` URI, or that of a [`Member`] of an archive. File names that are not UTF-8 survive, percent-encoded (RFC 8089, RFC 3986).
+/// A `file:`, `http:` or `https:` URI, or that of an [`Object`] of a bucket or a [`Member`] of an archive. File names that are not UTF-8 survive, percent-encoded (RFC 8089, RFC 3986).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceUri(Url);
 
@@ -29,11 +30,16 @@ pub enum SourceError {
         reason: String,
     },
     /// A scheme nobody reads.
-    #[error("'{0}:' sources are not supported; use file:, http: or https:")]
+    #[error("'{0}:' sources are not supported; use file:, http:, https: or s3:")]
     Scheme(String),
     /// Not the URI of a member of an archive, as ocelli writes it.
     #[error("'{0}' names no member of an archive; name the archive as a source of its own")]
     Member(String),
+    /// Not the URI of an object.
+    #[error(
+        "'{0}' names no object of a bucket; write s3://bucket/key, with what is special in a key as %XX"
+    )]
+    Object(String),
     /// Longer than [`MAX_URI_BYTES`].
     #[error("the URI has {0} bytes; at most {MAX_URI_BYTES} are kept")]
     TooLong(usize),
@@ -55,6 +61,12 @@ impl SourceUri {
         Self::from_url(url)
     }
 
+    /// Whether it is an address of the web.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        matches!(self.0.scheme(), "http" | "https")
+    }
+
     /// Checks scheme, length and credentials. The fragment is dropped: it never reaches a server.
     ///
     /// # Errors
@@ -66,6 +78,13 @@ impl SourceUri {
         }
         match url.scheme() {
             "file" | "http" | "https" => {}
+            S3 => {
+                // Written in one way, so that one object is one source.
+                let object = Object::of_url(&url).and_then(|object| Url::parse(&object.uri()).ok());
+                url = object
+                    .filter(|written| Object::of_url(written) == Object::of_url(&url))
+                    .ok_or_else(|| SourceError::Object(url.as_str().chars().take(80).collect()))?;
+            }
             scheme if ArchiveKind::of_scheme(scheme).is_some() => {
                 if Member::of_url(&url).is_none() {
                     return Err(SourceError::Member(url.as_str().chars().take(80).collect()));
@@ -102,6 +121,25 @@ impl SourceUri {
     pub fn of_member(member: &Member) -> Result<Self, SourceError> {
         let uri = member.uri().ok_or_else(|| SourceError::Relative(member.archive.clone()))?;
         uri.parse()
+    }
+
+    /// The URI of an object of a bucket.
+    ///
+    /// # Errors
+    /// [`SourceError::Object`] or [`SourceError::TooLong`].
+    pub fn of_object(object: &Object) -> Result<Self, SourceError> {
+        let uri: Self = object.uri().parse()?;
+        if uri.object().as_ref() == Some(object) {
+            Ok(uri)
+        } else {
+            Err(SourceError::Object(object.to_string().chars().take(80).collect()))
+        }
+    }
+
+    /// The object of a bucket, or the prefix, that it names.
+    #[must_use]
+    pub fn object(&self) -> Option<Object> {
+        Object::of_url(&self.0)
     }
 
     /// The member of an archive that it names.

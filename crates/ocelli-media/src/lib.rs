@@ -7,7 +7,7 @@
 //!
 //! | module | room for |
 //! |---|---|
-//! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, with limits while reading and a guard against private hosts |
+//! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, `s3:`, with limits while reading and a guard against private hosts |
 //! | `fetch::post` | [`Poster`]: the other direction, behind the same guard |
 //! | [`digest`] | reading a local file once, for its bytes and its digest |
 //! | [`sniff`](mod@sniff) | what bytes are, by their beginning |
@@ -31,9 +31,10 @@ pub mod store;
 pub use decode::error::DecodeError;
 pub use decode::{Page, Place, decode, decode_frames};
 pub use digest::read_file;
-pub use fetch::Fetcher;
 pub use fetch::error::{FetchError, FetcherError};
+pub use fetch::objects::{ListedObject, Listing, ObjectOptions};
 pub use fetch::post::{NoClient, PostError, Poster};
+pub use fetch::{Answer, Fetcher};
 pub use inspect::{Inspection, inspect};
 pub use limits::{DecodeLimits, FetchLimits};
 pub use phash::{perceptual_hash, perceptual_hash_of};

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::fetch::objects::ObjectOptions;
+
 /// Bounds on an encoded image and on what decoding it may cost. Checked before anything is allocated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeLimits {
@@ -55,6 +57,8 @@ pub struct FetchLimits {
     pub allow_private_hosts: bool,
     /// Whether an image is left alone whose host sends `X-Robots-Tag: noai` or `noindex` (setting `producer.obey_robots`).
     pub robots_tags: bool,
+    /// Who reads which buckets.
+    pub objects: ObjectOptions,
     /// Where copies of images are kept; none: nowhere.
     pub kept: Option<PathBuf>,
     /// Hosts that may be asked although their address is not public: `name`, `name:port`, an address, or
@@ -75,6 +79,7 @@ impl Default for FetchLimits {
             redirects: 5,
             allow_private_hosts: false,
             robots_tags: true,
+            objects: ObjectOptions::default(),
             kept: None,
             allowed_hosts: Vec::new(),
         }

@@ -8,7 +8,6 @@ use ocelli_core::wire::BatchReport;
 use ocelli_core::{BatchId, chain};
 use tokio::runtime::Handle;
 
-use crate::clock;
 use crate::listing::{Listed, Out, Reference};
 use crate::source::SourceError;
 
@@ -26,6 +25,11 @@ impl Records {
     /// Within a tokio runtime.
     pub(crate) fn new(catalog: Catalog) -> Self {
         Self { catalog, runtime: Handle::current() }
+    }
+
+    /// For whoever waits for something that needs the runtime.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Finds the batch of this name or id. Blocks.
@@ -77,13 +81,5 @@ fn reference(told: Told, out: &Out) -> ControlFlow<()> {
         let reason = "it cannot be tried again alone; produce the list that names it again";
         return out.problem(told.reference, reason.to_owned());
     };
-    out.send(Listed::Reference(Box::new(Reference {
-        path: source.path(),
-        source,
-        named: true,
-        seen_at: clock::now(),
-        digest: None,
-        listed_in: None,
-        held: None,
-    })))
+    out.send(Listed::Reference(Box::new(Reference::named(source))))
 }

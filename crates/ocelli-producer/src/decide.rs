@@ -25,7 +25,7 @@ use crate::metrics::{Ended, ProducerMetrics};
 use crate::orders::Gate;
 use crate::plan::{Why, plan};
 use crate::publisher::Publisher;
-use crate::readers::Loaded;
+use crate::readers::{FileNews, Loaded};
 use crate::recent::Recent;
 use crate::source::clip;
 use crate::tally::Tally;
@@ -35,6 +35,15 @@ const LOOKUP_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Durati
 
 /// Where and when a reference was seen.
 type Seen = (SourceUri, Timestamp);
+
+/// An image at a place.
+struct Seeing {
+    facts: ImageFacts,
+    refusal: Option<String>,
+    hash: Option<PerceptualHash>,
+    sighting: Sighting,
+    file: FileNews,
+}
 
 /// What the stage works with.
 pub(crate) struct Decider {
@@ -77,7 +86,9 @@ impl Decider {
                 Ok(known) => known,
                 Err(error) => return self.publisher.fail(error),
             };
+            let mut noted = Vec::new();
             for item in items {
+                noted.extend(item.noted());
                 let passed = tokio::select! {
                     biased;
                     () = stop.cancelled() => return,
@@ -86,6 +97,10 @@ impl Decider {
                 if passed.is_break() || self.handle(item, &known).await.is_break() {
                     return;
                 }
+            }
+            // They count once the catalog has their sightings too, however long those are on their way.
+            if let Err(error) = self.catalog.note_files(&noted).await {
+                tracing::warn!(files = noted.len(), reason = %chain(&error), "these files will be read again");
             }
         }
     }
@@ -140,13 +155,14 @@ impl Decider {
     }
 
     async fn handle(&mut self, item: Loaded, known: &HashMap<Digest, Known>) -> ControlFlow<()> {
-        let Loaded { name, seen, verdict } = item;
+        let Loaded { name, seen, verdict, file } = item;
         match (verdict, seen) {
             (Verdict::Skipped { rule, why }, seen) => self.passed_over(name, rule, why, seen).await,
             (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen).await,
             (Verdict::Image { facts, refusal, hash }, Some((source, seen_at))) => {
                 let sighting = Sighting { source, seen_at, batch: self.batch };
-                self.image(facts, (refusal, hash), sighting, known).await
+                let image = Seeing { facts, refusal, hash, sighting, file };
+                self.image(image, known).await
             }
             (Verdict::Image { .. }, None) => {
                 self.problem(name, "it has no source".to_owned(), None).await
@@ -233,9 +249,7 @@ impl Decider {
 
     async fn image(
         &mut self,
-        facts: ImageFacts,
-        (refusal, hash): (Option<String>, Option<PerceptualHash>),
-        sighting: Sighting,
+        Seeing { facts, refusal, hash, sighting, file }: Seeing,
         known: &HashMap<Digest, Known>,
     ) -> ControlFlow<()> {
         let digest = facts.digest;
@@ -253,6 +267,18 @@ impl Decider {
             };
             (plan.enqueue, ended)
         };
+        let is_unread = matches!(file, FileNews::Unchanged | FileNews::Told);
+        if file == FileNews::Unchanged && wants.is_empty() {
+            // The catalog has all of it: a row for each file of each run would grow for ever and say nothing.
+            self.metrics.settled(ended);
+            self.metrics.unread.inc();
+            self.tally.count(|progress| {
+                progress.accepted += 1;
+                progress.unread += 1;
+                *progress.of(ended) += 1;
+            });
+            return ControlFlow::Continue(());
+        }
         // Remembered before the confirm: a twin may be next in line. Should the confirm fail, the run ends, and the
         // next one asks the catalog.
         if ended == Ended::Enqueued {
@@ -282,14 +308,12 @@ impl Decider {
         self.publisher
             .send(&message, routes, move || {
                 metrics.settled(ended);
+                metrics.unread.inc_by(u64::from(is_unread));
                 tally.count(|progress| {
                     progress.accepted += 1;
+                    progress.unread += u64::from(is_unread);
                     progress.jobs += jobs;
-                    match ended {
-                        Ended::Enqueued => progress.enqueued += 1,
-                        Ended::Refused => progress.refused += 1,
-                        _ => progress.known += 1,
-                    }
+                    *progress.of(ended) += 1;
                 });
             })
             .await

@@ -101,6 +101,10 @@ impl Hosts {
 
     /// Waits for a place at the host of a source; none where it has no host.
     pub(crate) async fn place(&self, source: &SourceUri) -> Option<Place> {
+        // A bucket is read by its key-holder, and has no rules.
+        if !source.is_web() {
+            return None;
+        }
         // Scheme and port belong to it: rules and connections are theirs.
         let url = source.url();
         let (name, port) = (url.host_str()?, url.port_or_known_default().unwrap_or(0));

@@ -2,7 +2,7 @@
 //!
 //! [`run`] lists files, folders, URLs, manifests and standard input; [`watch`](fn@watch) stays with folders. For each
 //! image one message goes to the collector and to every analyzer that still has something to answer. A producer keeps
-//! nothing: it can be killed at any time and run again, and enqueues what is missing and no more.
+//! nothing that it could not do without: it can be killed at any time and run again, and enqueues what is missing and no more.
 //!
 //! Every reference ends visibly: accepted (enqueued, known or refused), skipped, or a problem with its reason.
 //! Absent on purpose: settings and signals (the binary wires them), pixels (workers decode), the state of jobs (the
@@ -12,7 +12,8 @@
 //! |---|---|
 //! | [`options`] | [`ProducerOptions`] |
 //! | [`source`] | [`Source`]: what the user names; whether it can be opened |
-//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `held`, `again`, `listing` | sources → references |
+//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `bucket`, `held`, `again`, `listing` | sources → references |
+//! | `unchanged` | files that need not be read |
 //! | `read`, `examine`, `readers` | references → facts about images |
 //! | `hosts`, `robots` | manners towards the hosts of URLs |
 //! | [`plan`](mod@plan), `recent`, `decide` | facts → jobs |
@@ -21,6 +22,7 @@
 
 mod again;
 mod archive;
+mod bucket;
 mod clock;
 mod decide;
 pub mod error;
@@ -48,6 +50,7 @@ mod settings;
 mod settle;
 pub mod source;
 mod tally;
+mod unchanged;
 mod walk;
 mod watching;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ocelli_catalog::{FileStamp, RememberedFile};
 use ocelli_core::{Digest, SourceUri};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,30 @@ pub(crate) struct Reference {
     pub(crate) listed_in: Option<(Arc<str>, u64)>,
     /// Its bytes, when listing it meant reading it.
     pub(crate) held: Option<Held>,
+    /// Whether somebody said when it was first seen, which is news even of a known image.
+    pub(crate) dated: bool,
+    /// What it looks like, when listing it told.
+    pub(crate) stamp: Option<FileStamp>,
+    /// What is known of a file or an object that has not changed since it was read.
+    pub(crate) remembered: Option<RememberedFile>,
+}
+
+impl Reference {
+    /// Something that somebody named, seen now.
+    pub(crate) fn named(source: SourceUri) -> Self {
+        Self {
+            path: source.path(),
+            source,
+            named: true,
+            seen_at: clock::now(),
+            digest: None,
+            listed_in: None,
+            held: None,
+            dated: false,
+            stamp: None,
+            remembered: None,
+        }
+    }
 }
 
 /// What a lister comes across.
@@ -83,15 +108,11 @@ impl Out {
     /// A file that was found in a folder or named by the user.
     pub(crate) fn file(&self, path: PathBuf, named: bool) -> ControlFlow<()> {
         match SourceUri::from_path(&path) {
-            Ok(source) => self.send(Listed::Reference(Box::new(Reference {
-                source,
-                path: Some(path),
-                named,
-                seen_at: clock::now(),
-                digest: None,
-                listed_in: None,
-                held: None,
-            }))),
+            Ok(source) => {
+                let path = Some(path);
+                let reference = Reference { path, named, ..Reference::named(source) };
+                self.send(Listed::Reference(Box::new(reference)))
+            }
             Err(error) => self.problem(shown(&path), error.to_string()),
         }
     }
@@ -120,13 +141,12 @@ impl Out {
             };
             match source {
                 Ok(source) => self.send(Listed::Reference(Box::new(Reference {
-                    source,
                     path,
-                    named: true,
                     seen_at: row.first_seen.map_or_else(clock::now, clock::whole_microseconds),
                     digest: row.digest,
                     listed_in: Some((Arc::clone(&list), line)),
-                    held: None,
+                    dated: row.first_seen.is_some(),
+                    ..Reference::named(source)
                 })))?,
                 Err(error) => self.problem(format!("{list}:{line}"), error.to_string())?,
             }
@@ -139,17 +159,10 @@ impl Out {
         match source {
             Opened::File(path) => self.file(path, true),
             Opened::Folder(filter) => walk(&filter, filter.root(), &mut |entry| self.entry(entry)),
-            Opened::Url(source) => self.send(Listed::Reference(Box::new(Reference {
-                source,
-                path: None,
-                named: true,
-                seen_at: clock::now(),
-                digest: None,
-                listed_in: None,
-                held: None,
-            }))),
+            Opened::Url(source) => self.send(Listed::Reference(Box::new(Reference::named(source)))),
             Opened::Failed(again) => again.list(self),
             Opened::Archive(archive) => archive.list(self),
+            Opened::Bucket(bucket) => bucket.list(self),
             Opened::Stdin => {
                 let base = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
                 self.lines(std::io::stdin().lock(), "standard input", &base)

@@ -14,23 +14,27 @@ use ocelli_wiring::{CommonArgs, Fault, Process, parse, start};
 struct Arguments {
     #[command(flatten)]
     common: CommonArgs,
-    /// Folders, image files, URLs, manifests (.ndjson, .csv, .txt), or - for standard input.
+    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/), archives, manifests (.ndjson, .csv, .txt), or - for standard input.
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<OsString>,
     /// Name of this batch.
     #[arg(long, value_name = "NAME")]
     batch: Option<String>,
+    /// Read every file, also those that look as they did when they were read last.
+    #[arg(long)]
+    verify: bool,
 }
 
 fn main() -> std::process::ExitCode {
-    let Arguments { common, sources, batch } = parse();
-    start("ocelli-producer", &common, |process| produce(process, sources, batch))
+    let Arguments { common, sources, batch, verify } = parse();
+    start("ocelli-producer", &common, |process| produce(process, sources, batch, verify))
 }
 
 async fn produce(
     process: Process,
     arguments: Vec<OsString>,
     batch: Option<String>,
+    verify: bool,
 ) -> Result<(Process, ExitCode), Fault> {
     let sources = arguments.iter().map(|argument| {
         Source::parse(argument).map_err(|error| {
@@ -40,6 +44,7 @@ async fn produce(
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     let mut options = ProducerOptions::from_settings(&process.settings);
     options.batch_name = batch;
+    options.skip_unchanged &= !verify;
     options.exclude_dirs.push(process.settings.data.dir.clone());
     let produced = role::produce(&process, sources, options).await?;
     produced.say();

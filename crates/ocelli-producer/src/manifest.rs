@@ -333,7 +333,7 @@ mod tests {
         let text = format!(
             "{{\"uri\":\"http://h/a.png\",\"first_seen\":\"2024-05-04T09:00:51+00:00\",\"author\":{{\"x\":1}}}}\n\
              not json\n\n{{\"path\":\"b.png\"}}\n{{\"path\":\"c.png\",\"first_seen\":\"2024-05-04\"}}\n\
-             {{\"uri\":7}}\n{{\"uri\":\"s3://b/k\"}}\n{{}}\n{long}\n{{\"path\":\"d\",\"digest\":\"xyz\"}}\n\
+             {{\"uri\":7}}\n{{\"uri\":\"gs://b/k\"}}\n{{}}\n{long}\n{{\"path\":\"d\",\"digest\":\"xyz\"}}\n\
              {{\"path\":\"e\",\"uri\":\"f\"}}\n{{\"path\":\"/last.png\"}}"
         );
         let rows = rows(text.as_bytes(), Format::Ndjson);

@@ -7,6 +7,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Regi
 pub struct ProducerMetrics {
     references: IntCounterVec,
     pub(crate) read_bytes: IntCounter,
+    pub(crate) unread: IntCounter,
     pub(crate) publish_seconds: Histogram,
 }
 
@@ -37,7 +38,7 @@ impl Ended {
 
 impl ProducerMetrics {
     /// Creates the metrics in `registry`: `ocelli_producer_references_total{outcome}`,
-    /// `ocelli_producer_read_bytes_total`, `ocelli_producer_publish_seconds`.
+    /// `ocelli_producer_read_bytes_total`, `ocelli_producer_unread_files_total`, `ocelli_producer_publish_seconds`.
     ///
     /// # Errors
     /// When a name is taken already: register once per process and clone.
@@ -54,6 +55,10 @@ impl ProducerMetrics {
                 "ocelli_producer_read_bytes_total",
                 "Bytes of images and other files that were read.",
             )?,
+            unread: IntCounter::new(
+                "ocelli_producer_unread_files_total",
+                "Files that were not read, because nothing about them had changed since they were.",
+            )?,
             publish_seconds: Histogram::with_opts(
                 HistogramOpts::new(
                     "ocelli_producer_publish_seconds",
@@ -67,6 +72,7 @@ impl ProducerMetrics {
         }
         registry.register(Box::new(metrics.references.clone()))?;
         registry.register(Box::new(metrics.read_bytes.clone()))?;
+        registry.register(Box::new(metrics.unread.clone()))?;
         registry.register(Box::new(metrics.publish_seconds.clone()))?;
         Ok(metrics)
     }

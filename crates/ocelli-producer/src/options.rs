@@ -36,6 +36,11 @@ pub struct ProducerOptions {
     pub hash_bytes: u64,
     /// Members of one archive that are listed (setting `limits.archive_members`).
     pub archive_members: u64,
+    /// Whether a file is taken as known, without being read, that looks as it did when it was read last.
+    pub skip_unchanged: bool,
+    /// The coarsest clock of a file system: what changed so shortly before it was read may have changed again since, and still look the
+    /// same. FAT counts in two seconds.
+    pub clock_grain: Duration,
     /// Whether images of URLs are kept, in `fetch.kept`: what they name goes away.
     pub keep_urls: bool,
     /// Whether members of packed archives are kept there: else each worker unpacks everything before its member.
@@ -102,6 +107,8 @@ impl Default for ProducerOptions {
             decode: DecodeLimits::default(),
             hash_bytes: 4 << 30,
             archive_members: 10_000_000,
+            skip_unchanged: true,
+            clock_grain: Duration::from_secs(2),
             keep_urls: true,
             keep_packed: true,
             hash: false,

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ocelli_catalog::{FileStamp, NotedFile, RememberedFile};
 use ocelli_core::SourceUri;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::ProducerOptions;
 use crate::examine::{NO_IMAGE, Verdict};
-use crate::listing::Listed;
-use crate::read::{Reader, name};
+use crate::listing::{Listed, Reference};
+use crate::read::{Looked, Reader, name};
 use crate::source::shown;
 use crate::tally::Tally;
 
@@ -25,6 +26,43 @@ pub(crate) struct Loaded {
     /// `None` when there was nothing to look at.
     pub(crate) seen: Option<(SourceUri, Timestamp)>,
     pub(crate) verdict: Verdict,
+    pub(crate) file: FileNews,
+}
+
+impl Loaded {
+    /// What the catalog should remember of a file that was read.
+    pub(crate) fn noted(&self) -> Option<NotedFile> {
+        match (&self.verdict, &self.seen, self.file) {
+            (Verdict::Image { facts, .. }, Some((source, _)), FileNews::Read(stamp)) => {
+                Some(NotedFile { source: source.clone(), digest: facts.digest, stamp })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a run learned about the file of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileNews {
+    /// Nothing to remember.
+    None,
+    /// It was read, and this may be remembered.
+    Read(FileStamp),
+    /// It is as it was, and so is everything that is known of it.
+    Unchanged,
+    /// It is as it was, and something else is told about it.
+    Told,
+}
+
+/// A file that need not be read.
+fn unread(reference: Reference, remembered: RememberedFile) -> Loaded {
+    let RememberedFile { image, refusal, .. } = remembered;
+    Loaded {
+        name: name(&reference),
+        file: if reference.dated { FileNews::Told } else { FileNews::Unchanged },
+        verdict: Verdict::Image { facts: image, refusal },
+        seen: Some((reference.source, reference.seen_at)),
+    }
 }
 
 /// Reads what is listed until the lister ends or `stop` is cancelled.
@@ -44,7 +82,7 @@ pub(crate) async fn read_all(
             () = stop.cancelled() => return,
             next = listed.recv() => next,
         };
-        let nothing = |name, verdict| Loaded { name, seen: None, verdict };
+        let nothing = |name, verdict| Loaded { name, seen: None, verdict, file: FileNews::None };
         let done = match next {
             None => return,
             Some(Listed::End) => {
@@ -57,8 +95,17 @@ pub(crate) async fn read_all(
             Some(Listed::Problem { reference, reason }) => {
                 nothing(reference, Verdict::Problem { reason })
             }
-            Some(Listed::Reference(reference)) => {
+            Some(Listed::Reference(mut reference)) => {
                 tally.count(|progress| progress.listed += 1);
+                if let Some(remembered) = reference.remembered.take() {
+                    let unread = unread(*reference, remembered);
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return,
+                        sent = loaded.send(unread) => if sent.is_err() { return },
+                    }
+                    continue;
+                }
                 let is_local = reference.source.url().host_str().is_none();
                 let width = if is_local { &files } else { &urls };
                 let permit = tokio::select! {
@@ -70,12 +117,13 @@ pub(crate) async fn read_all(
                 let (stop, tally) = (stop.clone(), tally.clone());
                 tokio::spawn(async move {
                     let read = async {
-                        let (verdict, read) = reader.read(&reference).await;
+                        let Looked { verdict, read, stamp } = reader.read(&reference).await;
                         tally.count(|progress| progress.bytes += read);
                         let name = name(&reference);
                         let seen = Some((reference.source, reference.seen_at));
                         // Nobody takes it only when the run is ending.
-                        let _ = loaded.send(Loaded { name, seen, verdict }).await;
+                        let file = stamp.map_or(FileNews::None, FileNews::Read);
+                        let _ = loaded.send(Loaded { name, seen, verdict, file }).await;
                     };
                     tokio::select! {
                         () = stop.cancelled() => {}

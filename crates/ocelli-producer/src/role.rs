@@ -21,6 +21,7 @@ pub struct Produced {
     name: String,
     finished: bool,
     accepted: u64,
+    unread: u64,
     enqueued: u64,
     known: u64,
     refused: u64,
@@ -107,6 +108,7 @@ impl Produced {
             name: summary.name,
             finished: summary.finished,
             accepted: summary.accepted,
+            unread: summary.unread,
             enqueued: summary.enqueued,
             known: summary.known,
             refused: summary.refused,
@@ -136,6 +138,12 @@ impl Produced {
             self.known,
             self.refused
         );
+        if self.unread > 0 {
+            eprintln!(
+                "{} of them not read again: unchanged files (--verify reads them)",
+                self.unread
+            );
+        }
         if self.not_images > 0 {
             eprintln!("{} other files passed over (not images)", self.not_images);
         }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every arrow is a bounded channel, so the slowest part sets the pace and memory does not depend on the number of
-//! references. Nothing is kept between runs: what a killed run had published, the next one finds in the catalog.
+//! references. Nothing is needed of the run before: what a killed one had published, the next one finds in the catalog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,7 @@ use crate::recent::Recent;
 use crate::report::Reporter;
 use crate::source::{self, Opened, Source, SourceError};
 use crate::tally::{Progress, Summary, Tally};
+use crate::unchanged::remember_all;
 use crate::watching::{Watched, watch_folders};
 
 /// How long the last report may take after a shutdown was asked or the run failed.
@@ -169,6 +170,20 @@ async fn drive(
         async move { reporter.every(period, &reported).await }
     }));
 
+    // Lists that come from elsewhere name files that only reading may tell apart from those that came along.
+    let listed = if options.skip_unchanged && options.within.is_none() {
+        let (sender, looked_up) = mpsc::channel(options.lookup_batch);
+        tokio::spawn(remember_all(
+            catalog.clone(),
+            Arc::clone(&options),
+            listed,
+            sender,
+            stop.clone(),
+        ));
+        looked_up
+    } else {
+        listed
+    };
     let reader = Arc::new(Reader::new(fetcher, hosts, &options, metrics.clone()));
     let (sender, loaded) = mpsc::channel(options.lookup_batch);
     let readers = AbortOnDropHandle::new(tokio::spawn(read_all(

@@ -22,6 +22,7 @@ impl ProducerOptions {
             decode: decode_limits(settings),
             readers: if producer.readers == 0 { defaults.readers } else { producer.readers },
             fresh_images: producer.fresh_images,
+            skip_unchanged: producer.skip_unchanged,
             keep_urls: producer.keep_urls,
             keep_packed: producer.keep_packed,
             hash: settings.near.hash || !only_first.is_empty(),

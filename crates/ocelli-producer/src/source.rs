@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::ProducerOptions;
 use crate::again::{Again, Records};
 use crate::archive::{Archive, has_archive_ending};
+use crate::bucket::Bucket;
 use crate::filter::{Filter, Identity};
 use crate::lines::Lines;
 use crate::manifest::{Format, columns, guess_format};
@@ -24,8 +25,10 @@ use crate::manifest::{Format, columns, guess_format};
 pub enum Source {
     /// A file or a folder.
     Path(PathBuf),
-    /// One `http:` or `https:` URL.
+    /// One `http:` or `https:` URL, or one object of a bucket.
     Url(SourceUri),
+    /// All objects of a bucket, or those below a prefix.
+    Bucket(SourceUri),
     /// References on standard input, one per line.
     Stdin,
     /// A file that lists references.
@@ -101,6 +104,12 @@ pub enum SourceError {
         /// As given.
         path: PathBuf,
     },
+    /// A bucket that cannot be listed.
+    #[error("the bucket cannot be listed: {reason}")]
+    Bucket {
+        /// In words.
+        reason: String,
+    },
     /// No batch has this name.
     #[error("there is no batch '{name}'")]
     NoBatch {
@@ -136,10 +145,10 @@ impl SourceError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Empty => {
-                "name a file, a folder, an http(s) URL, a manifest, or '-' for standard input"
+                "name a file, a folder, an http(s) URL, s3://bucket/prefix/, a manifest, or '-' for standard input"
             }
             Self::Uri { .. } => {
-                "use a path, or a URI that begins with http://, https:// or file://"
+                "use a path, or a URI that begins with http://, https://, s3:// or file://"
             }
             Self::Missing { .. } => {
                 "check the spelling; a relative path begins at the current folder"
@@ -162,6 +171,9 @@ impl SourceError {
             Self::NotAnArchive { .. } => {
                 "tar, tar.gz and zip are read; unpack others, and name their folder"
             }
+            Self::Bucket { .. } => {
+                "write s3://bucket/prefix/; the settings [objects], or AWS_… in the environment, say which server and with which key"
+            }
             Self::NoBatch { .. } => "'ocelli batch list' names them",
             Self::Batches { .. } => "'ocelli doctor' says what is wrong with it",
             Self::Glob { .. } => "globs are written as in .gitignore: *.png, thumbs/, **/raw/*.tif",
@@ -174,7 +186,7 @@ impl SourceError {
 }
 
 impl Source {
-    /// Reads one argument of the command line: a path, `http(s)://…`, `file://…`, `-`, `manifest:FILE`, `tar:FILE`,
+    /// Reads one argument of the command line: a path, `http(s)://…`, `file://…`, `s3://bucket/key`, `s3://bucket/prefix/`, `-`, `manifest:FILE`, `tar:FILE`,
     /// `zip:FILE!MEMBER`, or a file whose name ends in `.ndjson`, `.jsonl`, `.csv` or `.txt`, which is taken for a manifest, or in
     /// `.tar`, `.tar.gz`, `.tgz` or `.zip`, whose members are taken.
     ///
@@ -216,6 +228,7 @@ impl Source {
                     text: clip(&text),
                     reason: "it names no file of this machine".to_owned(),
                 })),
+                _ if uri.object().is_some_and(|object| object.is_prefix()) => Ok(Self::Bucket(uri)),
                 _ => Ok(Self::Url(uri)),
             };
         }
@@ -239,7 +252,7 @@ impl Source {
             Self::Path(path) | Self::Manifest(path) | Self::Archive(path, _) => {
                 path.file_name().map_or_else(|| shown(path), |name| shown(Path::new(name)))
             }
-            Self::Url(uri) => clip(uri.as_str()),
+            Self::Url(uri) | Self::Bucket(uri) => clip(uri.as_str()),
             Self::Stdin => "standard input".to_owned(),
             Self::Failed(batch) => format!("what failed of {}", clip(batch)),
         }
@@ -255,6 +268,7 @@ pub(crate) enum Opened {
     Manifest { lines: Lines<File>, format: Format, shown: String, base: PathBuf },
     Failed(Again),
     Archive(Box<Archive>),
+    Bucket(Box<Bucket>),
 }
 
 /// Opens all sources, or none.
@@ -291,6 +305,9 @@ fn open_one(
         }
         Source::Failed(batch) => records.open(batch).map(Opened::Failed),
         Source::Url(uri) => Ok(Opened::Url(uri.clone())),
+        Source::Bucket(prefix) => {
+            Bucket::open(prefix, options, records.runtime()).map(Box::new).map(Opened::Bucket)
+        }
         Source::Stdin => Ok(Opened::Stdin),
         Source::Path(given) => {
             let path = resolve(given).map_err(|error| failed(given, error))?;
@@ -404,15 +421,25 @@ mod tests {
         }
         assert!(matches!(parse("https://example.org/a.png").unwrap(), Source::Url(_)));
         assert_eq!(parse("file:///a%20b.png").unwrap(), Source::Path("/a b.png".into()));
+        assert!(matches!(parse("s3://bucket/a.png").unwrap(), Source::Url(_)));
+        for prefix in ["s3://bucket", "s3://bucket/", "s3://bucket/2024/"] {
+            assert!(matches!(parse(prefix).unwrap(), Source::Bucket(_)));
+        }
         let raw = OsStr::from_bytes(b"a\xff://b");
         assert_eq!(Source::parse(raw).unwrap(), Source::Path(raw.into()));
     }
 
     #[test]
     fn what_nobody_reads_is_named_with_the_way_out() {
-        for text in
-            ["", "manifest:", "s3://bucket/key", "https://u:p@host/a.png", "http://", "file://h/a"]
-        {
+        for text in [
+            "",
+            "manifest:",
+            "gs://bucket/key",
+            "s3://b/key",
+            "https://u:p@host/a.png",
+            "http://",
+            "file://h/a",
+        ] {
             let error = parse(text).unwrap_err();
             assert!(!error.hint().is_empty(), "{error}");
         }

@@ -6,6 +6,8 @@ use ocelli_core::BatchId;
 use ocelli_core::wire::Problem;
 use tokio::sync::watch;
 
+use crate::metrics::Ended;
+
 /// Problems that a summary carries in full; all of them are in the catalog.
 const FIRST_PROBLEMS: usize = 20;
 
@@ -18,8 +20,10 @@ pub struct Progress {
     pub listed: u64,
     /// Whether there are no more to find (of a watched folder: its content at the start).
     pub all_listed: bool,
-    /// References whose sighting the broker has confirmed: `enqueued + known + refused`.
+    /// References whose sighting the broker has confirmed, or the catalog has already: `enqueued + known + refused`.
     pub accepted: u64,
+    /// Of these, files that were not read, because nothing about them had changed since they were.
+    pub unread: u64,
     /// Of these, images that got at least one job.
     pub enqueued: u64,
     /// Of these, images for which every answer is there or on its way.
@@ -45,6 +49,15 @@ impl Progress {
         self.accepted + self.skipped + self.problems
     }
 
+    /// The count of accepted references that ended like this.
+    pub(crate) const fn of(&mut self, ended: Ended) -> &mut u64 {
+        match ended {
+            Ended::Enqueued => &mut self.enqueued,
+            Ended::Refused => &mut self.refused,
+            Ended::Known | Ended::Skipped | Ended::Problem => &mut self.known,
+        }
+    }
+
     /// Whether everything was listed and has ended.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
@@ -61,8 +74,10 @@ pub struct Summary {
     pub name: String,
     /// Whether the sources were listed to their end and everything was confirmed.
     pub finished: bool,
-    /// References whose sighting the broker has confirmed: `enqueued + known + refused`.
+    /// References whose sighting the broker has confirmed, or the catalog has already: `enqueued + known + refused`.
     pub accepted: u64,
+    /// Of these, files that were not read, because nothing about them had changed since they were.
+    pub unread: u64,
     /// Images that got at least one job.
     pub enqueued: u64,
     /// Images for which every answer is there or on its way.
@@ -117,6 +132,7 @@ impl Tally {
             name,
             finished,
             accepted: progress.accepted,
+            unread: progress.unread,
             enqueued: progress.enqueued,
             known: progress.known,
             refused: progress.refused,

@@ -1,11 +1,12 @@
 //! What the tests of every crate stand on: fresh virtual hosts and databases on real servers, private servers that a
-//! test may kill, a proxy that breaks connections, and doubles of model servers. Development only: no shipped binary
+//! test may kill, buckets, a proxy that breaks connections, and doubles of model servers. Development only: no shipped binary
 //! depends on this crate.
 //!
 //! A server that a test needs and does not find is a failure with a hint, never a skip: `make test` starts all of them
 //! (see the binary `ocelli-testkit`).
 
 mod binaries;
+pub mod buckets;
 pub mod models;
 pub mod ports;
 pub mod proxy;

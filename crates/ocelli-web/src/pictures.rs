@@ -1,8 +1,8 @@
 //! Images as the site shows them: thumbnails and views, decoded within limits and encoded again, made once.
 //!
 //! A browser never gets a foreign encoder's bytes as part of a page: what it shows is upright, of bounded size, and what
-//! ocelli's own readers saw, so that word boxes stand where the words do. The bytes come from where the image was seen, and
-//! count only when their digest is the record's.
+//! ocelli's own readers saw, so that word boxes stand where the words do. The bytes are the kept copy, or come from where the image
+//! was seen, and count only when their digest is the record's.
 
 mod shelf;
 mod work;
@@ -154,7 +154,7 @@ impl Pictures {
         Ok(made)
     }
 
-    /// The bytes as they were seen, from the first source that still has them.
+    /// The bytes as they were seen: the kept copy, else from the first source that still has them.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -163,30 +163,20 @@ impl Pictures {
         let record =
             record.ok_or_else(|| WebError::Missing("there is no such image".to_owned()))?;
         let _turn = self.0.fetches.acquire().await.map_err(|_| WebError::Defect)?;
+        if let Some(bytes) = self.0.fetcher.kept(digest).await
+            && let Some(bytes) = only(digest, bytes).await?
+        {
+            return of_image(bytes);
+        }
         let mut reason = "it was seen nowhere".to_owned();
         for source in latest(&record) {
-            let found = self.0.fetcher.fetch(source).await;
-            let bytes = match found {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    reason = chain(&error);
-                    continue;
-                }
-            };
-            let (bytes, is) = tokio::task::spawn_blocking(move || {
-                let is = Digest::of(&bytes);
-                (bytes, is)
-            })
-            .await
-            .map_err(|_| WebError::Defect)?;
-            if is != *digest {
-                reason = format!("{source}: there is another image now");
-                continue;
+            match self.0.fetcher.fetch(source).await {
+                Ok(bytes) => match only(digest, bytes).await? {
+                    Some(bytes) => return of_image(bytes),
+                    None => reason = format!("{source}: there is another image now"),
+                },
+                Err(error) => reason = chain(&error),
             }
-            return match sniff(&bytes) {
-                Sniff::Image(format) => Ok((bytes, format)),
-                _ => Err(WebError::Missing("the bytes are no image".to_owned())),
-            };
         }
         Err(WebError::Missing(format!("the image is gone: {reason}")))
     }
@@ -204,6 +194,21 @@ impl Pictures {
             gone.remove(0);
         }
         gone.push((digest, Instant::now(), reason));
+    }
+}
+
+/// The bytes, if they are those of this digest.
+async fn only(digest: &Digest, bytes: Bytes) -> Result<Option<Bytes>, WebError> {
+    let digest = *digest;
+    let hashing =
+        tokio::task::spawn_blocking(move || (Digest::of(&bytes) == digest).then_some(bytes));
+    hashing.await.map_err(|_| WebError::Defect)
+}
+
+fn of_image(bytes: Bytes) -> Result<(Bytes, ImageFormat), WebError> {
+    match sniff(&bytes) {
+        Sniff::Image(format) => Ok((bytes, format)),
+        _ => Err(WebError::Missing("the bytes are no image".to_owned())),
     }
 }
 

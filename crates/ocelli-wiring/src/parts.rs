@@ -9,10 +9,11 @@ use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
 use ocelli_core::needs::in_order;
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::{AnalyzerName, Want};
-use ocelli_media::{DecodeLimits, FetchLimits};
+use ocelli_media::{DecodeLimits, FetchLimits, ObjectOptions};
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Kind};
 use ocelli_worker::WorkerOptions;
+use secrecy::ExposeSecret;
 
 use crate::fault::Fault;
 
@@ -127,8 +128,21 @@ pub fn fetch_limits(settings: &Settings) -> FetchLimits {
         redirects: limits.http_redirects,
         allow_private_hosts: limits.allow_private_hosts,
         robots_tags: settings.producer.obey_robots,
+        objects: objects(settings),
         kept: Some(settings.data.dir.join("kept")),
         allowed_hosts: limits.allowed_hosts.clone(),
+    }
+}
+
+/// Who reads which buckets.
+fn objects(settings: &Settings) -> ObjectOptions {
+    let objects = &settings.objects;
+    let secret = objects.secret_key.as_ref().map(|secret| secret.expose_secret().trim().to_owned());
+    ObjectOptions {
+        endpoint: objects.endpoint.clone(),
+        region: objects.region.clone(),
+        credentials: objects.access_key.as_ref().map(|key| key.trim().to_owned()).zip(secret),
+        buckets: objects.buckets.clone(),
     }
 }
 

@@ -116,8 +116,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// Folders, image files, URLs, archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member), manifests (.ndjson, .csv,
-    /// .txt with uri and first_seen), or - for standard input.
+    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/), archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member),
+    /// manifests (.ndjson, .csv, .txt with uri and first_seen), or - for standard input.
     #[arg(required_unless_present = "retry", value_name = "SOURCE")]
     pub(crate) sources: Vec<std::ffi::OsString>,
     /// Only files below folders, and members of archives, that match this glob, beside those of producer.include.
@@ -135,6 +135,9 @@ pub(crate) struct SourceArgs {
     /// Name of this batch.
     #[arg(long, value_name = "NAME")]
     pub(crate) batch: Option<String>,
+    /// Read every file, also those that look as they did when they were read last.
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 /// Which references of an earlier batch are tried again.

@@ -13,6 +13,7 @@ mod claims;
 mod dependents;
 mod firsts;
 mod killing;
+mod known_files;
 mod lost;
 mod migrating;
 mod model;
@@ -37,6 +38,7 @@ use cases::*;
 use claims::*;
 use dependents::*;
 use firsts::*;
+use known_files::*;
 use lost::*;
 use orders::*;
 use pages::*;
@@ -64,6 +66,9 @@ macro_rules! on_both {
 
 on_both! {
     a_record_comes_back_as_it_was_sent,
+    a_file_is_remembered_once_its_image_was_seen_there,
+    the_latter_state_of_a_file_counts,
+    many_files_are_remembered_at_once,
     a_partial_before_its_intake_is_kept_and_completes_with_it,
     a_redelivered_batch_changes_nothing,
     a_reading_replaces_a_failure_and_never_the_other_way_round,

@@ -67,6 +67,16 @@ pub enum FetchError {
         /// In words.
         reason: String,
     },
+    /// An object of a bucket that cannot be read.
+    #[error("{source_name}: {reason}")]
+    Object {
+        /// As people write it.
+        source_name: String,
+        /// In words, without what the server wrote.
+        reason: String,
+        /// Whether trying again may help.
+        class: FailureClass,
+    },
     /// More bytes than allowed. Reading stopped there.
     #[error("{source_name}: larger than {limit} bytes (setting limits.image_bytes)")]
     TooLarge {
@@ -195,6 +205,7 @@ impl FetchError {
                 202 | 408 | 425 | 429 | 500..=599 => FailureClass::Transient,
                 _ => FailureClass::Permanent,
             },
+            Self::Object { class, .. } => *class,
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::InvalidInput
                 | io::ErrorKind::InvalidFilename
@@ -211,7 +222,7 @@ impl FetchError {
         }
     }
 
-    /// How long the server asks to be left alone (`Retry-After` in seconds).
+    /// How long the server asks to be left alone (`Retry-After`).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ocelli_core::SourceUri;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, LOCATION, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderMap, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
@@ -33,6 +33,15 @@ const FIRST_BUFFER: u64 = 256 * 1024;
 
 /// The longest pause that a server's `Retry-After` is believed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What was found at one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The bytes.
+    Bytes(Bytes),
+    /// Another address, which was checked as a source is; nobody has asked there yet.
+    Elsewhere(SourceUri),
+}
 
 /// Two clients with apart connection pools: one that connects only to public addresses, and one for allowed hosts.
 #[derive(Debug)]
@@ -77,15 +86,28 @@ impl Http {
         source: &SourceUri,
         limits: &FetchLimits,
     ) -> Result<Bytes, FetchError> {
-        let mut url = source.url().clone();
+        let mut at = source.clone();
         for _ in 0..=limits.redirects {
-            let response = self.ask(source, &url, limits).await?;
-            match redirected(source, &url, &response)? {
-                Some(next) => url = next,
-                None => return body(source, response, limits).await,
+            match self.hop(source, &at, limits).await? {
+                Answer::Elsewhere(next) => at = next,
+                Answer::Bytes(bytes) => return Ok(bytes),
             }
         }
         Err(FetchError::Redirects { source_name: source.to_string(), limit: limits.redirects })
+    }
+
+    /// What is at one of the addresses that `source` leads to.
+    pub(crate) async fn hop(
+        &self,
+        source: &SourceUri,
+        at: &SourceUri,
+        limits: &FetchLimits,
+    ) -> Result<Answer, FetchError> {
+        let response = self.ask(source, at.url(), limits).await?;
+        match redirected(source, at.url(), &response)? {
+            Some(next) => Ok(Answer::Elsewhere(next)),
+            None => body(source, response, limits).await.map(Answer::Bytes),
+        }
     }
 
     async fn ask(
@@ -123,7 +145,7 @@ fn redirected(
     source: &SourceUri,
     from: &Url,
     response: &Response,
-) -> Result<Option<Url>, FetchError> {
+) -> Result<Option<SourceUri>, FetchError> {
     use StatusCode as S;
     let status = response.status();
     if !matches!(
@@ -152,7 +174,7 @@ fn redirected(
     }
     let next = SourceUri::from_url(next).map_err(|error| bad(error.to_string()))?;
     tracing::debug!(source = %source, target = %next, status = status.as_u16(), "redirected");
-    Ok(Some(next.url().clone()))
+    Ok(Some(next))
 }
 
 async fn body(
@@ -264,8 +286,53 @@ fn compression(headers: &HeaderMap) -> Option<&'static str> {
         .find(|name| value.split(',').any(|part| part.trim().trim_start_matches("x-") == *name))
 }
 
-/// Only the form in seconds: a date would need a clock.
+/// In seconds, or as a date (RFC 9110, 10.2.3), which is read against the server's own clock: whether ours goes right, it cannot know.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = httpdate::parse_http_date(text).ok()?;
+            let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
+            until.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(retry_after: &str, date: Option<&str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE, date.parse().unwrap());
+        }
+        super::retry_after(&headers)
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date_of_the_server() {
+        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(asked("7", None), seconds(7));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:51:07 GMT", now), seconds(90));
+        assert_eq!(
+            asked("Sunday, 06-Nov-94 08:51:07 GMT", now),
+            seconds(90),
+            "as it was written once"
+        );
+        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT", now), seconds(0), "it has passed");
+        assert_eq!(asked("Sun, 06 Nov 2094 08:00:00 GMT", now), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(
+            asked("Sun, 06 Nov 1994 08:51:07 GMT", None),
+            None,
+            "nobody says what time it is"
+        );
+        for nothing in ["soon", "-1", "", "Sun, 06 Nov 1994"] {
+            assert_eq!(asked(nothing, now), None, "{nothing}");
+        }
+    }
 }

@@ -5,12 +5,13 @@ pub(crate) mod file;
 mod guard;
 mod http;
 mod member;
+pub mod objects;
 pub(crate) mod post;
 mod robots;
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ocelli_core::{Digest, SourceUri};
@@ -18,13 +19,16 @@ use ocelli_core::{Digest, SourceUri};
 use crate::limits::FetchLimits;
 use crate::store::Store;
 use error::{FetchError, FetcherError};
+pub use http::Answer;
 use http::Http;
+use objects::{Listing, Objects};
 
 /// Fetches bytes. Cheap to clone; connections are shared.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     limits: Arc<FetchLimits>,
     http: Arc<Http>,
+    objects: Arc<Objects>,
     store: Option<Store>,
 }
 
@@ -37,7 +41,9 @@ impl Fetcher {
     pub fn new(limits: FetchLimits) -> Result<Self, FetcherError> {
         let http = Arc::new(Http::new(&limits)?);
         let store = limits.kept.clone().map(Store::new);
-        Ok(Self { limits: Arc::new(limits), http, store })
+        // Behind the HTTP client, which chooses how TLS is done in this process.
+        let objects = Arc::new(Objects::new(&limits));
+        Ok(Self { limits: Arc::new(limits), http, objects, store })
     }
 
     /// The limits in force.
@@ -56,6 +62,41 @@ impl Fetcher {
             let source_name = source.to_string();
             Err(FetchError::Timeout { source_name, what: "not fetched as a whole", limit })
         })
+    }
+
+    /// Asks at one of the addresses that `source` leads to (at first its own) and follows no redirect: for whoever has to ask before each
+    /// step. At most `within` this time.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn ask(
+        &self,
+        source: &SourceUri,
+        at: &SourceUri,
+        within: Duration,
+    ) -> Result<Answer, FetchError> {
+        let asking = async {
+            if at.is_web() {
+                self.http.hop(source, at, &self.limits).await
+            } else {
+                self.dispatch(at).await.map(Answer::Bytes)
+            }
+        };
+        tokio::time::timeout(within, asking).await.unwrap_or_else(|_| {
+            let (source_name, limit) = (source.to_string(), self.limits.total_timeout);
+            Err(FetchError::Timeout { source_name, what: "not fetched as a whole", limit })
+        })
+    }
+
+    /// Lists the objects below a prefix of a bucket.
+    ///
+    /// # Errors
+    /// When `prefix` is no address of a bucket, or its bucket may not be read.
+    pub fn list(&self, prefix: &SourceUri) -> Result<Listing, FetchError> {
+        let object = prefix
+            .object()
+            .ok_or_else(|| FetchError::NotLocal { source_name: prefix.to_string() })?;
+        self.objects.list(prefix, &object)
     }
 
     /// The kept copy of an image, where there is one. Whoever uses it compares its digest: it may have been damaged since.
@@ -92,6 +133,9 @@ impl Fetcher {
                 let source_name = source.to_string();
                 Err(FetchError::Io { source_name, error: std::io::Error::other(error) })
             });
+        }
+        if let Some(object) = source.object() {
+            return self.objects.fetch(source, &object, self.limits.bytes).await;
         }
         if source.url().scheme() != "file" {
             return self.http.fetch(source, &self.limits).await;

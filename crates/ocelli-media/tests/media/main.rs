@@ -8,6 +8,7 @@ mod formats;
 mod hostile_files;
 mod hostile_hosts;
 mod mutations;
+mod objects;
 mod posting;
 mod preparing;
 mod server;

@@ -20,7 +20,6 @@ use ocelli_core::SourceUri;
 use ocelli_core::member::{ArchiveKind, Member};
 
 use crate::ProducerOptions;
-use crate::clock;
 use crate::filter::Filter;
 use crate::held::Held;
 use crate::listing::{Listed, Out, Reference};
@@ -156,15 +155,11 @@ impl Listing<'_> {
             deflated: entry.deflated,
         };
         match SourceUri::of_member(&member) {
-            Ok(source) => self.out.send(Listed::Reference(Box::new(Reference {
-                source,
-                path: None,
-                named: archive.only.is_some(),
-                seen_at: clock::now(),
-                digest: None,
-                listed_in: None,
-                held,
-            }))),
+            Ok(source) => {
+                let named = archive.only.is_some();
+                let reference = Reference { named, held, ..Reference::named(source) };
+                self.out.send(Listed::Reference(Box::new(reference)))
+            }
             Err(error) => self.problem(entry.name, &error.to_string()),
         }
     }

@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod archives;
+mod buckets;
 mod folders;
 mod hostile;
 mod lists;
 mod orders;
 mod stopping;
+mod unchanged;
 mod urls;
 mod watching;
 mod world;

@@ -40,6 +40,14 @@ async fn server(asked: Arc<AtomicUsize>) -> String {
                         more = "retry-after: 86400\r\n";
                         ("503 Service Unavailable", Vec::new())
                     }
+                    "/moved.png" => {
+                        more = "location: /a.png\r\n";
+                        ("302 Found", Vec::new())
+                    }
+                    "/moved-inside.png" => {
+                        more = "location: /private/a.png\r\n";
+                        ("302 Found", Vec::new())
+                    }
                     "/a.png" => ("200 OK", png(1)),
                     "/flaky.png" if flaky.fetch_add(1, Ordering::Relaxed) == 0 => {
                         ("503 Service Unavailable", Vec::new())
@@ -117,6 +125,24 @@ async fn rules_of_hosts_are_obeyed_unless_the_settings_say_otherwise() {
     world.options.fetch.robots_tags = false;
     let (summary, _) = world.produce(&[&list]).await;
     assert_eq!((summary.accepted, summary.skipped, summary.problems), (2, 0, 1));
+}
+
+#[tokio::test]
+async fn rules_count_where_a_redirect_leads_to() {
+    let mut world = World::new().await;
+    world.options.fetch.allow_private_hosts = true;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let server = server(Arc::clone(&asked)).await;
+    let list = format!("{server}/moved.png\n{server}/moved-inside.png\n");
+    let list = world.put("list.txt", list.as_bytes());
+    let (summary, sent) = world.produce(&[&list]).await;
+    assert_eq!((summary.accepted, summary.skipped, summary.problems), (1, 1, 0), "{sent:?}");
+    assert!(sent.passed_over[0].reference.ends_with("/moved-inside.png"), "{sent:?}");
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        4,
+        "the rules once, both, and the one that is allowed"
+    );
 }
 
 #[tokio::test]

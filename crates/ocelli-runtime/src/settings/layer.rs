@@ -148,7 +148,13 @@ impl Layer {
 }
 
 /// Settings that can stand in a file of their own, `FIELD_file`.
-const SECRETS: [(&str, &str); 3] = [("broker", "url"), ("catalog", "url"), ("web", "token")];
+const SECRETS: [(&str, &str); 5] = [
+    ("broker", "url"),
+    ("catalog", "url"),
+    ("objects", "access_key"),
+    ("objects", "secret_key"),
+    ("web", "token"),
+];
 
 /// Variables that begin with `OCELLI_` and are not settings: the settings file, and what tests and scripts use.
 fn is_foreign(name: &str) -> bool {

@@ -33,8 +33,8 @@ pub use analyzer::{
 pub use load::{LoadOptions, Loaded};
 pub use model::{
     BrokerSettings, CatalogSettings, CollectorSettings, DataSettings, EventSettings, HttpSettings,
-    LimitSettings, LogFormat, LogSettings, NearSettings, ProducerSettings, RetrySettings,
-    SearchSettings,
+    LimitSettings, LogFormat, LogSettings, NearSettings, ObjectSettings, ProducerSettings,
+    RetrySettings, SearchSettings,
     Settings, WebSettings, WorkerSettings,
 };
 pub use problem::{Problem, SettingsError};

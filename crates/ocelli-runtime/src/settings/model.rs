@@ -25,6 +25,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// `[limits]`
     pub limits: LimitSettings,
+    /// `[objects]`
+    pub objects: ObjectSettings,
     /// `[retry]`
     pub retry: RetrySettings,
     /// `[worker]`
@@ -189,6 +191,22 @@ pub struct LimitSettings {
     pub allowed_hosts: Vec<String>,
 }
 
+/// `[objects]`: buckets that speak the protocol of Amazon S3.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectSettings {
+    /// The server; none: Amazon's, or that of the environment.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
+    /// Name of the key. `access_key_file` has been read into it.
+    pub access_key: Option<String>,
+    /// Its secret. `secret_key_file` has been read into it.
+    pub secret_key: Option<SecretString>,
+    /// The only buckets that are read; empty: all.
+    pub buckets: Vec<String>,
+}
+
 /// `[retry]`: attempts in all, by class of failure.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -293,6 +311,8 @@ pub struct ProducerSettings {
     pub batch: usize,
     /// Files read at once; 0 = one per core.
     pub readers: usize,
+    /// Whether files that look as they did are taken as known without being read.
+    pub skip_unchanged: bool,
     /// Whether images of URLs are kept.
     pub keep_urls: bool,
     /// Whether members of packed archives are kept.

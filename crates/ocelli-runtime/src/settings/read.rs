@@ -49,6 +49,8 @@ pub(crate) fn settings(
     reader.data_folder(data_home);
     reader.take_from_file("broker", "url");
     reader.take_from_file("catalog", "url");
+    reader.take_from_file("objects", "access_key");
+    reader.take_from_file("objects", "secret_key");
     reader.take_from_file("web", "token");
     reader.default_catalog();
     let mut analyzers: Vec<AnalyzerSettings> =
@@ -59,6 +61,7 @@ pub(crate) fn settings(
         catalog: reader.section("catalog")?,
         broker: reader.section("broker")?,
         limits: reader.section("limits")?,
+        objects: reader.section("objects")?,
         retry: reader.section("retry")?,
         worker: reader.section("worker")?,
         collector: reader.section("collector")?,

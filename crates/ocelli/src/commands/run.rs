@@ -112,6 +112,7 @@ pub(crate) fn sources(arguments: &SourceArgs) -> Result<Vec<Source>, Fault> {
 pub(crate) fn producer_options(settings: &Settings, arguments: &SourceArgs) -> ProducerOptions {
     let mut options = ProducerOptions::from_settings(settings);
     options.batch_name.clone_from(&arguments.batch);
+    options.skip_unchanged &= !arguments.verify;
     options.include.extend(arguments.include.iter().cloned());
     options.exclude.extend(arguments.exclude.iter().cloned());
     options.exclude_dirs.push(settings.data.dir.clone());
@@ -198,6 +199,8 @@ async fn counts(fleet: &Embedded) -> Result<Counts, Fault> {
 struct Report {
     batch: String,
     images: u64,
+    /// Of these, files that were not read, because nothing about them had changed.
+    unread: u64,
     enqueued: u64,
     known: u64,
     refused: u64,
@@ -259,6 +262,7 @@ impl Report {
         Self {
             batch: summary.name.clone(),
             images: summary.accepted,
+            unread: summary.unread,
             enqueued: summary.enqueued,
             known: summary.known,
             refused: summary.refused,
@@ -288,6 +292,7 @@ impl Report {
     fn say(&self, arguments: &SourceArgs) {
         let mut parts = vec![format!("{} new", self.enqueued), format!("{} known", self.known)];
         for (count, what) in [
+            (self.unread, "unchanged and not read"),
             (self.refused, "refused"),
             (self.not_images, "other files passed over"),
             (self.unreadable, "unreadable"),

@@ -74,7 +74,7 @@ pub(crate) async fn verify(settings: &Settings, arguments: &VerifyArgs) -> Resul
             if looking.len() >= width {
                 note(looking.join_next().await, &mut sums, arguments.json)?;
             }
-            let is_url = source.url().host_str().is_some();
+            let is_url = source.is_web();
             let (fetcher, skips) = (fetcher.clone(), is_url && !arguments.urls);
             looking.spawn(async move {
                 let finding = if skips {
