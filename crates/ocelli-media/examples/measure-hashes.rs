@@ -126,8 +126,8 @@ fn main() {
         .collect();
     println!("{} images, {} with a hash", images.len(), hashed.len());
     println!(
-        "{:<34}{:>6} {}",
-        "distance at most", "of", "     0      2      4      6      8     10     12"
+        "{:<34}{:>6}      0      2      4      6      8     10     12",
+        "distance at most", "of"
     );
     for (what, copy) in COPIES {
         let distances = hashed.iter().filter_map(|(_, image, hash)| {
