@@ -30,7 +30,7 @@ pub struct Listener {
 
 enum Way {
     Exchange(Broker),
-    Webhook { poster: Poster, secret: Secret },
+    Webhook { poster: Poster, secret: Box<Secret> },
 }
 
 /// Why something was not told.
@@ -62,7 +62,12 @@ impl Listener {
         query: Option<Query>,
         at_once: u32,
     ) -> Self {
-        Self { name, query, at_once: at_once.max(1), way: Way::Webhook { poster, secret } }
+        Self {
+            name,
+            query,
+            at_once: at_once.max(1),
+            way: Way::Webhook { poster, secret: Box::new(secret) },
+        }
     }
 
     /// Its name, in settings, metrics and the catalog.
