@@ -1,5 +1,5 @@
 //! What the tests of every crate stand on: fresh virtual hosts and databases on real servers, private servers that a
-//! test may kill, a proxy that breaks connections, and doubles of model servers. Development only: no shipped binary
+//! test may kill, programs as children, a proxy that breaks connections, and doubles of model servers. Development only: no shipped binary
 //! depends on this crate.
 //!
 //! A server that a test needs and does not find is a failure with a hint, never a skip: `make test` starts all of them
@@ -8,6 +8,7 @@
 mod binaries;
 pub mod models;
 pub mod ports;
+pub mod program;
 pub mod proxy;
 pub mod servers;
 mod wait;
