@@ -46,16 +46,18 @@ pub(crate) async fn moved(lab: &Lab, images: u64) -> Fallible<Duration> {
     let consuming = connect(&vhost.url).await?;
     let publishing = connect(&vhost.url).await?;
     let all = images * (1 + names.len() as u64);
-    let results = consume(&consuming, &Queue::Results, 4 * PREFETCH).await?;
-    let mut workers = Vec::new();
+    let (_collecting, results) = consume(&consuming, &Queue::Results, 4 * PREFETCH).await?;
+    let (mut workers, mut channels) = (Vec::new(), Vec::new());
     for name in &names {
-        let jobs = consume(&consuming, &Queue::Jobs(name.clone()), PREFETCH).await?;
+        let (working, jobs) = consume(&consuming, &Queue::Jobs(name.clone()), PREFETCH).await?;
+        channels.push(working);
         let channel = confirming(&publishing).await?;
         workers.push(tokio::spawn(worker(jobs, channel, answer.clone(), images)));
     }
     let collector = tokio::spawn(collector(results, all));
     let started = Instant::now();
-    publisher(&confirming(&publishing).await?, &names, &job, images).await?;
+    let channel = confirming(&publishing).await?;
+    publisher(&channel, &names, &job, images).await?;
     for worker in workers {
         worker.await??;
     }
@@ -77,11 +79,18 @@ async fn confirming(connection: &Connection) -> Fallible<Channel> {
     Ok(channel)
 }
 
-async fn consume(connection: &Connection, queue: &Queue, prefetch: u16) -> Fallible<Consumer> {
+/// A consumer, and the channel that has to live as long.
+async fn consume(
+    connection: &Connection,
+    queue: &Queue,
+    prefetch: u16,
+) -> Fallible<(Channel, Consumer)> {
     let channel = connection.create_channel().await?;
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let (queue, options) = (queue.name(NAMESPACE), BasicConsumeOptions::default());
-    Ok(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?)
+    let consumer =
+        channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+    Ok((channel, consumer))
 }
 
 /// Publishes one message and waits for its confirm.
