@@ -1,7 +1,7 @@
 # Everything a developer or a first-time user runs. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers build run test check fmt up down package scale chaos bench-ocr bench-llm bench-web bench-catalog bench-ingest test-llm-real test-readers
+.PHONY: help setup setup-servers build run test check fmt up down package scale chaos soak bench bench-ocr bench-llm bench-web bench-catalog bench-ingest test-llm-real test-readers
 
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled:
 # `--examples` makes cargo resolve features with the development dependencies, as the tests do.
@@ -69,6 +69,26 @@ scale: setup-servers build ## measure throughput with 1 to 32 worker processes o
 chaos: setup-servers build ## kill, cut and freeze real processes, brokers and databases under load; count what was lost
 	@$(if $(SIM),,cargo test --workspace --no-run --locked --quiet)
 	@$(PROGRAMS)/ocelli-chaos $(if $(SIM),simulate --seeds 100000,run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)))
+
+# HOURS= (default 1) may be a part of one.
+soak: setup-servers build ## keep a fleet at 70 % of its load for HOURS, with a fault now and then; memory, files, audit
+	@$(PROGRAMS)/ocelli-chaos soak --hours $(or $(HOURS),1)
+
+# About a quarter of an hour on two cores, without the compiling; nothing else should run beside it. BENCH=queueing,latency
+# takes some rows (BENCH=micro the microbenchmarks alone), BENCH_ROUNDS= and BENCH_SIZE= say how often and how much (the defaults
+# are 5 and 1), PUBLISH=1 writes docs/BENCHMARKS.md. The report is in the build folder: bench/report.json, report.md, chart.svg.
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+BENCH_OUT := $(or $(CARGO_TARGET_DIR),target)/bench
+bench: setup-servers ## measure ocelli beside its ceilings and beside Celery, Dramatiq, Taskiq, FastStream and xargs
+	@deploy/local/peers.sh
+	@cargo build --release --workspace --bins --example bench-ocr --locked
+ifeq ($(BENCH),micro)
+	@cargo bench --workspace --locked --bench micro
+else
+	@$(RELEASE)/ocelli-bench --python $(BENCH_OUT)/peers/bin/python --out $(BENCH_OUT) \
+	  $(if $(BENCH),--only $(BENCH)) $(if $(BENCH_ROUNDS),--rounds $(BENCH_ROUNDS)) $(if $(BENCH_SIZE),--size $(BENCH_SIZE)) \
+	  $(if $(PUBLISH),--publish docs)
+endif
 
 # ARGS="--section accuracy --set screens" measures a part; `bench-ocr --help` in target/debug/examples lists them.
 bench-ocr: setup build ## accuracy, memory and speed of OCR beside the plain tesseract command, in one run

@@ -60,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "testkit",
         ],
     ),
+    ("ocelli-bench", &["core", "broker", "catalog", "testkit"]),
     ("ocelli-testkit", &["core"]),
     ("ocelli-samples", &[]),
     ("ocelli-tests", &[]),
@@ -82,7 +83,8 @@ const FOR_TESTS: &[&str] = &["testkit", "samples"];
 
 /// Outside crates that stay in one room, and the crates that are that room.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("lapin", &["ocelli-broker"]),
+    // The bench measures against the bare client.
+    ("lapin", &["ocelli-broker", "ocelli-bench"]),
     ("sqlx", &["ocelli-catalog", "ocelli-testkit"]),
     ("leptess", &["ocelli-ocr"]),
     ("reqwest", &["ocelli-media", "ocelli-llm"]),

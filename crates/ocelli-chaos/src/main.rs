@@ -69,6 +69,19 @@ enum Subcommands {
         #[arg(long)]
         ceiling: bool,
     },
+    /// Keep a fleet at seven tenths of its load, break something every now and then, and watch whether anything grows; prints a
+    /// row, exit code 1 when something was lost or grew.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 1.0)]
+        hours: f64,
+        /// Repeats the choices of another run.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Keep settings and logs also when it passed.
+        #[arg(long)]
+        keep: bool,
+    },
     /// A worker that reads nothing, for load.
     NullWorker(NullArguments),
     /// A worker of the next version, that reads nothing either.
@@ -118,6 +131,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Subcommands::Scale { seconds, ceiling } => ended(chaos::scale(seconds, ceiling)),
+        Subcommands::Soak { hours, seed, keep } => ended(chaos::soak(hours, seed, keep)),
         Subcommands::Simulate { seeds, seed } => simulate(seeds, seed),
         Subcommands::NullWorker(arguments) => null_worker(arguments),
         Subcommands::NextWorker { common } => next::worker(&common),

@@ -1,6 +1,6 @@
 //! What the tests of every crate stand on: fresh virtual hosts and databases on real servers, private servers that a
-//! test may kill, buckets, a proxy that breaks connections, and doubles of model servers. Development only: no shipped binary
-//! depends on this crate.
+//! test may kill, programs as children, buckets, a proxy that breaks connections, and doubles of model servers. Development
+//! only: no shipped binary depends on this crate.
 //!
 //! A server that a test needs and does not find is a failure with a hint, never a skip: `make test` starts all of them
 //! (see the binary `ocelli-testkit`).
@@ -9,6 +9,7 @@ mod binaries;
 pub mod buckets;
 pub mod models;
 pub mod ports;
+pub mod program;
 pub mod proxy;
 pub mod servers;
 mod wait;

@@ -186,7 +186,7 @@ impl<'a> Watched<'a> {
     }
 
     async fn page(&self, path: &str) -> Fallible<String> {
-        super::program::page(self.port, path).await
+        Ok(super::program::page(self.port, path).await?)
     }
 
     /// The sum of its metric.

@@ -161,14 +161,26 @@ impl Fleet {
 
     /// `count` different images in the folder `in`; what their digests are.
     pub(super) fn images(&self, count: u64) -> Fallible<Vec<Digest>> {
-        let pixel = base64::engine::general_purpose::STANDARD.decode(PIXEL)?;
         let mut digests = Vec::new();
-        for n in 0..count {
+        for first in (0..count).step_by(1000) {
+            let part = first..(first + 1000).min(count);
+            digests.extend(self.more(&(first / 1000).to_string(), part)?);
+        }
+        Ok(digests)
+    }
+
+    /// The images with these numbers in the folder `in/FOLDER`; what their digests are.
+    pub(super) fn more(
+        &self,
+        folder: &str,
+        numbers: std::ops::Range<u64>,
+    ) -> Fallible<Vec<Digest>> {
+        let pixel = base64::engine::general_purpose::STANDARD.decode(PIXEL)?;
+        let folder = self.path("in").join(folder);
+        std::fs::create_dir_all(&folder)?;
+        let mut digests = Vec::new();
+        for n in numbers {
             let bytes = [&pixel[..], format!("{n:08}").as_bytes()].concat();
-            let folder = self.path("in").join((n / 1000).to_string());
-            if n.is_multiple_of(1000) {
-                std::fs::create_dir_all(&folder)?;
-            }
             std::fs::write(folder.join(format!("{n}.png")), &bytes)?;
             digests.push(Digest::of(&bytes));
         }
@@ -194,7 +206,7 @@ impl Fleet {
     ) -> Fallible<Program> {
         let mut command = self.command(&bin(name));
         command.args(words).args(&self.set);
-        Program::start(command, &self.path(&format!("{name}.log")))
+        Ok(Program::start(command, &self.path(&format!("{name}.log")))?)
     }
 
     pub(super) fn collector(&self) -> Fallible<Program> {
@@ -219,8 +231,18 @@ impl Fleet {
 
     /// As [`Fleet::produce`], with more words.
     pub(super) async fn produce_with(&self, words: &[String]) -> Fallible<Value> {
+        self.produce_folder("in", words).await
+    }
+
+    /// Produces the folder `in/FOLDER` to its end.
+    pub(super) async fn produce_from(&self, folder: &str) -> Fallible<Value> {
+        self.produce_folder(&format!("in/{folder}"), &[]).await
+    }
+
+    async fn produce_folder(&self, folder: &str, words: &[String]) -> Fallible<Value> {
         let mut command = self.command(&bin("ocelli"));
-        command.args(["produce", "in", "--json"]).args(&self.set).args(words).stdin(Stdio::null());
+        command.args(["produce", folder, "--json"]).args(&self.set).args(words);
+        command.stdin(Stdio::null());
         let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
         serde_json::from_slice(&output.stdout)
             .map_err(|_| format!("produce: {}", String::from_utf8_lossy(&output.stderr)).into())

@@ -14,16 +14,17 @@ mod links;
 mod models;
 mod poison;
 mod processes;
-mod program;
 mod refusals;
 mod relay;
 mod rolling;
 mod row;
 mod scale;
+mod soak;
 
 use std::time::Instant;
 
 use lab::Lab;
+use ocelli_testkit::program;
 use row::{Fallible, Row};
 
 pub(crate) use disk::full_disk;
@@ -76,6 +77,13 @@ pub(crate) fn scale(seconds: f64, ceiling: bool) -> Fallible<bool> {
     let lab = Lab::new(10.0, 0, false);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(scale::all(&lab, std::time::Duration::from_secs_f64(seconds), ceiling))
+}
+
+/// Keeps a fleet under load and breaks something now and then, for so long.
+pub(crate) fn soak(hours: f64, seed: Option<u64>, keep: bool) -> Fallible<bool> {
+    let lab = Lab::new(10.0, seed.unwrap_or(0), keep);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(soak::run(&lab, std::time::Duration::from_secs_f64(hours.max(0.01) * 3600.0)))
 }
 
 /// Runs all tests or the named ones. True when all passed.

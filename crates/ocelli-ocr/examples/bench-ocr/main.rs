@@ -91,6 +91,8 @@ enum Section {
     Images,
     /// Image by image: what was read by which pass.
     Passes,
+    /// Nothing: with --keep, the pictures are only drawn.
+    Draw,
 }
 
 fn main() -> Result<ExitCode> {
@@ -131,6 +133,7 @@ fn main() -> Result<ExitCode> {
             Section::Accuracy => report::accuracy(&arena, &sets)?,
             Section::Images => report::images(&arena, &sets)?,
             Section::Passes => each::print(&arena, &sets)?,
+            Section::Draw => {}
             Section::Memory => steady::watch(&arena, &sets, arguments.steady)?,
             Section::Speed => {
                 let Arguments { mixed, rounds, unlimited, contenders, .. } = &arguments;

@@ -31,6 +31,7 @@ pub struct OwnPostgres {
     programs: PathBuf,
     user: Option<&'static str>,
     port: u16,
+    settings: Vec<String>,
     // Last: fields are dropped in order, and the server writes into the folder.
     folder: TempDir,
 }
@@ -49,6 +50,14 @@ impl OwnPostgres {
     /// # Errors
     /// When PostgreSQL is not installed or does not come up.
     pub async fn try_start() -> Result<Self, StartError> {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`OwnPostgres::start`], with settings (`name=value`) that go before those of tests.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed or does not come up.
+    pub async fn start_with(settings: &[&str]) -> Result<Self, StartError> {
         let initdb = find_program(&installed("initdb"), "initdb", PACKAGE)?;
         let programs = initdb.parent().unwrap_or(Path::new("/")).to_owned();
         let user = rustix::process::geteuid().is_root().then_some("postgres");
@@ -56,7 +65,9 @@ impl OwnPostgres {
             .prefix("ocelli-postgres-")
             .tempdir()
             .map_err(|source| StartError::Prepare { path: std::env::temp_dir(), source })?;
-        let mut this = Self { server: None, programs, user, port: ports::free(), folder };
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let port = ports::free();
+        let mut this = Self { server: None, programs, user, port, settings, folder };
         this.prepare().await?;
         this.spawn().await?;
         Ok(this)
@@ -169,6 +180,10 @@ impl OwnPostgres {
             "fsync=off",
             "full_page_writes=off",
         ] {
+            postgres.arg("-c").arg(setting);
+        }
+        // Of two values of one setting the server takes the later.
+        for setting in &self.settings {
             postgres.arg("-c").arg(setting);
         }
         postgres.current_dir(self.folder.path());

@@ -53,6 +53,32 @@ impl PostgresServer {
     }
 }
 
+impl PostgresServer {
+    /// A connection that asks for numbers, again and again.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn asking(&self) -> Asking {
+        let connection = PgConnection::connect(&self.url).await;
+        Asking(connection.unwrap_or_else(|error| panic!("{}: {error}", self.url)))
+    }
+}
+
+/// A connection that asks for numbers, so that asking often costs the server little.
+#[derive(Debug)]
+pub struct Asking(PgConnection);
+
+impl Asking {
+    /// The number that a question is answered with, such as `SELECT count(*) FROM images`.
+    ///
+    /// # Panics
+    /// When the database does not answer with a bigint.
+    pub async fn number(&mut self, question: &str) -> i64 {
+        let asked = sqlx::query_scalar(AssertSqlSafe(question.to_owned()));
+        asked.fetch_one(&mut self.0).await.unwrap_or_else(|error| panic!("{question}: {error}"))
+    }
+}
+
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         // Best effort, and on a thread of its own because a test's runtime may be the one that drops this.

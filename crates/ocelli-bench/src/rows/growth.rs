@@ -1,0 +1,92 @@
+//! Growth: whether a large archive takes new images as fast as a small one.
+
+use std::time::Instant;
+
+use ocelli_core::{AnalyzerName, BatchId};
+use ocelli_testkit::program::Program;
+
+use crate::fleet::{Fleet, NULLS, images};
+use crate::lab::{Fallible, Lab};
+use crate::report::{Goal, Row};
+use crate::series::{Series, alternate};
+use crate::texts;
+
+/// Records that are there before.
+const SIZES: [u64; 2] = [10_000, 100_000];
+/// New images of a round.
+const NEW: u64 = 1_500;
+/// Records written at once while the archive is filled.
+const AT_ONCE: u64 = 500;
+const SLOTS: usize = 32;
+
+/// A fleet with an archive of some size.
+struct Archive<'a> {
+    fleet: Fleet<'a>,
+    /// Records in it.
+    records: u64,
+    _programs: (Program, Vec<Program>),
+}
+
+pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
+    let mut archives = Vec::new();
+    for size in SIZES {
+        archives.push(filled(lab, lab.count(size)).await?);
+    }
+    let contenders = archives
+        .iter()
+        .map(|archive| {
+            let name = format!("{} records before", archive.records);
+            Series::new(&name, "images/s", "")
+        })
+        .collect();
+    let new = lab.count(NEW);
+    let series = alternate(lab, contenders, async |index| {
+        let archive = &mut archives[index];
+        let took = archive.take(new).await?;
+        Ok(new as f64 / took)
+    })
+    .await;
+    let (first, last) = (&series[0], &series[series.len() - 1]);
+    let what = format!("images/s with {} beside {}", last.name, first.name);
+    let goals = vec![Goal::at_least(&what, 0.9, "×", last.ratio(first))];
+    let how = vec![format!(
+        "a round: {new} new images with three null analyzers each, into each archive, whose fleets wait meanwhile; the \
+         records before were written by the collector's own way into the catalog"
+    )];
+    for archive in &archives {
+        archive.fleet.check(archive.records, NULLS.len() as u64).await?;
+    }
+    Ok(Row { series, goals, how, ..Row::default() })
+}
+
+async fn filled(lab: &Lab, records: u64) -> Fallible<Archive<'_>> {
+    let fleet = Fleet::null(lab, &NULLS, SLOTS).await?;
+    let names: Vec<AnalyzerName> =
+        NULLS.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let batch = BatchId::new(uuid::Uuid::now_v7());
+    let started = Instant::now();
+    for first in (0..records).step_by(usize::try_from(AT_ONCE)?) {
+        let mut messages = Vec::new();
+        for number in first..(first + AT_ONCE).min(records) {
+            messages.extend(texts::record(number, &names, batch)?);
+        }
+        fleet.catalog.apply(&messages).await?;
+    }
+    eprintln!("  {records} records written in {:.0} s", started.elapsed().as_secs_f64());
+    let programs = (fleet.collector()?, fleet.null_workers(lab.cores)?);
+    fleet.consumed_by(&NULLS, lab.cores).await?;
+    Ok(Archive { fleet, records, _programs: programs })
+}
+
+impl Archive<'_> {
+    /// Seconds that so many new images take.
+    async fn take(&mut self, new: u64) -> Fallible<f64> {
+        let name = format!("in-{}", self.records);
+        images(&self.fleet.path(&name), self.records..self.records + new, 100)?;
+        let started = Instant::now();
+        self.fleet.produce(&name).await?;
+        self.records += new;
+        self.fleet.rows("analyses", self.records * NULLS.len() as u64).await?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+}

@@ -1,0 +1,176 @@
+//! OCR: what a fleet adds to Tesseract, and what it takes away.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Instant;
+
+use ocelli_core::{Digest, Outcome};
+
+use crate::fleet::{Fleet, WITHOUT_MODELS, folder};
+use crate::lab::{Fallible, Lab};
+use crate::peer::{self, Running};
+use crate::report::{Goal, Row};
+use crate::rows::pictures::{self, Pictures};
+use crate::series::{Series, alternate};
+use crate::texts::recall;
+
+/// Pictures of a round.
+const PICTURES: u64 = 95;
+const OCR: &str = "tesseract-ocr";
+
+/// The contenders, in the order of the series.
+const FLEET: usize = 0;
+const EMBEDDED: usize = 1;
+const LOOP: usize = 2;
+const COMMAND: usize = 3;
+const UNLIMITED: usize = 4;
+const PEER: usize = 5;
+
+pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
+    let pictures = Pictures::draw(lab, lab.count(PICTURES)).await?;
+    let mut contenders = vec![
+        Series::new(
+            "ocelli, a fleet",
+            "images/s",
+            "ocelli produce, one ocelli-ocr-worker with a child per core, collector; records complete, audit clean",
+        ),
+        Series::new(
+            "ocelli run",
+            "images/s",
+            "one process and SQLite, a new archive, its start included",
+        ),
+        Series::new(
+            "one thread in a loop, × cores",
+            "images/s",
+            "the same reading over every second picture, its start left out, times the number of cores",
+        ),
+        Series::new(
+            "xargs tesseract, one thread each",
+            "images/s",
+            "as many processes as cores, OMP_THREAD_LIMIT=1; stores text files and nothing else",
+        ),
+        Series::new("xargs tesseract, no limit", "images/s", "the same without the limit"),
+    ];
+    if lab.python().is_some() {
+        contenders.push(Series::new(peer::OCR.name, "images/s", peer::OCR.note));
+    }
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let count = pictures.files.len() as f64;
+    let series = alternate(lab, contenders, async |contender| {
+        let took = match contender {
+            FLEET => fleet(lab, &pictures, &mut ours).await?,
+            EMBEDDED => embedded(lab, &pictures).await?,
+            LOOP => {
+                let half: Vec<PathBuf> = pictures.files.iter().step_by(2).cloned().collect();
+                let each = pictures::one_loop(lab, "reading", &half).await? / half.len() as f64;
+                each * count / lab.cores as f64
+            }
+            COMMAND => {
+                let (took, read) = pictures::command_line(lab, &pictures.files, true).await?;
+                theirs = read;
+                took
+            }
+            UNLIMITED => pictures::command_line(lab, &pictures.files, false).await?.0,
+            PEER => beside(lab, &pictures).await?,
+            other => return Err(format!("there is no contender {other}").into()),
+        };
+        Ok(count / took)
+    })
+    .await;
+    Ok(row(&pictures, series, &ours, &theirs))
+}
+
+fn row(pictures: &Pictures, mut series: Vec<Series>, ours: &[String], theirs: &[String]) -> Row {
+    let ratio = |mine: usize, other: usize| Some(series.get(mine)?.ratio(series.get(other)?)?);
+    let goals = vec![
+        Goal::at_least("OCR fleet beside the loop", 0.95, "×", ratio(FLEET, LOOP)),
+        Goal::at_least("ocelli run beside the fleet", 0.97, "×", ratio(EMBEDDED, FLEET)),
+        Goal::at_least("OCR fleet beside xargs, one thread", 1.5, "×", ratio(FLEET, COMMAND)),
+        Goal::at_least("OCR fleet beside xargs, no limit", 2.5, "×", ratio(FLEET, UNLIMITED)),
+        Goal::at_least("OCR fleet beside Celery + tesserocr", 1.3, "×", ratio(FLEET, PEER)),
+    ];
+    for (name, texts) in [("word recall, ocelli", ours), ("word recall, tesseract", theirs)] {
+        let pairs = pictures.truths.iter().zip(texts).filter(|(truth, _)| !truth.trim().is_empty());
+        let recalls: Vec<f64> = pairs.map(|(truth, read)| recall(truth, read)).collect();
+        if !recalls.is_empty() {
+            let mean = recalls.iter().sum::<f64>() / recalls.len() as f64;
+            series.push(Series::of(name, "of 1", vec![mean]));
+        }
+    }
+    let how = vec![format!(
+        "{} drawn pictures: of 19 ten memes, four pages, one turned page, four photographs without text; English; the same \
+         language data for all",
+        pictures.files.len()
+    )];
+    Row { series, goals, how, ..Row::default() }
+}
+
+/// Seconds of a fleet; what it read goes into `texts`.
+async fn fleet(lab: &Lab, pictures: &Pictures, texts: &mut Vec<String>) -> Fallible<f64> {
+    let settings = format!("[analyzers.\"{OCR}\"]\nchildren = {}\n", lab.cores);
+    let fleet = Fleet::new(lab, &settings).await?;
+    let _programs = (fleet.collector()?, fleet.start("ocelli-ocr-worker", &[])?);
+    fleet.consumed_by(&[OCR], 1).await?;
+    let folder = pictures.folder.path().join("in").display().to_string();
+    let started = Instant::now();
+    fleet.produce(&folder).await?;
+    fleet.rows("analyses", pictures.files.len() as u64).await?;
+    let took = started.elapsed().as_secs_f64();
+    fleet.check(pictures.files.len() as u64, 1).await?;
+    texts.clear();
+    for file in &pictures.files {
+        let record = fleet.catalog.record(&Digest::of(&std::fs::read(file)?)).await?;
+        let analysis = record.and_then(|record| record.analyses.into_values().next());
+        texts.push(match analysis.map(|analysis| analysis.outcome) {
+            Some(Outcome::Done(reading)) => reading.text,
+            _ => String::new(),
+        });
+    }
+    Ok(took)
+}
+
+/// Seconds of `ocelli run`, its start included.
+async fn embedded(lab: &Lab, pictures: &Pictures) -> Fallible<f64> {
+    let home = folder()?;
+    std::fs::write(home.path().join("ocelli.toml"), WITHOUT_MODELS)?;
+    let mut command = tokio::process::Command::new(lab.program("ocelli")?);
+    command
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .env("XDG_DATA_HOME", home.path())
+        .args(["run", "--json"])
+        .arg(pictures.folder.path().join("in"))
+        .stdin(Stdio::null());
+    let started = Instant::now();
+    let output = command.kill_on_drop(true).output().await?;
+    let took = started.elapsed().as_secs_f64();
+    if !output.status.success() {
+        return Err(format!("ocelli run: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let audit = tokio::process::Command::new(lab.program("ocelli")?)
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .env("XDG_DATA_HOME", home.path())
+        .args(["audit", "--json"])
+        .output()
+        .await?;
+    let audit: serde_json::Value = serde_json::from_slice(&audit.stdout)?;
+    match audit["rows"]["analyses"].as_u64() == Some(pictures.files.len() as u64) {
+        true => Ok(took),
+        false => Err(format!("ocelli run left {}", audit["rows"]).into()),
+    }
+}
+
+/// Seconds of Celery with tesserocr.
+async fn beside(lab: &Lab, pictures: &Pictures) -> Fallible<f64> {
+    let place = folder()?;
+    let mut running = Running::start(lab, &peer::OCR, place.path()).await?;
+    let count = pictures.files.len() as u64;
+    let took = running.work(&pictures.folder.path().join("in"), count).await?;
+    running.check(count, count).await?;
+    let read = running.number("SELECT count(*) FROM analyses WHERE text <> ''").await;
+    if read == 0 {
+        return Err("the peer read nothing".into());
+    }
+    Ok(took.as_secs_f64())
+}

@@ -1,0 +1,102 @@
+//! Queueing: how many images go through the whole pipeline when reading them costs nothing.
+
+use std::time::Instant;
+
+use crate::bare;
+use crate::fleet::{Fleet, NULLS, folder, images};
+use crate::lab::{Fallible, Lab};
+use crate::peer::{self, Peer, Running};
+use crate::report::{Goal, Row};
+use crate::series::{Series, alternate};
+
+/// Images of a round: each contender has enough of them for some seconds.
+const OCELLI: u64 = 4_000;
+const BARE: u64 = 10_000;
+const PEER: u64 = 500;
+/// Images that go before, so that connections stand and code is loaded.
+const WARM: u64 = 50;
+/// Slots of each null analyzer in each worker.
+const SLOTS: usize = 32;
+/// Bytes of an image: what matters here is their number.
+const BYTES: usize = 100;
+
+pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
+    let peers: &[Peer] = if lab.python().is_some() { &peer::QUEUEING } else { &[] };
+    let mut contenders = vec![
+        Series::new(
+            "ocelli",
+            "images/s",
+            "producer, one null worker per core and a collector, each a process; records complete, audit clean",
+        ),
+        Series::new(
+            "bare client",
+            "images/s",
+            "the same messages through the same queues, confirmed and acked, by one process that does nothing else: no file, no database, no record",
+        ),
+    ];
+    contenders.extend(peers.iter().map(|peer| Series::new(peer.name, "images/s", peer.note)));
+    let series = alternate(lab, contenders, async |index| match index {
+        0 => ocelli(lab).await,
+        1 => {
+            let count = lab.count(BARE);
+            Ok(count as f64 / bare::moved(lab, count).await?.as_secs_f64())
+        }
+        _ => beside(lab, &peers[index - 2]).await,
+    })
+    .await;
+    let (ocelli, ceiling) = (&series[0], &series[1]);
+    let best = series[2..].iter().filter(|peer| peer.failed.is_none());
+    let best = best.max_by(|a, b| a.median().unwrap_or(0.0).total_cmp(&b.median().unwrap_or(0.0)));
+    let beside = best.map_or("queueing beside the best peer".to_owned(), |best| {
+        format!("queueing beside the best peer ({})", best.name)
+    });
+    let goals = vec![
+        Goal::at_least(&beside, 20.0, "×", best.and_then(|best| ocelli.ratio(best))),
+        Goal::at_least("queueing beside the bare client", 0.5, "×", ocelli.ratio(ceiling)),
+    ];
+    let how = vec![
+        format!(
+            "a round: {} images for ocelli, {} for the bare client, {} for each peer, on a fresh virtual host and database; \
+             {WARM} images before the clock starts. Time from the start of the producer (of peers: from the moment in which it has \
+             loaded its code and connected) to the last committed row",
+            lab.count(OCELLI),
+            lab.count(BARE),
+            lab.count(PEER)
+        ),
+        format!("ocelli: {} workers with {SLOTS} slots for each of three analyzers", lab.cores),
+        peer::SETTINGS.to_owned(),
+    ];
+    Ok(Row { series, goals, how, ..Row::default() })
+}
+
+/// Images per second of a fleet.
+async fn ocelli(lab: &Lab) -> Fallible<f64> {
+    let fleet = Fleet::null(lab, &NULLS, SLOTS).await?;
+    let (count, analyzers) = (lab.count(OCELLI), NULLS.len() as u64);
+    images(&fleet.path("warm"), 0..WARM, BYTES)?;
+    images(&fleet.path("in"), WARM..WARM + count, BYTES)?;
+    let _collector = fleet.collector()?;
+    let _workers = fleet.null_workers(lab.cores)?;
+    fleet.consumed_by(&NULLS, lab.cores).await?;
+    fleet.produce("warm").await?;
+    fleet.rows("analyses", WARM * analyzers).await?;
+    let started = Instant::now();
+    fleet.produce("in").await?;
+    fleet.rows("analyses", (WARM + count) * analyzers).await?;
+    let took = started.elapsed();
+    fleet.check(WARM + count, analyzers).await?;
+    Ok(count as f64 / took.as_secs_f64())
+}
+
+/// Images per second of a peer.
+async fn beside(lab: &Lab, peer: &Peer) -> Fallible<f64> {
+    let (place, count, analyzers) = (folder()?, lab.count(PEER), NULLS.len() as u64);
+    let (warm, within) = (place.path().join("warm"), place.path().join("in"));
+    images(&warm, 0..WARM, BYTES)?;
+    images(&within, WARM..WARM + count, BYTES)?;
+    let mut running = Running::start(lab, peer, place.path()).await?;
+    running.work(&warm, WARM * analyzers).await?;
+    let took = running.work(&within, (WARM + count) * analyzers).await?;
+    running.check(WARM + count, (WARM + count) * analyzers).await?;
+    Ok(count as f64 / took.as_secs_f64())
+}
