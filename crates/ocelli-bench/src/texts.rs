@@ -39,6 +39,7 @@ pub(crate) fn intake(
         refusal: None,
         enqueued_at: now,
         dependence: Dependence::default(),
+        hash: None,
     })
 }
 
@@ -46,6 +47,7 @@ pub(crate) fn intake(
 pub(crate) fn partial(digest: Digest, analyzer: &AnalyzerName) -> Message {
     Message::Partial(Box::new(Partial {
         digest,
+        hash: None,
         analysis: Analysis {
             analyzer: analyzer.clone(),
             revision: revision(analyzer),

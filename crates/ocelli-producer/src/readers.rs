@@ -60,7 +60,7 @@ fn unread(reference: Reference, remembered: RememberedFile) -> Loaded {
     Loaded {
         name: name(&reference),
         file: if reference.dated { FileNews::Told } else { FileNews::Unchanged },
-        verdict: Verdict::Image { facts: image, refusal },
+        verdict: Verdict::Image { facts: image, refusal, hash: None },
         seen: Some((reference.source, reference.seen_at)),
     }
 }

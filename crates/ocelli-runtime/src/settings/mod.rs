@@ -34,8 +34,7 @@ pub use load::{LoadOptions, Loaded};
 pub use model::{
     BrokerSettings, CatalogSettings, CollectorSettings, DataSettings, EventSettings, HttpSettings,
     LimitSettings, LogFormat, LogSettings, NearSettings, ObjectSettings, ProducerSettings,
-    RetrySettings, SearchSettings,
-    Settings, WebSettings, WorkerSettings,
+    RetrySettings, SearchSettings, Settings, WebSettings, WorkerSettings,
 };
 pub use problem::{Problem, SettingsError};
 pub use reference::{default_toml, markdown};
