@@ -46,7 +46,7 @@ check: setup-servers ## formatting, lints, shell scripts, licences (the last one
 	@shellcheck -x deploy/local/*.sh deploy/debian/{build.sh,try.sh,postinst,prerm,postrm} .ci/run
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; fi
 
-fmt: ## format the code
+fmt:
 	@cargo fmt --all
 
 up: setup-servers build ## start RabbitMQ, PostgreSQL, the programs and Prometheus here, data in .ocelli/
@@ -66,12 +66,12 @@ scale: setup-servers build ## measure throughput with 1 to 32 worker processes o
 
 # MINUTES= scales the runs (default about ten), ONLY=R1,R4 picks some, SEED= repeats the choices of a run, SIM=1 runs
 # 100,000 seeds of the simulation. The conformance suites are among what runs.
-chaos: setup-servers build ## kill, cut and freeze real processes, brokers and databases under load; count what was lost
+chaos: setup-servers build ## kill, cut and freeze real processes, brokers and databases under load; count what was lost (make soak: for hours)
 	@$(if $(SIM),,cargo test --workspace --no-run --locked --quiet)
 	@$(PROGRAMS)/ocelli-chaos $(if $(SIM),simulate --seeds 100000,run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)))
 
 # HOURS= (default 1) may be a part of one.
-soak: setup-servers build ## keep a fleet at 70 % of its load for HOURS, with a fault now and then; memory, files, audit
+soak: setup-servers build
 	@$(PROGRAMS)/ocelli-chaos soak --hours $(or $(HOURS),1)
 
 # About a quarter of an hour on two cores, without the compiling; nothing else should run beside it. BENCH=queueing,latency

@@ -24,7 +24,7 @@ fn a_bucket_is_read_with_a_key_that_is_shown_nowhere() {
     let first = world.ocelli(["run", "s3://pictures/2024/", "--json"]);
     assert_eq!(first.code, 0, "{first:?}");
     assert_eq!(world.row("tesseract-ocr")["done"], 1);
-    let shown = world.ocelli(["show", "s3://pictures/2024/a%20note.png", "--json"]);
+    let shown = world.ocelli(["show", "s3://pictures/2024/a%20note.png", "--format", "json"]);
     assert!(shown.out.contains("s3://pictures/2024/a%20note.png"), "{shown:?}");
     let again = world.ocelli(["run", "s3://pictures/2024/", "--json"]);
     assert!(again.out.contains("\"unread\": 1"), "{again:?}");

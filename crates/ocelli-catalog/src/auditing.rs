@@ -66,11 +66,19 @@ const CHECKS: [(&str, &str); 28] = [
     ),
     (
         "analyses are in the search index as current and are not, or the other way round",
+        // Current is what answers the want, and beside an answer that is missing or failed the newest text.
         "SELECT COUNT(*) FROM search_answers s JOIN analyses a ON a.id = s.id \
          LEFT JOIN wants w ON w.digest = a.digest AND w.analyzer = a.analyzer WHERE s.current <> \
-         CASE WHEN w.revision IS NOT NULL THEN w.revision = a.revision ELSE NOT EXISTS \
+         ((CASE WHEN w.revision IS NOT NULL THEN w.revision = a.revision ELSE NOT EXISTS \
          (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer \
-          AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) END",
+          AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) END) \
+         OR (a.kind = 'done' AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.digest = a.digest \
+          AND o.analyzer = a.analyzer AND o.kind = 'done' \
+          AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) \
+          AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer \
+          AND o.kind <> 'failed' AND CASE WHEN w.revision IS NOT NULL THEN w.revision = o.revision ELSE NOT EXISTS \
+          (SELECT 1 FROM analyses n WHERE n.digest = o.digest AND n.analyzer = o.analyzer \
+           AND (n.finished_at, n.revision) > (o.finished_at, o.revision)) END)))",
     ),
     (
         "answers are in the search index with another time than their image",

@@ -127,7 +127,7 @@ pub fn parts(
         catalog: catalog.clone(),
         fleet,
         joined: Arc::default(),
-        declared: Arc::default(),
+        provided: Arc::default(),
         metrics,
         shutdown: process.shutdown.clone(),
     };
@@ -163,13 +163,13 @@ struct Reach {
     catalog: Catalog,
     fleet: Fleet,
     joined: Arc<OnceCell<Broker>>,
-    declared: Arc<OnceCell<()>>,
+    provided: Arc<OnceCell<()>>,
     metrics: Metrics,
     shutdown: CancellationToken,
 }
 
 impl Reach {
-    /// The broker of the fleet, with its queues.
+    /// The broker of the fleet.
     async fn broker(&self) -> Result<Option<Broker>, String> {
         match &self.fleet {
             Fleet::Here(broker, _) => Ok(Some(broker.clone())),
@@ -178,10 +178,7 @@ impl Reach {
                 let join = || async {
                     let metrics = self.metrics.broker.clone().ok_or(NOBODY)?;
                     let broker = parts::broker(&self.settings, "ocelli-web", metrics).await;
-                    let broker = broker.map_err(|error| chain(&error))?;
-                    let queues = parts::topology(&self.settings);
-                    broker.provide(&queues).await.map_err(|error| chain(&error))?;
-                    Ok::<_, String>(broker)
+                    broker.map_err(|error| chain(&error))
                 };
                 self.joined.get_or_try_init(join).await.cloned().map(Some)
             }
@@ -193,8 +190,8 @@ impl Reach {
         let Some(broker) = self.broker().await? else { return Ok(None) };
         if matches!(self.fleet, Fleet::Elsewhere) {
             let queues = parts::topology(&self.settings);
-            let declare = || async { broker.declare(&queues).await };
-            self.declared.get_or_try_init(declare).await.map_err(|error| chain(&error))?;
+            let provide = || async { broker.provide(&queues).await };
+            self.provided.get_or_try_init(provide).await.map_err(|error| chain(&error))?;
         }
         Ok(Some(broker))
     }
