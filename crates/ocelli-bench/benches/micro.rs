@@ -51,6 +51,7 @@ fn intake() -> Message {
         refusal: None,
         enqueued_at: Timestamp::UNIX_EPOCH,
         dependence: Dependence::default(),
+        hash: None,
     })
 }
 
@@ -97,7 +98,7 @@ fn answer() -> Analysis {
 }
 
 fn partial() -> Message {
-    Message::Partial(Box::new(Partial { digest: facts().digest, analysis: page() }))
+    Message::Partial(Box::new(Partial { digest: facts().digest, hash: None, analysis: page() }))
 }
 
 #[divan::bench]

@@ -81,7 +81,7 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
 }
 
 fn row(pictures: &Pictures, mut series: Vec<Series>, ours: &[String], theirs: &[String]) -> Row {
-    let ratio = |mine: usize, other: usize| Some(series.get(mine)?.ratio(series.get(other)?)?);
+    let ratio = |mine: usize, other: usize| series.get(mine)?.ratio(series.get(other)?);
     let goals = vec![
         Goal::at_least("OCR fleet beside the loop", 0.95, "×", ratio(FLEET, LOOP)),
         Goal::at_least("ocelli run beside the fleet", 0.97, "×", ratio(EMBEDDED, FLEET)),
