@@ -26,6 +26,7 @@ mod events;
 mod export;
 mod failpoints;
 mod failures;
+mod hanging;
 mod health;
 mod metrics;
 mod models;

@@ -203,6 +203,15 @@ impl Service {
         rustix::process::kill_process_group(id, signal).unwrap();
     }
 
+    /// To what it has started, and not to itself.
+    pub(crate) fn signal_children(&self, signal: rustix::process::Signal) {
+        let children = self.family().0.into_iter().filter(|(id, _)| *id != self.id());
+        for (id, _) in children {
+            let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+            rustix::process::kill_process(id, signal).unwrap();
+        }
+    }
+
     /// Itself and what it has started.
     pub(crate) fn family(&self) -> Family {
         Family::of(self.child.id())
