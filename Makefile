@@ -31,6 +31,7 @@ run: build ## draw sample images into samples/ and read them, in one process and
 
 # Tests that read images of other projects are ignored unless OCELLI_SHARED_DATA names their folder; then they run too.
 test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreSQL
+	@deploy/local/api-check.sh
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo nextest run --workspace --locked; \
 	else \
