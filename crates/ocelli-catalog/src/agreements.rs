@@ -1,7 +1,7 @@
 //! How far answers agree, beside the answers: written in the transaction that completes a record, or changes a complete one, and
 //! always derived from what is current then. So any order of messages leaves the same rows.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ocelli_core::agreement::{Agreement, Pair};
 use ocelli_core::{Analysis, Digest};
@@ -24,6 +24,16 @@ pub(crate) struct Settled {
     pub(crate) keys: Vec<Key>,
 }
 
+impl Settled {
+    /// Whether this is one of the answers that are compared.
+    fn asks(&self, analysis: &Analysis) -> bool {
+        let is = |(analyzer, revision): &Key| {
+            *analyzer == analysis.analyzer && *revision == analysis.revision
+        };
+        self.keys.iter().any(is)
+    }
+}
+
 /// The part of a write transaction that knows agreements.
 pub(crate) trait Agreeing {
     /// Replaces all pairs of these records.
@@ -37,65 +47,8 @@ pub(crate) trait Agreeing {
     async fn compared(&mut self, digests: &[Digest]) -> Result<(), Fault>;
 }
 
-/// Implements [`Agreeing`]: both backends understand the same statements.
-macro_rules! agreeing {
-    ($unit:ty) => {
-        impl crate::agreements::Agreeing for $unit {
-            async fn set_agreements(
-                &mut self,
-                digests: &[ocelli_core::Digest],
-                pairs: &[(ocelli_core::Digest, ocelli_core::agreement::Pair)],
-            ) -> Result<(), crate::error::Fault> {
-                for digest in digests {
-                    sqlx::query("DELETE FROM agreements WHERE digest = $1")
-                        .bind(digest.as_bytes().to_vec())
-                        .execute(&mut *self.0)
-                        .await?;
-                }
-                for (digest, pair) in pairs {
-                    sqlx::query(
-                        "INSERT INTO agreements (digest, a, b, score, detail) VALUES ($1, $2, $3, $4, $5)",
-                    )
-                    .bind(digest.as_bytes().to_vec())
-                    .bind(pair.a.as_str())
-                    .bind(pair.b.as_str())
-                    .bind(crate::agreements::column(pair.score))
-                    .bind(crate::gather::clean(&crate::rows::json(pair)))
-                    .execute(&mut *self.0)
-                    .await?;
-                }
-                Ok(())
-            }
-
-            async fn uncompared(
-                &mut self,
-                most: u32,
-            ) -> Result<Vec<ocelli_core::Digest>, crate::error::Fault> {
-                let rows: Vec<Vec<u8>> =
-                    sqlx::query_scalar("SELECT digest FROM agreement_backlog ORDER BY digest LIMIT $1")
-                        .bind(i64::from(most))
-                        .fetch_all(&mut *self.0)
-                        .await?;
-                let read = rows.iter().map(|bytes| crate::rows::digest(bytes));
-                Ok(read.collect::<crate::rows::Read<_>>()?)
-            }
-
-            async fn compared(
-                &mut self,
-                digests: &[ocelli_core::Digest],
-            ) -> Result<(), crate::error::Fault> {
-                for digest in digests {
-                    sqlx::query("DELETE FROM agreement_backlog WHERE digest = $1")
-                        .bind(digest.as_bytes().to_vec())
-                        .execute(&mut *self.0)
-                        .await?;
-                }
-                Ok(())
-            }
-        }
-    };
-}
-pub(crate) use agreeing;
+/// The oldest of the backlog: so many.
+pub(crate) const UNCOMPARED: &str = "SELECT digest FROM agreement_backlog ORDER BY digest LIMIT $1";
 
 /// Four decimals, so that what people type compares with it.
 pub(crate) fn column(score: f32) -> f64 {
@@ -105,34 +58,56 @@ pub(crate) fn column(score: f32) -> f64 {
 /// Writes rows, how far the answers of records agree that they complete or change, and for listeners that they are complete.
 pub(crate) async fn write<U: Unit>(unit: &mut U, rows: &Rows) -> Result<(), Fault> {
     unit.write(rows).await?;
-    settle(unit, &rows.settled).await?;
+    settle(unit, &rows.settled, &rows.analyses).await?;
     deliveries::note(unit, &rows.completed).await
 }
 
-async fn settle<U: Unit>(unit: &mut U, settled: &[Settled]) -> Result<(), Fault> {
+/// Compares the answers of these records: those that were written just now are at hand.
+async fn settle<U: Unit>(
+    unit: &mut U,
+    settled: &[Settled],
+    written: &[(Digest, Analysis)],
+) -> Result<(), Fault> {
     if settled.is_empty() {
         return Ok(());
     }
     let digests: Vec<Digest> = settled.iter().map(|one| one.digest).collect();
-    let several: Vec<&Settled> = settled.iter().filter(|one| one.keys.len() > 1).collect();
+    let mut at_hand: BTreeMap<Digest, Vec<&Analysis>> = BTreeMap::new();
+    for (digest, analysis) in written {
+        at_hand.entry(*digest).or_default().push(analysis);
+    }
     let mut pairs = Vec::new();
-    // A few records at a time: their texts are in memory, with all words.
-    for part in several.chunks(16) {
+    let mut rest = Vec::new();
+    for one in settled.iter().filter(|one| one.keys.len() > 1) {
+        let answers = at_hand.get(&one.digest).map_or(&[][..], Vec::as_slice);
+        let answers: Vec<&Analysis> =
+            answers.iter().copied().filter(|answer| one.asks(answer)).collect();
+        if answers.len() == one.keys.len() {
+            pairs.extend(compare(one, answers));
+        } else {
+            rest.push(one);
+        }
+    }
+    // Some records at a time: their texts are in memory, with all words.
+    for part in rest.chunks(64) {
         let wanted: Vec<Digest> = part.iter().map(|one| one.digest).collect();
-        let contents = unit.contents(&wanted).await?;
+        let mut contents: BTreeMap<Digest, Vec<Analysis>> = BTreeMap::new();
+        for (digest, analysis) in unit.contents(&wanted).await? {
+            contents.entry(digest).or_default().push(analysis);
+        }
         for one in part {
-            let current: BTreeSet<&Key> = one.keys.iter().collect();
-            let is_current = |analysis: &Analysis| {
-                current.contains(&(analysis.analyzer.clone(), analysis.revision.clone()))
-            };
-            let answers = contents
-                .iter()
-                .filter(|(digest, analysis)| *digest == one.digest && is_current(analysis))
-                .map(|(_, analysis)| analysis);
-            pairs.extend(Agreement::of(answers).pairs.into_iter().map(|pair| (one.digest, pair)));
+            let answers = contents.get(&one.digest).map_or(&[][..], Vec::as_slice);
+            pairs.extend(compare(one, answers.iter().filter(|answer| one.asks(answer))));
         }
     }
     unit.set_agreements(&digests, &pairs).await
+}
+
+fn compare<'a>(
+    settled: &Settled,
+    answers: impl IntoIterator<Item = &'a Analysis>,
+) -> Vec<(Digest, Pair)> {
+    Agreement::of(answers).pairs.into_iter().map(|pair| (settled.digest, pair)).collect()
 }
 
 /// Compares answers from before there were agreements. Part by part, so that others wait only shortly.
@@ -146,7 +121,7 @@ pub(crate) async fn catch_up<U: Unit>(mut unit: U) -> Result<(), Fault> {
         .iter()
         .map(|(digest, stored)| Settled { digest: *digest, keys: stored.comparable() })
         .collect();
-    settle(&mut unit, &settled).await?;
+    settle(&mut unit, &settled, &[]).await?;
     unit.compared(&digests).await?;
     unit.commit().await
 }

@@ -52,7 +52,7 @@ impl Catalog {
     pub async fn lookup(&self, digests: &[Digest]) -> Result<HashMap<Digest, Known>, CatalogError> {
         let mut all = HashMap::with_capacity(digests.len());
         for part in digests.chunks(LOOKED_UP_AT_ONCE) {
-            let rows = snapshot!(self, connection, backend => {
+            let rows = snapshot!(keyed, self, connection, backend => {
                 backend::known(connection, part).await
             });
             let rows = self.timed("look up images", rows).await?;
@@ -167,7 +167,7 @@ impl Catalog {
             Some((digest, analyzer)) => (*digest.as_bytes(), analyzer.as_str()),
             None => ([0; 32], ""),
         };
-        let rows = snapshot!(self, connection, backend => {
+        let rows = snapshot!(keyed, self, connection, backend => {
             let jobs: Vec<OpenColumns> = sqlx::query_as(concat!(
                 open_columns!(),
                 " AND w.enqueued_at < $1 AND (w.digest, w.analyzer) > ($2, $3) \
@@ -201,7 +201,7 @@ impl Catalog {
         image: &Digest,
         analyzer: &AnalyzerName,
     ) -> Result<Option<OpenJob>, CatalogError> {
-        let rows = snapshot!(self, connection, backend => {
+        let rows = snapshot!(keyed, self, connection, backend => {
             let job: Vec<OpenColumns> =
                 sqlx::query_as(concat!(open_columns!(), " AND w.digest = $1 AND w.analyzer = $2"))
                     .bind(image.as_bytes().as_slice())

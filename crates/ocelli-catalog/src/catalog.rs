@@ -29,6 +29,9 @@ pub struct CatalogOptions {
     pub connections: u32,
     /// Whether to open a catalog into which another one was carried only half: for whoever goes on with that.
     pub half_carried: bool,
+    /// So many of the records that match a query are counted and sorted by relevance; of more it is said that they are more,
+    /// and they are sorted by time.
+    pub counted: u64,
     /// Up to which distance images look alike, where a query does not say it.
     pub near_distance: u32,
     /// Where to count transactions and rows.
@@ -43,6 +46,7 @@ impl Default for CatalogOptions {
             operation_timeout: Duration::from_secs(60),
             connections: 4,
             half_carried: false,
+            counted: search::COUNTED,
             near_distance: DEFAULT_DISTANCE,
             metrics: None,
         }
@@ -94,6 +98,7 @@ pub struct Catalog {
     pub(crate) store: Store,
     pub(crate) place: Arc<str>,
     pub(crate) operation_timeout: Duration,
+    pub(crate) counted: u64,
     pub(crate) near_distance: u32,
     metrics: Option<CatalogMetrics>,
 }
@@ -136,6 +141,7 @@ impl Catalog {
             store,
             place: place.into(),
             operation_timeout,
+            counted: options.counted.clamp(1, search::MOST_COUNTED),
             near_distance: options.near_distance,
             metrics: options.metrics,
         };
@@ -305,12 +311,19 @@ macro_rules! snapshot {
             }
         }
     };
+    // Of things that are looked up by their keys.
+    (keyed, $catalog:expr, $connection:ident, $backend:ident => $questions:expr) => {
+        $crate::catalog::snapshot!(@keyed, $catalog, $connection, $backend => $questions)
+    };
     ($catalog:expr, $connection:ident, $backend:ident => $questions:expr) => {
+        $crate::catalog::snapshot!(@snapshot, $catalog, $connection, $backend => $questions)
+    };
+    (@$begin:ident, $catalog:expr, $connection:ident, $backend:ident => $questions:expr) => {
         async {
             match &$catalog.store {
                 $crate::catalog::Store::Sqlite(store) => {
                     use $crate::sqlite as $backend;
-                    let mut transaction = store.snapshot().await?;
+                    let mut transaction = store.$begin().await?;
                     let answers = {
                         let $connection = &mut *transaction;
                         $questions?
@@ -320,7 +333,7 @@ macro_rules! snapshot {
                 }
                 $crate::catalog::Store::Postgres(store) => {
                     use $crate::postgres as $backend;
-                    let mut transaction = store.snapshot().await?;
+                    let mut transaction = store.$begin().await?;
                     let answers = {
                         let $connection = &mut *transaction;
                         $questions?

@@ -89,9 +89,29 @@ impl Catalog {
         }
         transact!(self, "claim jobs", unit => book(unit, bookings, budgets))
     }
-}
 
-impl Catalog {
+    /// Whether these jobs may be done, without claiming any of them, whatever their [`ClaimRequest::lease`] says. The answers
+    /// are in the order of the requests; no writer waits for this.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn look(&self, mut requests: Vec<ClaimRequest>) -> Result<Vec<Claim>, CatalogError> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Without leases nothing is written, and no budget is concerned.
+        requests.iter_mut().for_each(|request| request.lease = None);
+        let action = "look whether jobs may be done";
+        match &self.store {
+            Store::Sqlite(store) => {
+                self.timed(action, async { look(store.looking().await?, &requests).await }).await
+            }
+            Store::Postgres(store) => {
+                self.timed(action, async { look(store.looking().await?, &requests).await }).await
+            }
+        }
+    }
+
     /// Ends all claims of a worker process that is known to be dead, so that nobody waits for their leases. What its
     /// answers cost that were on their way stays counted until their jobs are done.
     ///
@@ -131,6 +151,15 @@ async fn book<U: Unit + Claiming + Obeying + Paying>(
     let mut lost = Vec::new();
     let answers = claim(&mut unit, &bookings.claims, budgets, &mut lost).await?;
     write_off(&mut unit, lost).await?;
+    unit.commit().await?;
+    Ok(answers)
+}
+
+async fn look<U: Unit + Claiming + Obeying>(
+    mut unit: U,
+    requests: &[ClaimRequest],
+) -> Result<Vec<Claim>, Fault> {
+    let answers = claim(&mut unit, requests, &[], &mut Vec::new()).await?;
     unit.commit().await?;
     Ok(answers)
 }

@@ -104,7 +104,13 @@ impl Catalog {
             Store::Postgres(store) => {
                 let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
                 let sql = remembered!("(SELECT unnest($1::bytea[]) AS source_key) AS asked");
-                self.timed(action, sqlx::query_as(sql).bind(keys).fetch_all(&store.pool)).await
+                let asking = async {
+                    let mut transaction = store.keyed().await?;
+                    let rows = sqlx::query_as(sql).bind(keys).fetch_all(&mut *transaction).await?;
+                    transaction.end().await?;
+                    Ok::<_, sqlx::Error>(rows)
+                };
+                self.timed(action, asking).await
             }
         }?;
         let found = rows

@@ -35,6 +35,22 @@ use crate::{CatalogOptions, load, migration};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Everything in these transactions is looked up by its key. Of tables that were not analyzed yet (of a new archive: all of them) the
+/// planner knows nothing; it would read them from one end to the other, and its prepared statements would go on doing so.
+macro_rules! by_keys {
+    ($begin:literal) => {
+        concat!(
+            $begin,
+            "; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+             SET LOCAL jit = off"
+        )
+    };
+}
+const WRITE: &str = by_keys!("BEGIN");
+const LOOK: &str = by_keys!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) pool: PgPool,
@@ -97,13 +113,22 @@ impl Store {
     }
 
     pub(crate) async fn begin(&self) -> Result<Writing, Fault> {
-        Ok(Writing(self.pool.begin().await?, Adding::to(&self.noted)))
+        Ok(Writing(self.pool.begin_with(WRITE).await?, Adding::to(&self.noted)))
+    }
+
+    /// What a write transaction knows, for questions alone: it holds no writer up.
+    pub(crate) async fn looking(&self) -> Result<Writing, Fault> {
+        Ok(Writing(self.pool.begin_with(LOOK).await?, Adding::to(&self.noted)))
+    }
+
+    /// A [`Self::snapshot`] for what is looked up by its key.
+    pub(crate) async fn keyed(&self) -> Result<Snapshot, sqlx::Error> {
+        Ok(Snapshot(self.pool.begin_with(LOOK).await?))
     }
 
     /// A transaction that sees one state; it holds no writer up.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, sqlx::Error> {
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        Ok(Snapshot(self.pool.begin_with(begin).await?))
+        Ok(Snapshot(self.pool.begin_with(SNAPSHOT).await?))
     }
 
     pub(crate) async fn close(&self) {

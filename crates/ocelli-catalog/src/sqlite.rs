@@ -140,6 +140,11 @@ impl Store {
         Ok(Writing(guard, Adding::to(&self.noted)))
     }
 
+    /// What a write transaction knows, for questions alone: it holds no writer up.
+    pub(crate) async fn looking(&self) -> Result<Writing, Fault> {
+        Ok(Writing(self.snapshot().await?, Adding::to(&self.noted)))
+    }
+
     /// A transaction for statements that know what they do.
     pub(crate) async fn writing(&self) -> Result<Guard, sqlx::Error> {
         Guard::begin(&self.write, "BEGIN IMMEDIATE").await
@@ -148,6 +153,11 @@ impl Store {
     /// A transaction that sees one state; it holds no writer up.
     pub(crate) async fn snapshot(&self) -> Result<Guard, sqlx::Error> {
         Guard::begin(&self.read, "BEGIN").await
+    }
+
+    /// A [`Self::snapshot`] for what is looked up by its key.
+    pub(crate) async fn keyed(&self) -> Result<Guard, sqlx::Error> {
+        self.snapshot().await
     }
 
     pub(crate) async fn close(&self) {

@@ -36,7 +36,8 @@ pub struct Parts {
 pub struct CollectorOptions {
     /// Most messages in one transaction.
     pub batch: usize,
-    /// How long a batch waits for more messages after its first.
+    /// Least time between the beginnings of two transactions: what comes sooner gathers. After a pause the first message is
+    /// written at once.
     pub linger: Duration,
     /// Unsettled messages in hand; at least `batch`.
     pub prefetch: u16,
@@ -65,7 +66,7 @@ impl Default for CollectorOptions {
     fn default() -> Self {
         Self {
             batch: 2000,
-            linger: Duration::from_millis(20),
+            linger: Duration::from_millis(5),
             prefetch: 4000,
             retry_cap: Duration::from_secs(10),
             needed_text: NEEDED_TEXT,
@@ -124,8 +125,11 @@ async fn results(
         .consume(&Queue::Results, prefetch)
         .await
         .map_err(|error| CollectorError::Consume(Box::new(error)))?;
+    let mut next = Instant::now();
     loop {
-        match gather(&mut consumer, batch, linger, shutdown).await {
+        let gathered = gather(&mut consumer, batch, next, shutdown).await;
+        next = Instant::now() + linger;
+        match gathered {
             Gathered::Batch(deliveries) => {
                 let span = trace::batch(&deliveries);
                 parts.collect(deliveries, ready, shutdown).instrument(span).await;
@@ -144,11 +148,11 @@ pub(crate) enum Gathered {
     Closed,
 }
 
-/// Waits for a first message, then takes what comes until the batch is full or the linger is over.
+/// Waits for a first message, then takes what is there, and what comes until `not_before`, until the batch is full.
 pub(crate) async fn gather(
     consumer: &mut Consumer,
     batch: usize,
-    linger: Duration,
+    not_before: Instant,
     shutdown: &CancellationToken,
 ) -> Gathered {
     let first = tokio::select! {
@@ -158,7 +162,6 @@ pub(crate) async fn gather(
     };
     let Some(first) = first else { return Gathered::Closed };
     let mut deliveries = vec![first];
-    let deadline = Instant::now() + linger;
     while deliveries.len() < batch {
         tokio::select! {
             biased;
@@ -166,7 +169,7 @@ pub(crate) async fn gather(
                 Some(delivery) => deliveries.push(delivery),
                 None => break,
             },
-            () = tokio::time::sleep_until(deadline) => break,
+            () = tokio::time::sleep_until(not_before) => break,
         }
     }
     Gathered::Batch(deliveries)

@@ -8,6 +8,7 @@ use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message};
 use ocelli_core::{AnalyzerName, FailureClass, chain};
 use ocelli_failpoint::{Failpoint, reached};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::{CollectorError, Gathered, Parts, gather};
@@ -35,8 +36,11 @@ async fn take(
     consumer: &mut Consumer,
     shutdown: &CancellationToken,
 ) -> Result<(), CollectorError> {
+    let mut next = Instant::now();
     loop {
-        match gather(consumer, usize::from(AT_ONCE), parts.options.linger, shutdown).await {
+        let gathered = gather(consumer, usize::from(AT_ONCE), next, shutdown).await;
+        next = Instant::now() + parts.options.linger;
+        match gathered {
             Gathered::Batch(deliveries) => parts.bury(deliveries, shutdown).await,
             Gathered::Shutdown => return Ok(()),
             Gathered::Closed => return Err(CollectorError::Closed),

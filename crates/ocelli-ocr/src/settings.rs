@@ -25,6 +25,7 @@ impl OcrOptions {
             children: ocr.children,
             soft_deadline: ocr.soft_deadline,
             hard_deadline: ocr.hard_deadline,
+            start_deadline: ocr.start_deadline,
             memory_limit: ocr.memory.bytes(),
             images_per_child: ocr.images_per_child,
             limits: decode_limits(settings),

@@ -3,9 +3,8 @@
 //! While one transaction runs, what is said meanwhile gathers for the next. So hundreds of slots cost the database no more
 //! transactions than it can do, and a slow one makes each larger instead of the queue before it longer.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -21,9 +20,6 @@ use crate::fault::chain;
 /// What one transaction takes on.
 const AT_ONCE: usize = 512;
 
-/// How long what people paused may be remembered, for analyzers whose jobs are not claimed.
-const REMEMBERED: Duration = Duration::from_secs(1);
-
 /// How long the last notes may take at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -35,6 +31,8 @@ enum Said {
     Note(Note),
     Close,
 }
+
+type Look = (ClaimRequest, Answer<Claim>);
 
 /// The books of one process.
 #[derive(Debug)]
@@ -52,7 +50,10 @@ impl Books {
         let (said, heard) = mpsc::unbounded_channel();
         let budgets: Arc<[Budget]> = budgets.into();
         let clerk = tokio::spawn(clerk(catalog.clone(), Arc::clone(&budgets), heard));
-        let book = CatalogBook { catalog, budgets, said: said.clone(), paused: Arc::default() };
+        let (looks, looked) = mpsc::unbounded_channel();
+        // Ends with the last ledger.
+        drop(tokio::spawn(looker(catalog.clone(), looked)));
+        let book = CatalogBook { catalog, budgets, said: said.clone(), looks };
         Self { ledger: Ledger::kept_by(book), said, clerk }
     }
 
@@ -113,17 +114,38 @@ async fn clerk(catalog: Catalog, budgets: Arc<[Budget]>, mut heard: mpsc::Unboun
     }
 }
 
+/// Answers for jobs that nobody claims: questions that hold no writer up.
+async fn looker(catalog: Catalog, mut looks: mpsc::UnboundedReceiver<Look>) {
+    let mut buffer = Vec::with_capacity(AT_ONCE);
+    while looks.recv_many(&mut buffer, AT_ONCE).await > 0 {
+        let (requests, answers): (Vec<_>, Vec<_>) = buffer.drain(..).unzip();
+        match catalog.look(requests).await {
+            Ok(claims) => {
+                for (answer, claim) in answers.into_iter().zip(claims) {
+                    drop(answer.send(Ok(claim)));
+                }
+            }
+            Err(error) => {
+                let error = away(&error);
+                answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
+            }
+        }
+    }
+}
+
+fn closed<T>() -> Result<T, LedgerError> {
+    Err(LedgerError("it is being closed".to_owned()))
+}
+
 fn away(error: &CatalogError) -> LedgerError {
     LedgerError(chain(error))
 }
-
-type Pauses = BTreeMap<AnalyzerName, String>;
 
 struct CatalogBook {
     catalog: Catalog,
     budgets: Arc<[Budget]>,
     said: mpsc::UnboundedSender<Said>,
-    paused: Arc<Mutex<Option<(Instant, Pauses)>>>,
+    looks: mpsc::UnboundedSender<Look>,
 }
 
 impl CatalogBook {
@@ -134,18 +156,16 @@ impl CatalogBook {
     ) -> BoxFuture<'static, Result<T, LedgerError>> {
         let (answer, heard) = oneshot::channel();
         drop(self.said.send(what(answer)));
-        async move {
-            heard.await.unwrap_or_else(|_| Err(LedgerError("it is being closed".to_owned())))
-        }
-        .boxed()
+        async move { heard.await.unwrap_or_else(|_| closed()) }.boxed()
     }
 }
 
 impl Book for CatalogBook {
     fn claim(&self, request: ClaimRequest) -> BoxFuture<'static, Result<Claim, LedgerError>> {
         if request.lease.is_none() {
-            let (catalog, paused) = (self.catalog.clone(), Arc::clone(&self.paused));
-            return look(catalog, paused, request).boxed();
+            let (answer, heard) = oneshot::channel();
+            drop(self.looks.send((request, answer)));
+            return async move { heard.await.unwrap_or_else(|_| closed()) }.boxed();
         }
         self.ask(|answer| Said::Claim(request, answer))
     }
@@ -166,43 +186,6 @@ impl Book for CatalogBook {
         async move { paused(&catalog, &budgets, &analyzer).await.map_err(|error| away(&error)) }
             .boxed()
     }
-}
-
-/// Whether a job may be done that nobody claims: a question that holds no writer up.
-async fn look(
-    catalog: Catalog,
-    remembered: Arc<Mutex<Option<(Instant, Pauses)>>>,
-    request: ClaimRequest,
-) -> Result<Claim, LedgerError> {
-    let job = &request.job;
-    let done = catalog.is_done(&job.digest, &job.analyzer, &job.revision).await;
-    if done.map_err(|error| away(&error))? {
-        return Ok(Claim::Done);
-    }
-    if let Some(claim) = catalog.backfilled(&request).await.map_err(|error| away(&error))? {
-        return Ok(claim);
-    }
-    let known = {
-        let remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered
-            .as_ref()
-            .filter(|(at, _)| at.elapsed() < REMEMBERED)
-            .map(|(_, known)| known.clone())
-    };
-    let known = match known {
-        Some(known) => known,
-        None => {
-            let known = catalog.pauses().await.map_err(|error| away(&error))?;
-            let now = Some((Instant::now(), known.clone()));
-            *remembered.lock().unwrap_or_else(PoisonError::into_inner) = now;
-            known
-        }
-    };
-    if let Some(reason) = known.get(&job.analyzer) {
-        return Ok(Claim::Paused { reason: reason.clone(), all: true });
-    }
-    let ordered = catalog.ordered(&request).await.map_err(|error| away(&error))?;
-    Ok(ordered.unwrap_or(Claim::Free { batch: request.batch }))
 }
 
 /// Why no job of this analyzer may be done at the moment: people, or a budget that is used up.

@@ -75,6 +75,7 @@ pub async fn catalog(
             .min(CatalogOptions::default().connect_timeout),
         operation_timeout: settings.catalog.operation_timeout,
         connections: settings.catalog.connections,
+        counted: settings.search.counted,
         near_distance: settings.near.distance,
         metrics,
         ..CatalogOptions::default()

@@ -52,8 +52,15 @@ pub(crate) async fn fetch(
     Err(failed(class, reasons.join("; ")))
 }
 
+/// What is hashed at once, in a fraction of a millisecond: another thread would cost more than that.
+const SMALL: usize = 64 * 1024;
+
 /// Hashing tens of megabytes takes long enough to hold up the heartbeats of a runtime thread.
 async fn hashed(bytes: Bytes) -> Result<(Bytes, Digest), AnalyzeError> {
+    if bytes.len() <= SMALL {
+        let found = Digest::of(&bytes);
+        return Ok((bytes, found));
+    }
     let hashing = tokio::task::spawn_blocking(move || {
         let found = Digest::of(&bytes);
         (bytes, found)

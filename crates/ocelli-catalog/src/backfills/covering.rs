@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ocelli_core::claim::{Claim, ClaimRequest, JobKey};
+use ocelli_core::claim::{ClaimRequest, JobKey};
 use ocelli_core::{BatchId, Limit};
 
 use super::{BackfillState, budget, limit};
-use crate::catalog::{Catalog, ask};
 use crate::claims::Claiming;
-use crate::error::{CatalogError, Fault};
+use crate::error::Fault;
 use crate::rows::{Read, batch};
 
 /// The backfill that asked for a job.
@@ -98,33 +97,4 @@ pub(crate) async fn covering<U: Claiming>(
         cover.look(is_over);
     }
     Ok(found)
-}
-
-impl Catalog {
-    /// What a worker of an analyzer that costs nothing is told about a job: none where no backfill has a say in it.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn backfilled(&self, request: &ClaimRequest) -> Result<Option<Claim>, CatalogError> {
-        if request.batch.is_some() {
-            return Ok(None);
-        }
-        let job = &request.job;
-        let row: Option<CoverColumns> = ask!(self, "look for the backfill of a job", pool => sqlx::query_as(
-            concat!("SELECT ", covers!("$1", "$2", "$3"), " ORDER BY f.created_at DESC LIMIT 1"),
-        )
-        .bind(job.digest.as_bytes().to_vec())
-        .bind(job.analyzer.as_str())
-        .bind(job.revision.as_str())
-        .fetch_optional(pool))?;
-        let cover = row.map(cover).transpose().map_err(|error| self.unreadable(error))?;
-        Ok(cover.and_then(|mut cover| {
-            cover.look(false);
-            match cover.paused {
-                _ if cover.withdrawn => Some(Claim::Done),
-                Some(reason) => Some(Claim::Paused { reason, all: false }),
-                None => None,
-            }
-        }))
-    }
 }

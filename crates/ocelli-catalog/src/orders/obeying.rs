@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ocelli_core::claim::{Claim, ClaimRequest};
+use ocelli_core::claim::ClaimRequest;
 use ocelli_core::{BatchId, Digest};
 
 use super::BatchOrder;
-use crate::catalog::{Catalog, snapshot};
-use crate::error::{CatalogError, Fault};
+use crate::error::Fault;
 use crate::rows::{Read, batch};
 
 /// Why a job may not be done.
@@ -17,16 +16,6 @@ pub(crate) enum Verdict {
     Waits,
     /// Every batch that it is for was cancelled.
     Withdrawn,
-}
-
-impl Verdict {
-    /// What the worker is told.
-    pub(crate) fn claim(self) -> Claim {
-        match self {
-            Self::Withdrawn => Claim::Withdrawn,
-            Self::Waits => Claim::Paused { reason: REASON.to_owned(), all: false },
-        }
-    }
 }
 
 pub(crate) const REASON: &str =
@@ -205,32 +194,6 @@ pub(crate) async fn verdicts<U: Obeying>(
 /// Whether a look at the batches of its image can make a difference.
 fn concerns(orders: &Orders, request: &ClaimRequest) -> bool {
     !orders.is_empty() && request.batch.is_none_or(|batch| orders.contains_key(&batch))
-}
-
-impl Catalog {
-    /// What orders about batches say about a job that is not claimed: none, when it may be done.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn ordered(&self, request: &ClaimRequest) -> Result<Option<Claim>, CatalogError> {
-        let digest = request.job.digest.as_bytes().to_vec();
-        let found = snapshot!(self, connection => async {
-            let rows = sqlx::query_as(ORDERS).fetch_all(&mut *connection).await?;
-            let orders = orders(rows)?;
-            if !concerns(&orders, request) {
-                return Ok::<_, Fault>(None);
-            }
-            let rows = sqlx::query_scalar(SEEN_BY).bind(digest.clone()).fetch_all(&mut *connection).await?;
-            let mut batches = batches(rows)?;
-            batches.extend(request.batch);
-            let Some(found) = verdict(&batches, &orders) else { return Ok(None) };
-            let again: bool =
-                sqlx::query_scalar(TRIED_AGAIN).bind(digest.clone()).fetch_one(&mut *connection).await?;
-            Ok((!again).then_some(found))
-        }.await);
-        let found = self.timed("look for orders about a job", found).await?;
-        Ok(found.map(Verdict::claim))
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,53 @@
-//! Agreements on PostgreSQL: see `agreements`, which has the statements.
+//! Agreements on PostgreSQL.
 
+use ocelli_core::Digest;
+use ocelli_core::agreement::Pair;
+
+use super::list;
 use super::writing::Writing;
+use crate::agreements::{Agreeing, UNCOMPARED, column};
+use crate::error::Fault;
+use crate::gather::clean;
+use crate::rows::{Read, digest, json};
 
-crate::agreements::agreeing!(Writing);
+impl Agreeing for Writing {
+    async fn set_agreements(
+        &mut self,
+        digests: &[Digest],
+        pairs: &[(Digest, Pair)],
+    ) -> Result<(), Fault> {
+        sqlx::query("DELETE FROM agreements WHERE digest = ANY($1)")
+            .bind(list(digests))
+            .execute(&mut *self.0)
+            .await?;
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO agreements (digest, a, b, score, detail) \
+             SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::float8[], $5::text[])",
+        )
+        .bind(pairs.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(pairs.iter().map(|(_, pair)| pair.a.as_str()).collect::<Vec<_>>())
+        .bind(pairs.iter().map(|(_, pair)| pair.b.as_str()).collect::<Vec<_>>())
+        .bind(pairs.iter().map(|(_, pair)| column(pair.score)).collect::<Vec<_>>())
+        .bind(pairs.iter().map(|(_, pair)| clean(&json(pair))).collect::<Vec<_>>())
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
+    }
+
+    async fn uncompared(&mut self, most: u32) -> Result<Vec<Digest>, Fault> {
+        let query = sqlx::query_scalar(UNCOMPARED).bind(i64::from(most));
+        let rows: Vec<Vec<u8>> = query.fetch_all(&mut *self.0).await?;
+        Ok(rows.iter().map(|bytes| digest(bytes)).collect::<Read<_>>()?)
+    }
+
+    async fn compared(&mut self, digests: &[Digest]) -> Result<(), Fault> {
+        sqlx::query("DELETE FROM agreement_backlog WHERE digest = ANY($1)")
+            .bind(list(digests))
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
+    }
+}

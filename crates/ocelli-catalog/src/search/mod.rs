@@ -16,7 +16,7 @@
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
 //! | `lit` | where the words of a query stand in a whole text |
 //!
-//! How it is found: few candidates are taken from the index of words and sorted; where more than [`COUNTED`] records match, they
+//! How it is found: few candidates are taken from the index of words and sorted; where more match than are counted, they
 //! are so dense that walking through the archive in the order of time finds a page sooner. Parts of words are first looked up
 //! among all different words of the archive.
 
@@ -44,9 +44,12 @@ use crate::catalog::Catalog;
 use crate::error::CatalogError;
 use crate::query::Query;
 
-/// Records are counted up to this; beyond it the answer is "more than". Enough for people, and few enough to be counted and
-/// sorted at once.
-pub const COUNTED: u64 = 10_000;
+/// Records are counted up to this where nothing else is set; beyond it the answer is "more than". Enough for people, and few
+/// enough to be counted and sorted at once.
+pub const COUNTED: u64 = 2_500;
+
+/// What may be set at most: those are sorted in memory.
+pub(crate) const MOST_COUNTED: u64 = 1_000_000;
 
 /// The longest page. Texts of all its hits are in memory at once.
 pub const LONGEST_PAGE: u32 = 1_000;
@@ -56,7 +59,7 @@ pub const LONGEST_PAGE: u32 = 1_000;
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
     /// Every answer that matches counts for its record, short ones more than long ones. Of equals the newest first. A query
-    /// without words, or with more than [`COUNTED`] records, is sorted by [`Sort::Newest`].
+    /// without words, or with more records than are counted, is sorted by [`Sort::Newest`].
     Relevance,
     /// First seen last.
     Newest,

@@ -13,7 +13,7 @@ use super::snippet::snippet;
 use super::sql::{
     Conditions, Dialect, SEEN, Sql, Value, asks_image, asks_text, needs_answer, with_text,
 };
-use super::{COUNTED, Facets, Hit, HitAnswer, LONGEST_PAGE, Page, Search, Sort, Total};
+use super::{Facets, Hit, HitAnswer, LONGEST_PAGE, Page, Search, Sort, Total};
 use crate::catalog::{Catalog, Store, snapshot};
 use crate::error::Fault;
 use crate::query::{Expr, Filter, Term};
@@ -35,9 +35,6 @@ type KeyColumns = (Vec<u8>, i64, i64);
 type ImageColumns = (Vec<u8>, Option<i64>, Option<String>, Option<String>);
 type AnswerColumns = (Vec<u8>, String, String, String, bool, Option<String>, Option<String>);
 
-/// Answers that are looked at in the first of the counts: few more than the records that are counted.
-const FIRST_LOOK: u64 = COUNTED + COUNTED / 2;
-
 /// A search, ready to become statements.
 pub(super) struct Plan<'a> {
     search: &'a Search,
@@ -49,6 +46,8 @@ pub(super) struct Plan<'a> {
     parts: Parts,
     question: Option<Question>,
     limit: u32,
+    /// Records that are counted.
+    counted: u64,
 }
 
 /// Where rows come from.
@@ -94,13 +93,14 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
         let total = match &plan.search.cursor {
             Some(cursor) => cursor.total,
             None => {
-                let mut look = FIRST_LOOK;
+                // Few more answers than records that are counted.
+                let mut look = plan.counted.saturating_add(plan.counted / 2).saturating_add(1);
                 loop {
                     let (answers, records): (i64, i64) =
                         fetch!(plan.count(look), connection, fetch_one)?;
                     match plan.total(look, answers, records) {
                         Some(total) => break total,
-                        None => look *= 4,
+                        None => look = look.saturating_mul(4),
                     }
                 }
             }
@@ -144,6 +144,7 @@ impl<'a> Plan<'a> {
             question: Question::of(expr, &Parts::new()),
             parts: Parts::new(),
             limit: search.limit.clamp(1, LONGEST_PAGE),
+            counted: catalog.counted,
         }
     }
 
@@ -173,8 +174,8 @@ impl<'a> Plan<'a> {
     fn total(&self, look: u64, answers: i64, records: i64) -> Option<Total> {
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
         let (answers, records) = (count(answers), count(records));
-        let more = records > COUNTED;
-        (more || answers < look).then(|| Total { records: records.min(COUNTED), more })
+        let more = records > self.counted;
+        (more || answers < look).then(|| Total { records: records.min(self.counted), more })
     }
 
     /// The order that is possible.

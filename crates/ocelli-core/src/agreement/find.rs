@@ -73,25 +73,31 @@ impl Haystack {
 
     /// The part of their shingles that two transcripts share (Dice's coefficient); none when one has too few.
     pub(super) fn shared(&self, other: &Self) -> Option<f32> {
-        let (mut mine, theirs) = (self.shingles(), other.shingles());
-        let all = mine.values().sum::<u32>() + theirs.values().sum::<u32>();
+        let (mine, theirs) = (self.shingles(), other.shingles());
         if mine.is_empty() || theirs.is_empty() {
             return None;
         }
-        let mut both = 0;
-        for (shingle, count) in theirs {
-            if let Some(left) = mine.get_mut(shingle) {
-                both += count.min(*left);
+        // Both are in order: a walk along the two finds each that they share, as often as both have it.
+        let (mut at, mut both) = (0, 0_usize);
+        for shingle in &theirs {
+            while mine.get(at).is_some_and(|one| one < shingle) {
+                at += 1;
+            }
+            if mine.get(at) == Some(shingle) {
+                at += 1;
+                both += 1;
             }
         }
-        Some(2.0 * both as f32 / all as f32)
+        Some(2.0 * both as f32 / (mine.len() + theirs.len()) as f32)
     }
 
-    fn shingles(&self) -> HashMap<&[char], u32> {
-        let mut all = HashMap::new();
-        for shingle in self.joined.windows(SHINGLE) {
-            *all.entry(shingle).or_default() += 1;
-        }
+    /// In order, each as a number: a character has 21 bits.
+    fn shingles(&self) -> Vec<u128> {
+        let number = |shingle: &[char]| {
+            shingle.iter().fold(0_u128, |number, c| number << 21 | u128::from(u32::from(*c)))
+        };
+        let mut all: Vec<u128> = self.joined.windows(SHINGLE).map(number).collect();
+        all.sort_unstable();
         all
     }
 }
@@ -112,16 +118,22 @@ fn pieces(words: &[Vec<char>]) -> Vec<Vec<char>> {
 
 /// The fewest errors with which `pattern`, of at most 64 characters, stands somewhere in `text`.
 fn errors(pattern: &[char], text: &[char]) -> usize {
-    let mut places: HashMap<char, u64> = HashMap::new();
+    let (mut ascii, mut places) = ([0_u64; 128], HashMap::<char, u64>::new());
     for (place, c) in pattern.iter().enumerate() {
-        *places.entry(*c).or_default() |= 1 << place;
+        *match ascii.get_mut(*c as usize) {
+            Some(places) => places,
+            None => places.entry(*c).or_default(),
+        } |= 1 << place;
     }
     let last = 1_u64 << (pattern.len() - 1);
     // Vertical differences of the column: where it grows, where it falls.
     let (mut up, mut down) = (u64::MAX, 0_u64);
     let (mut now, mut best) = (pattern.len(), pattern.len());
     for c in text {
-        let equal = places.get(c).copied().unwrap_or(0);
+        let equal = match ascii.get(*c as usize) {
+            Some(places) => *places,
+            None => places.get(c).copied().unwrap_or(0),
+        };
         let x = equal | down;
         let diagonal = ((x & up).wrapping_add(up) ^ up) | x;
         let (grows, falls) = (down | !(diagonal | up), up & diagonal);

@@ -151,6 +151,9 @@ pub struct OcrSettings {
     /// When the child is killed.
     #[serde(deserialize_with = "duration")]
     pub hard_deadline: Duration,
+    /// When a child that has not loaded its data is given up.
+    #[serde(deserialize_with = "duration")]
+    pub start_deadline: Duration,
     /// Address space of one child.
     pub memory: ByteSize,
     /// Images after which a child is replaced.

@@ -118,7 +118,7 @@ impl Checker<'_> {
         let (broker, worker) = (&settings.broker, &settings.worker);
         let (collector, producer) = (&settings.collector, &settings.producer);
         let search = &settings.search;
-        let counts: [(&[&str], u64); 24] = [
+        let counts: [(&[&str], u64); 25] = [
             (&["catalog", "connections"], settings.catalog.connections.into()),
             (&["broker", "confirm_window"], broker.confirm_window as u64),
             (&["broker", "queue_capacity"], broker.queue_capacity.into()),
@@ -139,6 +139,7 @@ impl Checker<'_> {
             (&["search", "query_characters"], search.query_characters as u64),
             (&["search", "query_terms"], search.query_terms as u64),
             (&["search", "query_depth"], search.query_depth as u64),
+            (&["search", "counted"], search.counted),
             (&["search", "term_characters"], search.term_characters as u64),
             (&["producer", "fetchers"], producer.fetchers as u64),
             (&["producer", "fetch_attempts"], producer.fetch_attempts.into()),
@@ -386,6 +387,7 @@ impl Checker<'_> {
         self.need(ok, &at("soft_deadline"), "expected more than 0s and less than hard_deadline");
         let ok = ocr.hard_deadline <= deadline;
         self.need(ok, &at("hard_deadline"), "expected at most job_deadline");
+        self.need(!ocr.start_deadline.is_zero(), &at("start_deadline"), "expected more than 0s");
         let reason = format!("expected at least {LEAST_OCR_MEMORY}");
         self.need(ocr.memory >= LEAST_OCR_MEMORY, &at("memory"), &reason);
         self.need((1..=MOST_FRAMES).contains(&ocr.frames), &at("frames"), "expected 1 to 50");

@@ -249,7 +249,7 @@ pub struct WorkerSettings {
 pub struct CollectorSettings {
     /// Messages of one transaction.
     pub batch: usize,
-    /// How long an incomplete batch waits.
+    /// Least time between the beginnings of two transactions.
     #[serde(deserialize_with = "duration")]
     pub linger: Duration,
     /// Unacknowledged messages at once.
@@ -283,6 +283,8 @@ pub struct SearchSettings {
     pub query_depth: usize,
     /// Characters of one word, phrase or value.
     pub term_characters: usize,
+    /// Records of an answer that are counted and sorted by relevance.
+    pub counted: u64,
 }
 
 /// `[near]`: which images look alike.

@@ -410,6 +410,7 @@ fn settings_that_do_not_fit_each_other_are_refused() {
         ("log.level", "inof", "expected error, warn, info"),
         ("worker.stall_after", "1m", "the job_deadline of analyzers."),
         ("analyzers.tesseract-ocr.soft_deadline", "90s", "less than hard_deadline"),
+        ("analyzers.tesseract-ocr.start_deadline", "0s", "more than 0s"),
         ("analyzers.tesseract-ocr.languages", "../../etc", "expected language codes"),
         ("analyzers.tesseract-ocr.page_mode", "fraktur", "auto"),
         ("analyzers.tesseract-ocr.frames", "0", "expected 1 to 50"),

@@ -1,7 +1,7 @@
 //! The statements that count by analyzer, outcome, format, month and batch.
 
 use super::super::sql::{Dialect, SEEN, Sql, with_text};
-use super::super::{COUNTED, Facets, Sort, Total};
+use super::super::{Facets, Sort, Total};
 use super::Plan;
 use crate::rows::{digest, json};
 
@@ -84,7 +84,7 @@ impl Plan<'_> {
             sql.push("SELECT DISTINCT s0.digest AS digest ");
             self.from(&mut sql, self.way());
         }
-        sql.push(&format!(" LIMIT {COUNTED}) AS found"));
+        sql.push(&format!(" LIMIT {}) AS found", self.counted));
         sql
     }
 }
