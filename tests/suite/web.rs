@@ -224,7 +224,7 @@ fn requests_that_make_no_sense_are_answered_in_words() {
     let line = vec![b'a'; 100_000];
     let listed = site.post("/api/v1/hits", "", &line);
     assert!(
-        listed.status == 400 && listed.body.contains("the query has 100000 characters"),
+        listed.status == 400 && listed.body.contains("the query has more than 4000 characters"),
         "{listed:?}"
     );
     let form = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\n";

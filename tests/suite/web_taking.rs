@@ -498,8 +498,9 @@ fn boxes_of_a_photograph_that_lies_on_its_side_stand_where_its_words_are_shown()
     let (_, upright) = drawn(&page(&site.digest("upright.jpg")));
     let of_view = f64::from(shown.width()) / f64::from(shown.height());
     assert!((ratio / of_view - 1.0).abs() < 0.01, "{ratio} {of_view}");
-    let same: Vec<_> =
-        words.iter().filter_map(|(text, at)| Some((at, upright.get(text)?))).collect();
+    // What is shorter may stand there twice.
+    let long = words.iter().filter(|(text, _)| text.chars().count() > 3);
+    let same: Vec<_> = long.filter_map(|(text, at)| Some((at, upright.get(text)?))).collect();
     assert!(same.len() >= 3, "{words:?} {upright:?}");
     for (this, other) in same {
         let apart = (this.0 - other.0).abs().max((this.1 - other.1).abs());

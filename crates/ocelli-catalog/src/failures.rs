@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, Revision};
 
-use crate::catalog::{Catalog, Store, snapshot, transact};
+use crate::catalog::{Catalog, Store, ask, snapshot, transact};
 use crate::disagreements::NoCursor;
 use crate::error::CatalogError;
 use crate::fold::Key;
@@ -203,6 +203,17 @@ impl Catalog {
     /// When the database does not answer.
     pub async fn history(&self, image: &Digest) -> Result<History, CatalogError> {
         let key = image.as_bytes().as_slice();
+        // Of most images nothing is told, and every page of an image asks.
+        let is_told: bool = ask!(self, "look for a history", pool => sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM deferrals WHERE digest = $1) \
+             OR EXISTS (SELECT 1 FROM events WHERE digest = $1) \
+             OR EXISTS (SELECT 1 FROM dead_letters WHERE digest = $1)",
+        )
+        .bind(key)
+        .fetch_one(pool))?;
+        if !is_told {
+            return Ok(History::default());
+        }
         let rows = snapshot!(self, connection => {
             let deferrals: Vec<PostponedColumns> = sqlx::query_as(
                 "SELECT analyzer, class, reason, attempts, next_at FROM deferrals WHERE digest = $1 ORDER BY analyzer",

@@ -27,6 +27,8 @@ struct Found {
     facets: Vec<FacetList>,
     /// Where the facets are counted, while they are not.
     narrow: String,
+    /// Whether they stand open on a small screen: when somebody went there for them, not when a script got them.
+    opened: bool,
     total: String,
     sorts: Vec<(&'static str, String, bool)>,
     note: &'static str,
@@ -77,6 +79,7 @@ pub(crate) async fn page(call: Call) -> Answer {
         chips: chips(&wish, "/search"),
         facets: page.facets.as_ref().map(|all| facets(&wish, "/search", all)).unwrap_or_default(),
         narrow: wish.narrowing("/search"),
+        opened: wish.facets && !call.head.contains_key("hx-request"),
         total: total(&page),
         sorts: vec![
             sort("Best match", "", Sort::Relevance),
@@ -115,6 +118,7 @@ fn mend(call: &Call, frame: Frame, wrong: String) -> Answer {
         chips: Vec::new(),
         facets: Vec::new(),
         narrow: String::new(),
+        opened: false,
         total: String::new(),
         sorts: Vec::new(),
         note: "",
