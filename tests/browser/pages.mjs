@@ -181,6 +181,16 @@ async function scripted() {
   step("facets come by themselves, more images too");
   await page.goto(`/search?q=${encodeURIComponent(word)}`);
   await page.locator("#narrow details").first().waitFor();
+  await page.setViewportSize({ width: 360, height: 780 });
+  const first = await page.locator(".hit").first().boundingBox();
+  assert.ok(first.y < 500, "on a telephone what was found comes before what it can be narrowed by");
+  assert.ok(!await page.locator("#narrow details").first().isVisible());
+  await page.locator("label[for='narrowing']").click();
+  assert.ok(await page.locator("#narrow details").first().isVisible());
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await page.goto("/");
+  await page.getByRole("link", { name: "Narrow down …" }).click();
+  await page.locator("#narrow details").first().waitFor();
   await page.goto("/?limit=2");
   const cards = page.locator(".sheet .card");
   await page.waitForFunction(() => document.querySelectorAll(".sheet .card").length > 2);
@@ -260,6 +270,10 @@ async function plain() {
   const page = await context.newPage();
   step("without JavaScript: the same walk");
   await walk(page);
+  await page.goto("/");
+  await page.getByRole("link", { name: "Narrow down …" }).click();
+  await page.waitForURL(/facets=1/);
+  assert.ok(await page.locator("#narrow details").count() >= 3, "the gallery counts what it can be narrowed by");
   await page.goto("/?limit=2");
   await page.getByRole("link", { name: "More images" }).click();
   await page.waitForURL(/cursor=/);

@@ -128,6 +128,11 @@ fn every_answer_forbids_foreign_code_and_frames_and_knows_what_a_browser_has() {
         "/compare/DIGEST",
         "/compare/DIGEST.json",
         "/api/v1/records/DIGEST",
+        "/api/v1/records/DIGEST/similar",
+        "/api/v1/records/DIGEST/compare",
+        "/api/v1/records/DIGEST/attempts?analyzer=tesseract-ocr",
+        "/api/v1/export",
+        "/api/v1/export?format=csv&where=is:done",
         "/image/DIGEST/thumb",
         "/image/DIGEST/view",
         "/image/DIGEST/original",
@@ -155,6 +160,15 @@ fn every_answer_forbids_foreign_code_and_frames_and_knows_what_a_browser_has() {
     let document = site.get("/api/v1/openapi.json").json();
     assert_eq!(document["openapi"], "3.1.0");
     assert!(document["paths"]["/api/v1/records/{digest}"]["get"].is_object(), "{document}");
+    // What is embedded comes packed to whoever takes that, under another tag.
+    let front = site.get("/").body;
+    let style = front.split("href=\"/assets/").nth(2).and_then(|rest| rest.split('"').next());
+    let style = format!("/assets/{}", style.unwrap());
+    let (whole, packed) =
+        (site.get(&style), site.get_with(&style, "Accept-Encoding: gzip, br\r\n"));
+    assert_eq!((whole.header("content-encoding"), packed.header("content-encoding")), ("", "gzip"));
+    assert!(packed.header("vary").contains("accept-encoding"));
+    assert_ne!(whole.header("etag"), packed.header("etag"));
     let image = site.get(&format!("/image/{digest}/original"));
     assert_eq!(image.header("content-type"), "image/png");
     assert!(image.header("content-security-policy").contains("sandbox"));
@@ -183,6 +197,14 @@ fn requests_that_make_no_sense_are_answered_in_words() {
         ("/api/v1/records?limit=0", 400, "limit is a number"),
         ("/fleet/pause", 405, "does not take that method"),
         ("/%ff%00", 404, "nothing at this address"),
+        ("/record/%ff", 400, "Invalid UTF-8"),
+        ("/?page=1000000000", 400, "pages have no numbers here"),
+        ("/search?q=cat&page=2", 400, "pages have no numbers here"),
+        ("/disagreements?page=1000000000", 400, "pages have no numbers here"),
+        ("/api/v1/failures?page=1000000000", 400, "pages have no numbers here"),
+        ("/api/v1/failures?cursor=x", 400, "this is no cursor"),
+        ("/api/v1/batches?cursor=b1.1.x", 400, "this is no cursor"),
+        ("/log?before=99999999999999999999", 400, "before is a number"),
     ] {
         let page = site.get(path);
         let shown = &path[..path.len().min(60)];
@@ -198,6 +220,17 @@ fn requests_that_make_no_sense_are_answered_in_words() {
     }
     // Longer than any address may be: refused before it is read.
     assert!(matches!(site.get(&long(100_000)).status, 414 | 431));
+    // In a body it is read, and answered.
+    let line = vec![b'a'; 100_000];
+    let listed = site.post("/api/v1/hits", "", &line);
+    assert!(
+        listed.status == 400 && listed.body.contains("the query has more than 4000 characters"),
+        "{listed:?}"
+    );
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\n";
+    let form = format!("{form}Authorization: Bearer {TOKEN}\r\n");
+    let kept = site.post("/search/save", &form, &[b"name=a&q=", &line[..]].concat());
+    assert!(kept.status == 413 && kept.body.contains("a form has at most"), "{kept:?}");
     let foreign =
         site.ask("GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", &[]);
     assert_eq!(foreign.status, 421, "{foreign:?}");
@@ -205,6 +238,20 @@ fn requests_that_make_no_sense_are_answered_in_words() {
     let mut half = TcpStream::connect(&site.address).unwrap();
     half.write_all(b"GET / HT").unwrap();
     assert_eq!(site.get("/help").status, 200);
+    assert_eq!(site.service.stop(), 0);
+}
+
+#[test]
+fn whoever_asks_too_often_is_told_to_wait() {
+    let mut world = world();
+    world.settings("rate = 1");
+    world.samples("in", &[NOTE]);
+    let site = Site::up(&world, "in");
+    let answers: Vec<_> = (0..20).map(|_| site.get("/help")).collect();
+    assert_eq!(answers[0].status, 200, "{:?}", answers[0]);
+    let told = answers.iter().find(|answer| answer.status == 429).expect("some are too many");
+    assert_eq!(told.header("retry-after"), "2");
+    assert!(told.body.contains("too many requests from your address"), "{told:?}");
     assert_eq!(site.service.stop(), 0);
 }
 

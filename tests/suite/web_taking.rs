@@ -1,6 +1,7 @@
 //! What is taken out of the archive through its site: records as files, streams of all of them, hits of many queries; and what is
 //! kept there.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -294,6 +295,22 @@ fn an_archive_is_streamed_to_its_end_or_visibly_broken_off() {
         assert_eq!(all.body, world.ocelli(["export", "--format", format]).out, "{format}");
     }
     let all = taken("format=jsonl");
+    // Whoever has it gets nothing, and needs no place; of another form, another query or another archive it does.
+    let tag = all.header("etag").to_owned();
+    let again = |query: &str| {
+        site.get_with(&format!("/api/v1/export?{query}"), &format!("If-None-Match: {tag}\r\n"))
+    };
+    let known = again("format=jsonl");
+    assert_eq!(
+        (known.status, known.header("etag"), known.body.len()),
+        (304, &*tag, 0),
+        "{known:?}"
+    );
+    for query in ["format=csv", "where=is%3Adone", "older=1", "since=p1.0.SAME"] {
+        let query = query.replace("SAME", &"0".repeat(64));
+        let other = taken(&query);
+        assert!(other.status == 200 && other.header("etag") != tag, "{query}: {other:?}");
+    }
     let cursor = all.header("ocelli-cursor");
     assert!(taken(&format!("since={cursor}")).body.is_empty());
     assert_eq!(taken("where=is%3Adone").body, all.body);
@@ -304,6 +321,19 @@ fn an_archive_is_streamed_to_its_end_or_visibly_broken_off() {
         let wrong = taken(query);
         assert!(wrong.status == 400 && wrong.body.contains(words), "{wrong:?}");
     }
+    let one = world.samples("later", &[NOTE]);
+    assert_eq!(world.ocelli(["run", one.to_str().unwrap()]).code, 0);
+    until("a place is free", || again("format=jsonl").status != 503);
+    let mut newer = String::new();
+    until("a place is free again", || {
+        let asked = again("format=jsonl");
+        newer = asked.body;
+        asked.status == 200
+    });
+    assert!(
+        newer.starts_with(&all.body) || newer.len() > all.body.len(),
+        "another record is there"
+    );
     // More than sockets hold: whoever does not read keeps the rest from being made.
     let grow = format!(
         "import sqlite3\nc = sqlite3.connect('{}')\nc.execute(\"UPDATE analyses SET text = ?\", ('long ' * 1000000,))\nc.commit()\n",
@@ -353,10 +383,19 @@ async fn the_fleet_page_counts_queues_and_a_failed_job_is_told_with_its_trace() 
     };
     until("the job is seen in its queue", || queue("jobs.tesseract-ocr")["ready"] == 1);
     assert_eq!(queue("jobs.tesseract-ocr")["consumers"], 0);
+    let ocr = || {
+        let fleet = site.get("/fleet.json").json();
+        let rows = fleet["analyzers"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["analyzer"] == "tesseract-ocr").unwrap()
+    };
+    assert_eq!((&ocr()["deserted"], &ocr()["heard_seconds"]), (&true.into(), &().into()));
     assert!(site.get("/fleet").body.contains("<code>jobs.tesseract-ocr</code>"));
     std::fs::remove_file(fleet.world.path("in").join(NOTE)).unwrap();
     let worker = fleet.start("ocelli-ocr-worker");
     until("it failed", || fleet.world.row("tesseract-ocr")["failed"] == 1);
+    // How old it is what is said of workers is said, too.
+    until("its worker is heard", || ocr()["heard_seconds"].as_u64().is_some_and(|age| age < 30));
+    assert!(site.get("/fleet").body.contains("data-text=\"heard tesseract-ocr\""));
     let digest = site.digest(NOTE);
     let page = site.get("/failures").body;
     assert!(page.contains(&format!("/attempts/{digest}?analyzer=tesseract-ocr")), "{page}");
@@ -373,6 +412,125 @@ async fn the_fleet_page_counts_queues_and_a_failed_job_is_told_with_its_trace() 
     let shown = site.get(&format!("/attempts/{digest}?analyzer=tesseract-ocr")).body;
     assert!(shown.contains(trace) && worker.log().contains(trace), "{shown}");
     assert_eq!((site.service.stop(), worker.stop(), collector.stop()), (0, 0, 0));
+}
+
+#[test]
+fn lists_for_programs_name_the_address_of_their_next_page() {
+    let world = world();
+    let folder = world.samples("in", &[]);
+    let whole = std::fs::read(crate::world::sample_folder().join(CHART)).unwrap();
+    for part in 2..5 {
+        std::fs::write(folder.join(format!("cut-{part}.png")), &whole[..whole.len() / part])
+            .unwrap();
+    }
+    let site = Site::up(&world, "in");
+    site.complete(3);
+    let note = std::fs::read(crate::world::sample_folder().join(NOTE)).unwrap();
+    let body = [
+        &b"--xx\r\nContent-Disposition: form-data; name=\"files\"; filename=\"a.png\"\r\n\r\n"[..],
+        &note,
+        b"\r\n--xx--\r\n",
+    ];
+    let kind = "Content-Type: multipart/form-data; boundary=xx\r\n";
+    assert_eq!(site.post("/api/v1/batches", kind, &body.concat()).status, 401);
+    let brought = site.post("/api/v1/batches", &format!("{kind}{}", bearer()), &body.concat());
+    assert_eq!(brought.status, 200, "{brought:?}");
+    let batch = brought.json()["batch"].as_str().unwrap().to_owned();
+    until("it is read", || site.get(&format!("/api/v1/batches/{batch}")).json()["over"] == true);
+    for (path, all) in
+        [("/api/v1/failures?analyzer=tesseract-ocr&limit=2", 3), ("/api/v1/batches?limit=1", 2)]
+    {
+        let (mut next, mut seen) = (path.to_owned(), Vec::new());
+        while !next.is_empty() {
+            let page = site.get(&next);
+            seen.extend(page.json().as_array().unwrap().iter().map(ToString::to_string));
+            let link = page.header("link");
+            next = link
+                .strip_prefix('<')
+                .and_then(|rest| rest.strip_suffix(">; rel=\"next\""))
+                .unwrap_or_default()
+                .to_owned();
+            assert_eq!(link.is_empty(), next.is_empty(), "{link}");
+        }
+        assert_eq!(seen.len(), all, "{path}: {seen:?}");
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), all, "{path}: each once");
+    }
+    assert_eq!(site.service.stop(), 0);
+}
+
+/// The words of a record page by their text, each with the middle of its box in parts of the picture; and how wide that is for
+/// its height.
+fn drawn(page: &str) -> (f64, BTreeMap<String, (f64, f64)>) {
+    let value = |text: &str, name: &str| {
+        let found = text.split(&format!("{name}=\"")).nth(1);
+        found.and_then(|rest| rest.split('"').next()).unwrap().to_owned()
+    };
+    let svg = page.split("<svg class=\"boxes").nth(1).unwrap().split("</svg>").next().unwrap();
+    let sides = value(svg, "viewBox");
+    let sides: Vec<f64> = sides.split(' ').map(|side| side.parse().unwrap()).collect();
+    let words = svg.split("<title>").skip(1).map(|word| {
+        let text = word.split(" – ").next().unwrap().to_owned();
+        let of = |name: &str| value(word, name).parse::<f64>().unwrap();
+        let middle = |from: &str, length: &str| of(from) + of(length) / 2.0;
+        (text, (middle("x", " width") / sides[2], middle("y", " height") / sides[3]))
+    });
+    (sides[2] / sides[3], words.collect())
+}
+
+#[test]
+fn boxes_of_a_photograph_that_lies_on_its_side_stand_where_its_words_are_shown() {
+    let world = world();
+    let folder = world.samples("in", &["photo-shop-sign-turned.jpg"]);
+    let site = Site::up(&world, "in");
+    site.complete(1);
+    let turned = site.digest("photo-shop-sign-turned.jpg");
+    // What a browser shows, once more as an image of its own: upright in its pixels, without a word about turning it.
+    assert_eq!(site.get(&format!("/image/{turned}/view")).status, 200);
+    let pictures = world.path("home/.local/share/ocelli/pictures/view");
+    let view = pictures.join(&turned[..2]).join(format!("{turned}.jpg"));
+    let shown = image::open(&view).unwrap();
+    std::fs::copy(view, folder.join("upright.jpg")).unwrap();
+    site.complete(2);
+    let page = |digest: &str| site.get(&format!("/record/{digest}")).body;
+    let (ratio, words) = drawn(&page(&turned));
+    let (_, upright) = drawn(&page(&site.digest("upright.jpg")));
+    let of_view = f64::from(shown.width()) / f64::from(shown.height());
+    assert!((ratio / of_view - 1.0).abs() < 0.01, "{ratio} {of_view}");
+    // What is shorter may stand there twice.
+    let long = words.iter().filter(|(text, _)| text.chars().count() > 3);
+    let same: Vec<_> = long.filter_map(|(text, at)| Some((at, upright.get(text)?))).collect();
+    assert!(same.len() >= 3, "{words:?} {upright:?}");
+    for (this, other) in same {
+        let apart = (this.0 - other.0).abs().max((this.1 - other.1).abs());
+        assert!(apart < 0.03, "{words:?} {upright:?}");
+    }
+    assert_eq!(site.service.stop(), 0);
+}
+
+#[test]
+fn images_that_look_alike_are_shown_beside_each_other_with_their_distance() {
+    let world = world();
+    let folder = world.samples("in", &[CHART, NOTE]);
+    let image = image::open(folder.join(CHART)).unwrap().to_rgb8();
+    let half = image::imageops::thumbnail(&image, image.width() / 2, image.height() / 2);
+    half.save(folder.join("copy.jpg")).unwrap();
+    let site = Site::up(&world, "in");
+    site.complete(3);
+    let (chart, copy, note) = (site.digest(CHART), site.digest("copy.jpg"), site.digest(NOTE));
+    let near = site.get(&format!("/api/v1/records/{chart}/similar")).json();
+    assert_eq!(
+        (near[0]["digest"].as_str(), near.as_array().map(Vec::len)),
+        (Some(&*copy), Some(1))
+    );
+    let page = site.get(&format!("/record/{chart}")).body;
+    let block = page.split("id=\"near\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(block.contains(&format!("/record/{copy}")) && block.contains(" apart"), "{block}");
+    assert!(block.contains(&format!("/search?q=like%3A{}", &chart[..12])), "{block}");
+    assert!(site.get(&format!("/record/{note}")).body.contains("No other image here does"));
+    assert_eq!(site.get(&format!("/api/v1/records/{}/similar", "0".repeat(64))).status, 404);
+    assert_eq!(site.service.stop(), 0);
 }
 
 /// The checker of APIs in the build folder; installed now where it is not.

@@ -132,7 +132,7 @@ impl Catalog {
         hash: &PerceptualHash,
         distance: u32,
     ) -> Result<Vec<Alike>, CatalogError> {
-        let near = self.near(hash, distance).await?;
+        let near = self.near(hash, distance, MOST_ALIKE).await?;
         let distances: BTreeMap<Digest, u32> =
             near.iter().map(|(distance, digest)| (*digest, *distance)).collect();
         let mut found = Vec::with_capacity(distances.len());
@@ -157,6 +157,23 @@ impl Catalog {
         }
         found.sort_by_key(|one| (one.distance, one.first_seen, one.digest));
         Ok(found)
+    }
+
+    /// At most `most` other images that look like this one, nearest first, with the distance; none while it has no hash. Up to the
+    /// distance that a query without one means.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn nearest(
+        &self,
+        image: &Digest,
+        most: usize,
+    ) -> Result<Option<Vec<(u32, Digest)>>, CatalogError> {
+        let Some(hash) = self.perceptual_hash(image).await? else { return Ok(None) };
+        // The image itself is among them.
+        let near = self.near(&hash, self.near_distance, most.saturating_add(1)).await?;
+        let others = near.into_iter().filter(|(_, digest)| digest != image);
+        Ok(Some(others.take(most).collect()))
     }
 
     /// The next groups of images that look alike, in the order of their first sightings, behind `after`; and where to go on.
@@ -245,7 +262,8 @@ impl Catalog {
             );
             return Err(wrong(what).into());
         };
-        let near = self.near(&hash, like.distance.unwrap_or(self.near_distance)).await?;
+        let distance = like.distance.unwrap_or(self.near_distance);
+        let near = self.near(&hash, distance, MOST_ALIKE).await?;
         Ok(near.into_iter().map(|(_, digest)| digest).collect())
     }
 
@@ -254,9 +272,10 @@ impl Catalog {
         &self,
         hash: &PerceptualHash,
         distance: u32,
+        most: usize,
     ) -> Result<BTreeSet<(u32, Digest)>, CatalogError> {
         let found = snapshot!(self, connection => async {
-            nearest!(connection, hash, distance, MOST_ALIKE)
+            nearest!(connection, hash, distance, most)
         }.await);
         self.timed("look for images that look alike", found).await
     }

@@ -232,6 +232,12 @@ impl Catalog {
         Ok(buried)
     }
 
+    /// Whether a statement that is put together for a question is worth keeping prepared. In SQLite it is compiled anew otherwise,
+    /// which takes as long as a small question; PostgreSQL would plan it without knowing what is asked.
+    pub(crate) const fn keeps_statements(&self) -> bool {
+        matches!(self.store, Store::Sqlite(_))
+    }
+
     /// Waits for what is running and closes all connections.
     pub async fn close(&self) {
         match &self.store {

@@ -1,8 +1,13 @@
 //! Failed analyses: listing them, opening them again, settling them, and everything that is known about those of one image.
 
-use ocelli_core::{AnalyzerName, Digest};
+use std::fmt;
+use std::str::FromStr;
 
-use crate::catalog::{Catalog, Store, snapshot, transact};
+use jiff::Timestamp;
+use ocelli_core::{AnalyzerName, Digest, Revision};
+
+use crate::catalog::{Catalog, Store, ask, snapshot, transact};
+use crate::disagreements::NoCursor;
 use crate::error::CatalogError;
 use crate::fold::Key;
 use crate::gather::{clean, micros};
@@ -18,6 +23,47 @@ type EventColumns = (i64, String, Option<String>, String);
 
 /// How many failures are reopened or discarded in one transaction, so that writers in between wait only shortly.
 const CHANGED_AT_ONCE: u32 = 500;
+
+/// Behind which failure a list goes on. As text it is opaque for everyone else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureCursor {
+    at: Timestamp,
+    digest: Digest,
+    analyzer: AnalyzerName,
+    revision: Revision,
+}
+
+impl From<&Failure> for FailureCursor {
+    fn from(failure: &Failure) -> Self {
+        let Failure { at, digest, analyzer, revision, .. } = failure;
+        Self { at: *at, digest: *digest, analyzer: analyzer.clone(), revision: revision.clone() }
+    }
+}
+
+impl fmt::Display for FailureCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at.as_microsecond();
+        write!(f, "f1.{at}.{}.{}@{}", self.digest, self.analyzer, self.revision)
+    }
+}
+
+impl FromStr for FailureCursor {
+    type Err = NoCursor;
+    fn from_str(text: &str) -> Result<Self, NoCursor> {
+        // The names of analyzers may have dots.
+        let mut parts = text.strip_prefix("f1.").ok_or(NoCursor)?.splitn(3, '.');
+        let mut part = || parts.next().ok_or(NoCursor);
+        let at = part()?.parse().map_err(|_| NoCursor)?;
+        let digest = part()?.parse().map_err(|_| NoCursor)?;
+        let (analyzer, revision) = part()?.split_once('@').ok_or(NoCursor)?;
+        Ok(Self {
+            at: Timestamp::from_microsecond(at).map_err(|_| NoCursor)?,
+            digest,
+            analyzer: analyzer.parse().map_err(|_| NoCursor)?,
+            revision: revision.parse().map_err(|_| NoCursor)?,
+        })
+    }
+}
 
 impl Catalog {
     /// Takes the failures that `filter` lists (at most its limit) out of the archive, so that their jobs are open again;
@@ -109,6 +155,11 @@ impl Catalog {
         } else {
             "length($7) = 0"
         };
+        let behind = if filter.behind.is_some() {
+            "a.finished_at <= $8 AND (a.finished_at < $8 OR (a.digest, a.analyzer, a.revision) > ($9, $10, $11))"
+        } else {
+            "true"
+        };
         let sql = format!(
             "SELECT a.digest, a.analyzer, a.revision, a.class, a.reason, a.attempts, a.finished_at, \
              (SELECT s.source FROM sightings s WHERE s.digest = a.digest \
@@ -120,22 +171,28 @@ impl Catalog {
              AND (CAST($3 AS TEXT) IS NULL OR {position}(a.reason, $3) > 0) \
              AND (CAST($5 AS BIGINT) IS NULL OR a.finished_at >= $5) \
              AND (CAST($6 AS BIGINT) IS NULL OR a.finished_at < $6) \
-             AND ({of_batch}) \
+             AND ({of_batch}) AND {behind} \
              ORDER BY a.finished_at DESC, a.digest, a.analyzer, a.revision LIMIT $4"
         );
         let reason = filter.reason_contains.as_deref().map(clean);
         let batch = filter.batch.map(|batch| batch.uuid().into_bytes().to_vec());
         let question = snapshot!(self, connection => {
-            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql))
                 .bind(filter.analyzer.as_ref().map(AnalyzerName::as_str))
                 .bind(filter.class.map(|class| class.name()))
                 .bind(reason)
                 .bind(i64::from(filter.limit))
                 .bind(filter.after.map(|at| micros(at).as_microsecond()))
                 .bind(filter.before.map(|at| micros(at).as_microsecond()))
-                .bind(batch.unwrap_or_default())
-                .fetch_all(connection)
-                .await
+                .bind(batch.unwrap_or_default());
+            if let Some(behind) = &filter.behind {
+                query = query
+                    .bind(behind.at.as_microsecond())
+                    .bind(behind.digest.as_bytes().to_vec())
+                    .bind(behind.analyzer.as_str())
+                    .bind(behind.revision.as_str());
+            }
+            query.fetch_all(connection).await
         });
         self.timed(action, question).await
     }
@@ -146,6 +203,17 @@ impl Catalog {
     /// When the database does not answer.
     pub async fn history(&self, image: &Digest) -> Result<History, CatalogError> {
         let key = image.as_bytes().as_slice();
+        // Of most images nothing is told, and every page of an image asks.
+        let is_told: bool = ask!(self, "look for a history", pool => sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM deferrals WHERE digest = $1) \
+             OR EXISTS (SELECT 1 FROM events WHERE digest = $1) \
+             OR EXISTS (SELECT 1 FROM dead_letters WHERE digest = $1)",
+        )
+        .bind(key)
+        .fetch_one(pool))?;
+        if !is_told {
+            return Ok(History::default());
+        }
         let rows = snapshot!(self, connection => {
             let deferrals: Vec<PostponedColumns> = sqlx::query_as(
                 "SELECT analyzer, class, reason, attempts, next_at FROM deferrals WHERE digest = $1 ORDER BY analyzer",

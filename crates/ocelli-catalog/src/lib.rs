@@ -14,6 +14,7 @@
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `firsts` | jobs that are done for the first of near-identical images only |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
+//! | `fingerprint` | whether anything that an export holds has changed |
 //! | `alike` | images that look alike: perceptual hashes and their groups |
 //! | `deliveries` | who is told of complete records, and what each has not been told yet |
 //! | `agreements`, `disagreements` | how far the answers of a complete record agree; all of them, the lowest first |
@@ -56,6 +57,7 @@ mod disagreements;
 mod error;
 mod failures;
 mod fences;
+mod fingerprint;
 mod firsts;
 mod fold;
 mod gather;
@@ -91,6 +93,7 @@ pub use deeds::Deed;
 pub use deliveries::{Due, ListenerState, Retry};
 pub use disagreements::{Disagreement, DisagreementCursor, NoCursor, PairOfNames};
 pub use error::CatalogError;
+pub use failures::FailureCursor;
 pub use firsts::{Firsts, SAME_RULE};
 pub use known_files::{FileStamp, NotedFile, RememberedFile};
 pub use letters::{Buried, Content, Letter, unknown_revision};

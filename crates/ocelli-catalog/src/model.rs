@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, SourceUri};
 use serde::Serialize;
 
+use crate::failures::FailureCursor;
+
 /// What one call of [`Catalog::apply`](crate::Catalog::apply) did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -165,6 +167,8 @@ pub struct FailureFilter {
     pub after: Option<Timestamp>,
     /// Only before this time.
     pub before: Option<Timestamp>,
+    /// Only those that a list has behind this one.
+    pub behind: Option<FailureCursor>,
     /// At most this many.
     pub limit: u32,
 }
@@ -178,6 +182,7 @@ impl Default for FailureFilter {
             batch: None,
             after: None,
             before: None,
+            behind: None,
             limit: 100,
         }
     }

@@ -174,11 +174,28 @@ impl Catalog {
     /// # Errors
     /// When the database does not answer.
     pub async fn batches(&self, limit: u32) -> Result<Vec<BatchReport>, CatalogError> {
+        self.batches_behind(None, limit).await
+    }
+
+    /// The same, behind the one that began then.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn batches_behind(
+        &self,
+        behind: Option<(Timestamp, BatchId)>,
+        limit: u32,
+    ) -> Result<Vec<BatchReport>, CatalogError> {
+        let (at, id) = behind.map_or((i64::MAX, vec![0xff; 17]), |(at, batch)| {
+            (at.as_microsecond(), batch.uuid().into_bytes().to_vec())
+        });
         let rows: Vec<BatchColumns> = ask!(self, "list batches", pool => sqlx::query_as(
             "SELECT batch, name, started_at, at, finished, accepted, known, skipped, problems FROM batches \
-             ORDER BY started_at DESC, batch DESC LIMIT $1",
+             WHERE (started_at, batch) < ($2, $3) ORDER BY started_at DESC, batch DESC LIMIT $1",
         )
         .bind(i64::from(limit))
+        .bind(at)
+        .bind(id)
         .fetch_all(pool))?;
         rows.into_iter().map(report).collect::<Read<_>>().map_err(|error| self.unreadable(error))
     }

@@ -67,8 +67,8 @@ type SheetColumns = (
 
 /// The order of time, as the index `images_in_time` has it.
 macro_rules! seen {
-    () => {
-        "coalesce(first_seen, -9000000000000000000)"
+    ($images:literal) => {
+        concat!("coalesce(", $images, ".first_seen, -9000000000000000000)")
     };
 }
 
@@ -89,7 +89,7 @@ impl Catalog {
                 places.join(", ")
             );
             let rows = snapshot!(self, connection => {
-                let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).persistent(false);
+                let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).persistent(self.keeps_statements());
                 for one in part {
                     query = query.bind(one.as_bytes().to_vec());
                 }
@@ -110,33 +110,18 @@ impl Catalog {
     /// # Errors
     /// When the database does not answer.
     pub async fn neighbours(&self, image: &Digest) -> Result<Neighbours, CatalogError> {
-        let key = image.as_bytes().as_slice();
-        let rows = snapshot!(self, connection => async {
-            let at: Option<i64> =
-                sqlx::query_scalar(concat!("SELECT ", seen!(), " FROM images WHERE digest = $1"))
-                    .bind(key)
-                    .fetch_optional(&mut *connection)
-                    .await?;
-            let Some(at) = at else { return Ok((None, None)) };
-            let newer: Option<Vec<u8>> = sqlx::query_scalar(concat!(
-                "SELECT digest FROM images WHERE bytes IS NOT NULL AND (", seen!(), ", digest) > ($1, $2) \
-                 ORDER BY ", seen!(), ", digest LIMIT 1"
-            ))
-            .bind(at)
-            .bind(key)
-            .fetch_optional(&mut *connection)
-            .await?;
-            let older: Option<Vec<u8>> = sqlx::query_scalar(concat!(
-                "SELECT digest FROM images WHERE bytes IS NOT NULL AND (", seen!(), ", digest) < ($1, $2) \
-                 ORDER BY ", seen!(), " DESC, digest DESC LIMIT 1"
-            ))
-            .bind(at)
-            .bind(key)
-            .fetch_optional(&mut *connection)
-            .await?;
-            Ok::<_, sqlx::Error>((newer, older))
-        }.await);
-        let (newer, older) = self.timed("look beside an image", rows).await?;
+        // The rows behind each comparison of two columns are found by its first column alone, which is said once more: SQLite finds
+        // its place in an index of an expression only so, and would walk through half of the archive otherwise.
+        let row: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = ask!(self, "look beside an image", pool => sqlx::query_as(concat!(
+            "SELECT (SELECT n.digest FROM images n WHERE n.bytes IS NOT NULL AND (", seen!("n"), ", n.digest) > (",
+            seen!("i"), ", i.digest) AND ", seen!("n"), " >= ", seen!("i"), " ORDER BY ", seen!("n"),
+            ", n.digest LIMIT 1), (SELECT n.digest FROM images n WHERE n.bytes IS NOT NULL AND (", seen!("n"),
+            ", n.digest) < (", seen!("i"), ", i.digest) AND ", seen!("n"), " <= ", seen!("i"), " ORDER BY ", seen!("n"),
+            " DESC, n.digest DESC LIMIT 1) FROM images i WHERE i.digest = $1"
+        ))
+        .bind(image.as_bytes().as_slice())
+        .fetch_optional(pool))?;
+        let (newer, older) = row.unwrap_or_default();
         let read = |bytes: Option<Vec<u8>>| bytes.map(|bytes| digest(&bytes)).transpose();
         let both =
             || -> Read<Neighbours> { Ok(Neighbours { newer: read(newer)?, older: read(older)? }) };

@@ -1,8 +1,9 @@
 //! How fast pages of a large archive come: record and search pages with many readers at once, alone and while a collector
 //! writes beside them; the bytes of a first view, and the memory before and after.
 //!
-//! `bench-web [--records 100000] [--readers 50] [--seconds 15] [--url CATALOG]`. Without a URL the archive is a SQLite file in a
-//! folder of its own, which is filled first and removed afterwards. One that holds as many records already is taken as it is.
+//! `bench-web [--records 100000] [--readers 50] [--seconds 15] [--pause 1000] [--url CATALOG]`. Without a URL the archive is a
+//! SQLite file in a folder of its own, which is filled first and removed afterwards. One that holds as many records already is
+//! taken as it is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +47,10 @@ struct Arguments {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
+    /// Milliseconds that a reader looks at a page before it asks for the next; 0: the readers together ask for as much as comes,
+    /// and how long each page takes then says how many the machine makes, not how long a page takes.
+    #[arg(long, default_value_t = 1_000)]
+    pause: u64,
     /// The catalog.
     #[arg(long)]
     url: Option<String>,
@@ -99,12 +104,14 @@ async fn main() -> Result<(), Failed> {
     };
     let site = tokio::spawn(serve(listener, parts, stop.clone()));
     first_view(&address).await?;
+    println!("resident before anybody reads: {:.0} MB", memory());
 
     println!(
-        "\n{} records in {}, {} readers, {} s each, {} cores",
+        "\n{} records in {}, {} readers that look at a page for {} ms, {} s each, {} cores",
         arguments.records,
         kind(&url),
         arguments.readers,
+        arguments.pause,
         arguments.seconds,
         std::thread::available_parallelism()?
     );
@@ -216,20 +223,25 @@ impl Page {
 async fn read(address: &str, what: Page, arguments: &Arguments) -> Result<Vec<Duration>, Failed> {
     let until = Instant::now() + Duration::from_secs(arguments.seconds);
     let mut readers = tokio::task::JoinSet::new();
-    for number in 0..arguments.readers {
+    let count = u32::try_from(arguments.readers)?.max(1);
+    for number in 0..count {
         let (address, records) = (address.to_owned(), arguments.records);
+        let pause = Duration::from_millis(arguments.pause);
         readers.spawn(async move {
-            let mut random = number as u64 * 7_919 + 1;
+            let mut random = u64::from(number) * 7_919 + 1;
             let mut client = Client::connect(&address).await?;
             let mut times = Vec::new();
+            // Not all at once.
+            tokio::time::sleep(pause * number / count).await;
             while Instant::now() < until {
                 let path = what.path(records, &mut random);
                 let started = Instant::now();
-                let (status, _) = client.get(&path).await?;
+                let (status, _) = client.get(&path, "").await?;
                 if status != 200 {
                     return Err(Failed::from(format!("{path}: {status}")));
                 }
                 times.push(started.elapsed());
+                tokio::time::sleep(pause).await;
             }
             Ok(times)
         });
@@ -257,8 +269,8 @@ impl Client {
     }
 
     /// Status and length of a page.
-    async fn get(&mut self, path: &str) -> Result<(u16, usize), Failed> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+    async fn get(&mut self, path: &str, more: &str) -> Result<(u16, usize), Failed> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", self.host);
         self.stream.write_all(request.as_bytes()).await?;
         self.buffer.clear();
         let end = loop {
@@ -287,11 +299,13 @@ impl Client {
 /// What a browser loads before it shows the gallery, without thumbnails.
 async fn first_view(address: &str) -> Result<(), Failed> {
     let mut client = Client::connect(address).await?;
-    let (_, page) = client.get("/").await?;
+    // As browsers do.
+    let packed = "Accept-Encoding: gzip, deflate, br, zstd\r\n";
+    let (_, page) = client.get("/", packed).await?;
     let text = String::from_utf8_lossy(&client.buffer).into_owned();
     let mut sum = page;
     for part in text.split("\"/assets/").skip(1).filter_map(|rest| rest.split('"').next()) {
-        sum += client.get(&format!("/assets/{part}")).await?.1;
+        sum += client.get(&format!("/assets/{part}"), packed).await?.1;
     }
     println!(
         "first view of the gallery: {:.1} KB, of these the page {:.1} KB",

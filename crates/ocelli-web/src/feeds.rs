@@ -1,16 +1,15 @@
 //! What a search finds, as Atom (RFC 4287) and JSON Feed 1.1: the latest first.
 
 use askama::Template;
-use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use ocelli_catalog::search::{Hit, Sort};
 use serde_json::json;
 
-use crate::app::App;
+use crate::call::Call;
 use crate::failure::WebError;
 use crate::pages::cards::Wish;
 use crate::reply::{Answer, tagged};
-use crate::shown::{self, Asked, line, link};
+use crate::shown::{self, line, link};
 
 /// Records of a feed.
 const ENTRIES: u32 = 50;
@@ -35,18 +34,13 @@ struct Feed {
     entries: Vec<Entry>,
 }
 
-async fn read(
-    app: &App,
-    head: &HeaderMap,
-    query: Option<&str>,
-    name: &str,
-) -> Result<Feed, WebError> {
-    let asked = Asked::of(query);
-    let mut wish = Wish::of(&asked, ENTRIES, &app.options.query)?;
+async fn read(call: &Call) -> Result<Feed, WebError> {
+    let (app, name) = (&call.app, call.path.as_str());
+    let mut wish = Wish::of(&call.asked, ENTRIES, &app.options.query)?;
     wish.sort = Sort::Newest;
     wish.cursor.clear();
     let page = wish.ask(&app.catalog).await?;
-    let base = base(head);
+    let base = base(&call.head);
     let entries: Vec<Entry> = page.hits.iter().map(|hit| entry(hit, &base, &wish.typed)).collect();
     Ok(Feed {
         title: if wish.typed.is_empty() {
@@ -105,23 +99,15 @@ fn xml(text: &str) -> String {
 }
 
 /// `GET /search.atom`
-pub(crate) async fn atom(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let feed = read(&app, &head, query.as_deref(), "/search.atom").await?;
+pub(crate) async fn atom(call: Call) -> Answer {
+    let feed = read(&call).await?;
     let text = feed.render().map_err(|_| WebError::Defect)?;
-    Ok(tagged(&head, "application/atom+xml; charset=utf-8", text.into_bytes()))
+    Ok(tagged(&call.head, "application/atom+xml; charset=utf-8", text.into_bytes()))
 }
 
 /// `GET /search.feed.json`
-pub(crate) async fn json_feed(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let feed = read(&app, &head, query.as_deref(), "/search.feed.json").await?;
+pub(crate) async fn json_feed(call: Call) -> Answer {
+    let feed = read(&call).await?;
     let items: Vec<_> = feed
         .entries
         .iter()
@@ -137,5 +123,5 @@ pub(crate) async fn json_feed(
         "feed_url": feed.here, "items": items,
     });
     let text = serde_json::to_vec(&whole).map_err(|_| WebError::Defect)?;
-    Ok(tagged(&head, "application/feed+json; charset=utf-8", text))
+    Ok(tagged(&call.head, "application/feed+json; charset=utf-8", text))
 }

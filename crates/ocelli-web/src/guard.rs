@@ -32,7 +32,8 @@ static HEADERS: [(HeaderName, &str); 6] = [
 /// Requests that take as long as they take: what changes while one looks, and uploads, which have a bound of their own.
 fn is_long(request: &Request) -> bool {
     let path = request.uri().path();
-    path.ends_with("/live") || (path == "/bring" && request.method() == axum::http::Method::POST)
+    let is_upload = matches!(path, "/bring" | "/api/v1/batches");
+    path.ends_with("/live") || (is_upload && request.method() == axum::http::Method::POST)
 }
 
 /// The host names that are answered. Whoever listens on this machine only is asked by browsers of this machine, and a page

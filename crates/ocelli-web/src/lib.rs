@@ -10,6 +10,7 @@
 //! | `server` | where it listens, and what connections may cost |
 //! | `app`, `guard` | which address is answered by whom; what every answer and every request must be like |
 //! | `session`, `rate` | who may change things; how often one address may ask |
+//! | `call` | what a request asks: the head of every handler |
 //! | `reply`, `failure` | answers with their ETag; what went wrong, as a page or as JSON |
 //! | `assets` | style, scripts, icon: embedded |
 //! | `pictures` | thumbnails and views: made once, bounded, kept in a folder |
@@ -26,6 +27,7 @@ mod api;
 mod app;
 mod assets;
 mod boxes;
+mod call;
 mod failure;
 mod feeds;
 mod guard;

@@ -8,21 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 use ocelli_catalog::{BudgetState, Catalog, Status};
 use ocelli_core::wire::Announcement;
-use ocelli_core::{AnalyzerName, BatchId, Budget};
+use ocelli_core::{AnalyzerName, Budget};
 use tokio::sync::Mutex;
 
 use crate::app::App;
+use crate::call::Named;
 use crate::failure::WebError;
 use crate::hands::{Hands, QueueDepth};
 use crate::options::WebOptions;
-use crate::pages::{batch, fleet};
+use crate::pages::{batch, batch_id, fleet};
 use crate::shown::line;
 
 /// Browsers that are told at once.
@@ -147,10 +148,9 @@ pub(crate) async fn fleet(State(app): State<App>) -> Result<Response, WebError> 
 /// `GET /batch/ID/live`
 pub(crate) async fn batch(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Response, WebError> {
-    let id: BatchId =
-        id.parse().map_err(|error: ocelli_core::ids::IdError| WebError::Bad(error.to_string()))?;
+    let id = batch_id(&id)?;
     tell(app, move |app| async move {
         let view = app.catalog.batch(id, 0).await.ok()??;
         Some((batch::texts(&view), batch::is_over(&view)))

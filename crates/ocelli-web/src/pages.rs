@@ -22,7 +22,7 @@ pub(crate) mod trouble;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use ocelli_catalog::query::Query;
-use ocelli_core::{AnalyzerName, Digest, Record};
+use ocelli_core::{AnalyzerName, BatchId, Digest, Record};
 
 use crate::app::Site;
 use crate::assets;
@@ -91,6 +91,11 @@ pub(crate) fn query(site: &Site, typed: &str) -> Result<Query, WebError> {
         .map_err(|error| WebError::Bad(error.to_string()))
 }
 
+/// The number of a batch in an address.
+pub(crate) fn batch_id(text: &str) -> Result<BatchId, WebError> {
+    text.parse().map_err(|error: ocelli_core::ids::IdError| WebError::Bad(error.to_string()))
+}
+
 /// The fields of a form.
 pub(crate) async fn form(body: Body) -> Result<Asked, WebError> {
     let bytes = axum::body::to_bytes(body, LONGEST_FORM)
@@ -99,8 +104,20 @@ pub(crate) async fn form(body: Body) -> Result<Asked, WebError> {
     Ok(Asked::of(std::str::from_utf8(&bytes).ok()))
 }
 
+/// How long a page of a list is. Pages have no numbers: whoever asks for one is told where the next one is.
+pub(crate) fn limit(asked: &Asked, default: u32, most: u32) -> Result<u32, WebError> {
+    if !asked.get("page").is_empty() {
+        return Err(WebError::Bad(
+            "pages have no numbers here: each ends with the address of the next one; before: and after: in a query lead \
+             to any time"
+                .to_owned(),
+        ));
+    }
+    number(asked, "limit", default, most)
+}
+
 /// The number in a parameter, or `default`.
-pub(crate) fn number(asked: &Asked, name: &str, default: u32, most: u32) -> Result<u32, WebError> {
+fn number(asked: &Asked, name: &str, default: u32, most: u32) -> Result<u32, WebError> {
     match asked.get(name) {
         "" => Ok(default),
         text => text.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(|| {

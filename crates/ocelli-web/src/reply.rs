@@ -21,6 +21,14 @@ pub(crate) enum Form {
     Json,
 }
 
+impl Form {
+    /// Of what has this address.
+    pub(crate) fn of(path: &str) -> Self {
+        let is_json = path.ends_with(".json") || path.starts_with("/api/");
+        if is_json { Self::Json } else { Self::Page }
+    }
+}
+
 /// A page.
 pub(crate) fn page(head: &HeaderMap, template: &impl Template) -> Answer {
     let text = template.render().map_err(|error| {
@@ -87,6 +95,15 @@ pub(crate) fn knows(head: &HeaderMap, tag: &str) -> bool {
         .flat_map(|list| list.split(','))
         .map(|one| one.trim().trim_start_matches("W/"))
         .any(|one| one == tag || one == "*")
+}
+
+/// Says where a list goes on, for programs that are given a bare list (RFC 8288).
+pub(crate) fn with_next(mut response: Response, next: Option<String>) -> Response {
+    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
 }
 
 /// Goes to another page of this site after something was done (303: with GET).

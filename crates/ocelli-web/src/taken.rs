@@ -1,17 +1,17 @@
 //! Taking out what the archive holds: one record as a file, many records as one stream, the hits of many queries.
 
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::Response;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use ocelli_catalog::search::{Place, Sort};
-use ocelli_core::{AnalyzerName, Record};
+use ocelli_core::{AnalyzerName, Digest, Record};
 use ocelli_export::hits::{Hits, Table, Written};
 use ocelli_export::{Format, Lines, Options, agreements, formats, layout};
 
 use crate::app::App;
+use crate::call::{Call, Named};
 use crate::failure::WebError;
-use crate::reply::{Answer, tagged};
+use crate::reply::{Answer, knows, tagged};
 use crate::shown::Asked;
 use crate::streams;
 
@@ -29,20 +29,16 @@ pub(crate) const FILES: [(&str, &str, &str); 6] = [
 ];
 
 /// `GET /record/DIGEST/FORMAT?analyzer=NAME`: the record, or its words with their boxes, as a file.
-pub(crate) async fn record(
-    State(app): State<App>,
-    Path((digest, format)): Path<(String, String)>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
+pub(crate) async fn record(call: Call, Named((digest, format)): Named<(String, String)>) -> Answer {
+    let app = &call.app;
     let digest = crate::pages::digest(&digest)?;
-    let analyzer = match Asked::of(query.as_deref()).get("analyzer") {
+    let analyzer = match call.asked.get("analyzer") {
         "" => None,
         name => Some(crate::pages::analyzer(name)?),
     };
     let (_, kind, ending) =
         *FILES.iter().find(|(name, _, _)| *name == format).ok_or(WebError::Unknown)?;
-    let record = crate::pages::record(&app, &digest).await?;
+    let record = crate::pages::record(app, &digest).await?;
     let order = app.options.names();
     let text = match format.as_str() {
         "text" => layout::text(&record, &order),
@@ -59,7 +55,7 @@ pub(crate) async fn record(
         "alto" => words(&record, &order, analyzer.as_ref(), formats::alto)?,
         _ => words(&record, &order, analyzer.as_ref(), formats::tsv)?,
     };
-    let mut response = tagged(&head, kind, text.into_bytes());
+    let mut response = tagged(&call.head, kind, text.into_bytes());
     let name = format!("attachment; filename=\"{}.{ending}\"", digest.short());
     if let Ok(name) = HeaderValue::try_from(name) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
@@ -81,7 +77,11 @@ fn words(
 }
 
 /// All records that match, as one stream: `format`, `where`, `since`, `older`.
-pub(crate) async fn export(app: &App, asked: &Asked) -> Result<Response, WebError> {
+///
+/// Whoever has it already gets nothing: its tag is that of the archive as it was when it was asked, and of what was asked. What
+/// is written meanwhile can be in the stream, so that its tag is rather too old than too new.
+pub(crate) async fn export(call: &Call) -> Answer {
+    let (app, asked) = (&call.app, &call.asked);
     let (format, kind) = match asked.get("format") {
         "" | "jsonl" => (Format::Jsonl, "application/x-ndjson"),
         "csv" => (Format::Csv, "text/csv; charset=utf-8"),
@@ -96,10 +96,16 @@ pub(crate) async fn export(app: &App, asked: &Asked) -> Result<Response, WebErro
             })?),
         };
     let query = crate::pages::query(app, asked.get("where"))?;
+    let order = app.options.names();
+    let mark = app.catalog.fingerprint().await?;
+    let what = (&mark, kind, asked.get("where"), since, asked.get("older"), &order);
+    let tag = format!("\"{}\"", Digest::of(format!("{what:?}").as_bytes()).short());
+    if knows(&call.head, &tag) {
+        return Ok(with_tag(StatusCode::NOT_MODIFIED.into_response(), &tag));
+    }
     let place = streams::place(app)?;
     // What comes in meanwhile is for the next export: so this one has an end, and that is known now.
     let until = app.catalog.last_place(&query).await?;
-    let order = app.options.names();
     let options = Options {
         format,
         query,
@@ -129,7 +135,17 @@ pub(crate) async fn export(app: &App, asked: &Asked) -> Result<Response, WebErro
     {
         response.headers_mut().insert(CURSOR, cursor);
     }
-    Ok(response)
+    Ok(with_tag(response, &tag))
+}
+
+/// With its tag: a weak one, for the same records may come in other bytes.
+fn with_tag(mut response: Response, tag: &str) -> Response {
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::try_from(format!("W/{tag}")) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
 }
 
 /// The hits of these queries as one stream: `format`, `sort`.

@@ -9,7 +9,7 @@ use ocelli_core::{Digest, OutcomeKind};
 
 use super::candidates::{MOST_WORDS_OF_A_PART, Part, Parts, Question, is_exact};
 use super::cursor::{Cursor, mark};
-use super::snippet::snippet;
+use super::snippet::{self, snippet};
 use super::sql::{
     Conditions, Dialect, SEEN, Sql, Value, asks_image, asks_text, needs_answer, with_text,
 };
@@ -21,6 +21,8 @@ use crate::rows::{Read, digest, parse, parse_some, time, unreadable};
 
 /// Of longer answers the beginning is looked at for a snippet.
 const LONGEST_SHOWN: i64 = 1_000_000;
+/// Where no words are looked for, a snippet is the beginning: some times its length tells where its last word ends.
+const LONGEST_BEGINNING: i64 = snippet::LENGTH as i64 * 4;
 
 /// What a matching answer counts for its record: 1,000,000 / (50 + its words).
 const SCORE: &str = "CAST(SUM(1000000 / (50 + s0.words)) AS BIGINT)";
@@ -32,6 +34,8 @@ const PLANNER: &str = "SELECT set_config('jit', 'off', true) || set_config('enab
      set_config('enable_mergejoin', 'off', true)";
 
 type KeyColumns = (Vec<u8>, i64, i64);
+/// A key, and how many answers and records were found in all.
+type FoundColumns = (Vec<u8>, i64, i64, i64, i64);
 type ImageColumns = (Vec<u8>, Option<i64>, Option<String>, Option<String>);
 type AnswerColumns = (Vec<u8>, String, String, String, bool, Option<String>, Option<String>);
 
@@ -65,7 +69,9 @@ enum Way {
 macro_rules! fetch {
     ($sql:expr, $connection:expr, $how:ident) => {{
         let sql: Sql = $sql;
-        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql.text)).persistent(false);
+        // As in `Catalog::keeps_statements`.
+        let keep = sql.dialect == $crate::search::sql::Dialect::Sqlite;
+        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql.text)).persistent(keep);
         for value in sql.values {
             query = match value {
                 Value::Text(text) => query.bind(text),
@@ -90,23 +96,29 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
             let words: Vec<(String,)> = fetch!(part.words(plan.dialect), connection, fetch_all)?;
             plan.learn(part, words);
         }
-        let total = match &plan.search.cursor {
-            Some(cursor) => cursor.total,
-            None => {
-                // Few more answers than records that are counted.
-                let mut look = plan.counted.saturating_add(plan.counted / 2).saturating_add(1);
-                loop {
-                    let (answers, records): (i64, i64) =
-                        fetch!(plan.count(look), connection, fetch_one)?;
-                    match plan.total(look, answers, records) {
-                        Some(total) => break total,
-                        None => look = look.saturating_mul(4),
-                    }
-                }
+        let (mut total, mut keys) = (plan.search.cursor.as_ref().map(|cursor| cursor.total), None);
+        let mut look = plan.first_look();
+        while total.is_none() {
+            if plan.question.is_some() {
+                let found: Vec<FoundColumns> = fetch!(plan.counted_page(look), connection, fetch_all)?;
+                let (answers, records) = found.first().map_or((0, 0), |row| (row.3, row.4));
+                total = plan.total(look, answers, records);
+                let few = total.is_some_and(|total| !total.more);
+                let rows = found.into_iter().map(|(digest, seen, score, _, _)| (digest, seen, score));
+                keys = few.then(|| rows.collect());
+            } else {
+                let (answers, records): (i64, i64) =
+                    fetch!(plan.count(look), connection, fetch_one)?;
+                total = plan.total(look, answers, records);
             }
-        };
+            look = look.saturating_mul(4);
+        }
+        let total = total.unwrap_or(Total { records: 0, more: false });
         let sort = plan.sort(total);
-        let keys: Vec<KeyColumns> = fetch!(plan.page(total, sort), connection, fetch_all)?;
+        let keys: Vec<KeyColumns> = match keys {
+            Some(keys) => keys,
+            None => fetch!(plan.page(total, sort), connection, fetch_all)?,
+        };
         let shown = &keys[..keys.len().min(plan.limit as usize)];
         let (mut images, mut answers) = (Vec::new(), Vec::new());
         if !shown.is_empty() {
@@ -168,6 +180,13 @@ impl<'a> Plan<'a> {
         let mut sql = Sql::new(self.dialect);
         sql.push(text);
         sql
+    }
+
+    /// How many rows the first of the counts looks at. Where a row is a record, one more than are counted tells all.
+    fn first_look(&self) -> u64 {
+        let counted = self.counted;
+        // Few more answers than records that are counted.
+        if self.way() == Way::Images { counted + 1 } else { counted + counted / 2 + 1 }
     }
 
     /// How many records there are, when a look at so many answers tells it.
@@ -281,10 +300,29 @@ impl<'a> Plan<'a> {
     /// Of so many answers that match: how many there are, and of how many records.
     fn count(&self, look: u64) -> Sql {
         let way = self.way();
-        let mut sql = self.sql("SELECT COUNT(*), COUNT(DISTINCT digest) FROM (SELECT ");
-        sql.push(if way == Way::Images { "i.digest AS digest " } else { "s0.digest AS digest " });
+        let mut sql = self.sql(if way == Way::Images {
+            "SELECT COUNT(*), COUNT(*) FROM (SELECT i.digest AS digest "
+        } else {
+            "SELECT COUNT(*), COUNT(DISTINCT digest) FROM (SELECT s0.digest AS digest "
+        });
         self.from(&mut sql, way);
         sql.push(&format!(" LIMIT {look}) AS looked_at"));
+        sql
+    }
+
+    /// The first page of few records with their counts, in one look at the index: it finds the same rows for both.
+    fn counted_page(&self, look: u64) -> Sql {
+        let mut sql = self.sql(
+            "WITH looked_at AS MATERIALIZED (SELECT s0.digest AS digest, s0.seen AS seen, s0.words AS words ",
+        );
+        self.from(&mut sql, Way::Words);
+        sql.push(&format!(
+            " LIMIT {look}), found AS MATERIALIZED (SELECT s0.digest AS digest, s0.seen AS seen, {SCORE} AS score \
+             FROM looked_at s0 GROUP BY s0.digest, s0.seen) SELECT digest, seen, score, \
+             (SELECT COUNT(*) FROM looked_at), (SELECT COUNT(*) FROM found) FROM found{} LIMIT {}",
+            in_order(self.search.sort),
+            self.limit + 1
+        ));
         sql
     }
 
@@ -300,11 +338,7 @@ impl<'a> Plan<'a> {
             self.from(&mut sql, self.way());
             sql.push(" GROUP BY s0.digest, s0.seen) AS found WHERE ");
             after(&mut sql, self.search.cursor.as_ref(), sort, "seen", "digest");
-            sql.push(match sort {
-                Sort::Relevance => " ORDER BY score DESC, seen DESC, digest DESC",
-                Sort::Newest => " ORDER BY seen DESC, digest DESC",
-                Sort::Oldest => " ORDER BY seen, digest",
-            });
+            sql.push(in_order(sort));
         }
         sql.push(&format!(" LIMIT {}", self.limit + 1));
         sql
@@ -337,9 +371,10 @@ impl<'a> Plan<'a> {
     }
 
     fn answers(&self, keys: &[KeyColumns]) -> Sql {
+        let longest = if self.terms().is_empty() { LONGEST_BEGINNING } else { LONGEST_SHOWN };
         let mut sql = self.sql(&format!(
             "SELECT s0.digest, s0.analyzer, a.revision, s0.kind, s0.current, a.reason, \
-             substr(a.text, 1, {LONGEST_SHOWN}) FROM images i JOIN search_answers s0 ON s0.seen = {SEEN} \
+             substr(a.text, 1, {longest}) FROM images i JOIN search_answers s0 ON s0.seen = {SEEN} \
              AND s0.digest = i.digest JOIN analyses a ON a.id = s0.id{} WHERE ",
             with_text(self.dialect, 0)
         ));
@@ -352,6 +387,17 @@ impl<'a> Plan<'a> {
         sql
     }
 
+    /// The words that are looked for.
+    fn terms(&self) -> Vec<&Term> {
+        let mut terms: Vec<&Term> = Vec::new();
+        self.expr().asked(&mut |leaf| {
+            if let Expr::Term(term) = leaf {
+                terms.push(term);
+            }
+        });
+        terms
+    }
+
     fn assemble(
         &self,
         total: Total,
@@ -361,12 +407,7 @@ impl<'a> Plan<'a> {
         answers: Vec<AnswerColumns>,
         facets: Option<Facets>,
     ) -> Read<Page> {
-        let mut terms: Vec<&Term> = Vec::new();
-        self.expr().asked(&mut |leaf| {
-            if let Expr::Term(term) = leaf {
-                terms.push(term);
-            }
-        });
+        let terms = self.terms();
         let mut by_digest: BTreeMap<Digest, (Option<ImageColumns>, Vec<HitAnswer>)> =
             BTreeMap::new();
         for image in images {
@@ -403,6 +444,15 @@ impl<'a> Plan<'a> {
             _ => None,
         };
         Ok(Page { hits, total, sort, next, facets })
+    }
+}
+
+/// The order of what is found by its words.
+const fn in_order(sort: Sort) -> &'static str {
+    match sort {
+        Sort::Relevance => " ORDER BY score DESC, seen DESC, digest DESC",
+        Sort::Newest => " ORDER BY seen DESC, digest DESC",
+        Sort::Oldest => " ORDER BY seen, digest",
     }
 }
 

@@ -217,3 +217,17 @@ pub(crate) async fn a_group_is_what_looks_like_its_first_image_and_does_not_drif
     assert_eq!(groups[0].first.source, Some(source("b")));
     assert_eq!(catalog.groups(1, None).await.unwrap().0, []);
 }
+
+pub(crate) async fn the_nearest_images_are_named_with_their_distance_without_the_image_itself(
+    world: World,
+) {
+    let catalog = gallery(&world).await;
+    let nearest = |image: &'static str, most| {
+        let catalog = catalog.clone();
+        async move { catalog.nearest(&digest(image), most).await.unwrap() }
+    };
+    assert_eq!(nearest("a", 12).await.unwrap(), [(3, digest("b")), (6, digest("c"))]);
+    assert_eq!(nearest("a", 1).await.unwrap(), [(3, digest("b"))]);
+    assert_eq!(nearest("e", 12).await.unwrap(), []);
+    assert_eq!(nearest("f", 12).await, None, "nobody has told what it looks like");
+}

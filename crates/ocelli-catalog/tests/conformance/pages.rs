@@ -1,6 +1,7 @@
 //! Cases about what the web site asks, on both backends.
 
 use jiff::SignedDuration;
+use ocelli_catalog::{FailureCursor, FailureFilter};
 use ocelli_core::wire::Message;
 use ocelli_core::{Digest, FailureClass, Outcome};
 
@@ -139,7 +140,7 @@ pub(crate) async fn what_people_did_is_listed_the_latest_first_and_page_by_page(
         partial("a", OCR, failed(FailureClass::Crash, "died"), 1),
     ];
     catalog.apply(&messages).await.unwrap();
-    catalog.reopen_failures(&ocelli_catalog::FailureFilter::default()).await.unwrap();
+    catalog.reopen_failures(&FailureFilter::default()).await.unwrap();
     let latest = &catalog.deeds(None, 1).await.unwrap()[0];
     assert_eq!((latest.kind.as_str(), latest.digest), ("failure reopened", Some(digest("a"))));
 }
@@ -159,4 +160,85 @@ pub(crate) async fn searches_are_kept_replaced_and_forgotten_within_a_bound(worl
     assert!(catalog.forget_search("a").await.unwrap());
     assert!(!catalog.forget_search("a").await.unwrap());
     assert_eq!(catalog.saved_searches().await.unwrap().len(), 1);
+}
+
+pub(crate) async fn failures_and_batches_come_in_pages_that_miss_none_and_repeat_none(
+    world: World,
+) {
+    let catalog = world.open().await;
+    let mut messages = Vec::new();
+    // Some ended in the same moment.
+    for (image, seconds) in [("a", 1), ("b", 2), ("c", 2), ("d", 2), ("e", 3)] {
+        messages.push(Message::Intake(intake(image, &[OCR, LLM])));
+        messages.push(partial(image, OCR, failed(FailureClass::Crash, "died"), seconds));
+        messages.push(partial(image, LLM, failed(FailureClass::Crash, "died"), 2));
+    }
+    for number in 1..=5 {
+        let mut report = report(number, 1, 0);
+        report.started_at = at(i64::try_from(number).unwrap() / 2);
+        messages.push(Message::Batch(report));
+    }
+    catalog.apply(&messages).await.unwrap();
+    let all = catalog.failures(&FailureFilter::default()).await.unwrap();
+    assert_eq!(all.len(), 10);
+    let (mut paged, mut filter) = (Vec::new(), FailureFilter { limit: 3, ..Default::default() });
+    loop {
+        let page = catalog.failures(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        let cursor = FailureCursor::from(last).to_string();
+        filter.behind = Some(cursor.parse().unwrap());
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    for text in ["", "f1", "f1.x", "f1.1.00.a@b", "d1.1.2.a@b"] {
+        assert!(text.parse::<FailureCursor>().is_err(), "{text}");
+    }
+    let all = catalog.batches(10).await.unwrap();
+    let (mut paged, mut behind) = (Vec::new(), None);
+    loop {
+        let page = catalog.batches_behind(behind, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        behind = Some((last.started_at, last.batch));
+        paged.extend(page);
+    }
+    assert_eq!((paged.len(), paged), (5, all));
+}
+
+pub(crate) async fn a_mark_of_the_archive_changes_with_every_record_and_with_nothing_else(
+    world: World,
+) {
+    let catalog = world.open().await;
+    catalog.apply(&[Message::Batch(report(1, 3, 2))]).await.unwrap();
+    let mut last = catalog.fingerprint().await.unwrap();
+    let mut seen_earlier = intake("a", &[OCR, LLM]);
+    seen_earlier.sighting = Some(sighting("a", -60, 1));
+    let mut seen_elsewhere = intake("a", &[OCR, LLM]);
+    seen_elsewhere.sighting = Some(sighting("elsewhere", 0, 1));
+    for (what, message) in [
+        ("an image", Message::Intake(intake("a", &[OCR, LLM]))),
+        ("an earlier sighting", Message::Intake(seen_earlier)),
+        ("another place", Message::Intake(seen_elsewhere)),
+        ("a failure", partial("a", OCR, failed(FailureClass::Crash, "died"), 1)),
+        ("an answer", partial("a", LLM, done("read"), 2)),
+        ("an answer to an image that has not arrived", partial("b", LLM, done("read"), 2)),
+        ("that image", Message::Intake(intake("b", &[LLM]))),
+    ] {
+        catalog.apply(&[message.clone()]).await.unwrap();
+        let mark = catalog.fingerprint().await.unwrap();
+        assert_ne!(mark, last, "{what}");
+        // The same once more is no change.
+        catalog.apply(&[message]).await.unwrap();
+        assert_eq!(catalog.fingerprint().await.unwrap(), mark, "{what}");
+        last = mark;
+    }
+    let told = [
+        Message::Announcement(announcement(OCR, "host:1", 9)),
+        Message::Batch(report(1, 9, 4)),
+        problem(1, "x.png", 4),
+    ];
+    catalog.apply(&told).await.unwrap();
+    catalog.note_deed(at(4), "deed", None, &serde_json::json!({})).await.unwrap();
+    assert_eq!(catalog.fingerprint().await.unwrap(), last, "no record has changed");
+    assert_eq!(catalog.reopen_failures(&FailureFilter::default()).await.unwrap().len(), 1);
+    assert_ne!(catalog.fingerprint().await.unwrap(), last, "a failure is open again");
 }

@@ -2,20 +2,20 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Trouble, body, named};
+use super::Trouble;
 use crate::app::App;
+use crate::call::{Allowed, Call, Change, Named};
+use crate::failure::WebError;
 use crate::pages::{agreement, batch_search, saved};
-use crate::reply::{self, Answer};
-use crate::shown::Asked;
+use crate::reply::Answer;
 use crate::taken;
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -43,12 +43,13 @@ pub(super) fn router() -> OpenApiRouter<App> {
         (status = 200, description = "The records", content(
             (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/plain"),
         )),
+        (status = 304, description = "Nothing has changed since the answer whose tag was given in 'if-none-match'"),
         (status = 400, description = "A parameter makes no sense", body = Trouble),
         (status = 503, description = "The catalog does not answer, or too many exports are under way", body = Trouble),
     )
 )]
-async fn export(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
-    taken::export(&app, &Asked::of(query.as_deref())).await
+async fn export(call: Call) -> Answer {
+    taken::export(&call).await
 }
 
 /// Asks many queries, one in a line of the body, and answers with all their hits as one stream.
@@ -70,20 +71,14 @@ async fn export(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
         (status = 503, description = "The catalog does not answer, or too many exports are under way", body = Trouble),
     )
 )]
-async fn hits(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-    list: Body,
-) -> Answer {
-    if crate::session::is_elsewhere(&head) {
-        return Err(crate::failure::WebError::Foreign);
+async fn hits(call: Call, list: Body) -> Answer {
+    if crate::session::is_elsewhere(&call.head) {
+        return Err(WebError::Foreign);
     }
-    let most = app.options.batch_bytes;
-    let list = axum::body::to_bytes(list, most).await;
-    let list = list.map_err(|_| batch_search::too_large(&app))?;
-    let queries = batch_search::queries(&app, &list)?;
-    taken::hits(&app, queries, &Asked::of(query.as_deref()))
+    let app = &call.app;
+    let list = axum::body::to_bytes(list, app.options.batch_bytes).await;
+    let list = list.map_err(|_| batch_search::too_large(app))?;
+    taken::hits(app, batch_search::queries(app, &list)?, &call.asked)
 }
 
 /// A record as a file, or the words in it with their boxes.
@@ -104,14 +99,8 @@ async fn hits(
         (status = 404, description = "No such image or format, or nobody read words in it", body = Trouble),
     )
 )]
-async fn file(
-    state: State<App>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    head: HeaderMap,
-    query: RawQuery,
-) -> Answer {
-    let path = path.map_err(|error| crate::failure::WebError::Bad(error.body_text()))?;
-    taken::record(state, path, head, query).await
+async fn file(call: Call, path: Named<(String, String)>) -> Answer {
+    taken::record(call, path).await
 }
 
 /// Where analyzers disagree: pairs of answers about one image, the lowest agreement first.
@@ -128,12 +117,8 @@ async fn file(
         (status = 400, description = "A parameter makes no sense", body = Trouble),
     )
 )]
-async fn disagreements(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    reply::json(&head, &agreement::listed(&app, &Asked::of(query.as_deref())).await?)
+async fn disagreements(call: Call) -> Answer {
+    agreement::page(call).await
 }
 
 /// Searches that are kept, by name.
@@ -142,8 +127,8 @@ async fn disagreements(
     path = "/api/v1/searches",
     responses((status = 200, description = "All of them", body = Vec<serde_json::Value>))
 )]
-async fn searches(State(app): State<App>, head: HeaderMap) -> Answer {
-    reply::json(&head, &app.catalog.saved_searches().await?)
+async fn searches(call: Call) -> Answer {
+    call.json(&call.app.catalog.saved_searches().await?)
 }
 
 /// What is kept under a name.
@@ -171,12 +156,9 @@ struct Kept {
 )]
 async fn keep(
     State(app): State<App>,
-    name: Result<Path<String>, PathRejection>,
-    head: HeaderMap,
-    kept: Result<Json<Kept>, JsonRejection>,
+    Named(name): Named<String>,
+    Change(kept): Change<Kept>,
 ) -> Answer {
-    app.session.allow(&head, None)?;
-    let (name, kept) = (named(name)?, body(kept)?);
     let name = saved::keep(&app, &name, &kept.query).await?;
     Ok(Json(serde_json::json!({ "name": name, "query": kept.query.trim() })).into_response())
 }
@@ -194,12 +176,7 @@ async fn keep(
         (status = 404, description = "None is called so", body = Trouble),
     )
 )]
-async fn forget(
-    State(app): State<App>,
-    name: Result<Path<String>, PathRejection>,
-    head: HeaderMap,
-) -> Answer {
-    app.session.allow(&head, None)?;
-    saved::drop_search(&app, &named(name)?).await?;
+async fn forget(State(app): State<App>, _: Allowed, Named(name): Named<String>) -> Answer {
+    saved::drop_search(&app, &name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

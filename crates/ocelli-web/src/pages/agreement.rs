@@ -1,8 +1,6 @@
 //! How far answers agree, as pages show it; and where models disagree, as a list: the lowest first.
 
 use askama::Template;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
 use ocelli_catalog::{Disagreement, DisagreementCursor, NoCursor, PairOfNames};
 use ocelli_core::AnalyzerName;
 use ocelli_core::agreement::{Pair, Quote};
@@ -11,8 +9,9 @@ use serde::Serialize;
 use super::Frame;
 use super::cards::Picture;
 use crate::app::App;
+use crate::call::Call;
 use crate::failure::WebError;
-use crate::reply::{self, Answer, Form};
+use crate::reply::Answer;
 use crate::shown::{Asked, counted, line, link};
 
 /// Pairs on a page.
@@ -112,7 +111,7 @@ fn pair(text: &str) -> Result<Option<PairOfNames>, WebError> {
 
 /// Reads an address and asks the catalog: `pair`, `cursor`, `limit`.
 pub(crate) async fn listed(app: &App, asked: &Asked) -> Result<Listed, WebError> {
-    let limit = super::number(asked, "limit", PAGE, MOST)?;
+    let limit = super::limit(asked, PAGE, MOST)?;
     let after: Option<DisagreementCursor> = match asked.get("cursor") {
         "" => None,
         text => Some(text.parse().map_err(|error: NoCursor| WebError::Bad(error.to_string()))?),
@@ -125,28 +124,12 @@ pub(crate) async fn listed(app: &App, asked: &Asked) -> Result<Listed, WebError>
     Ok(Listed { pairs, next })
 }
 
-/// `GET /disagreements`
-pub(crate) async fn page(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    show(&app, &head, &Asked::of(query.as_deref()), Form::Page).await
-}
-
-/// `GET /disagreements.json`
-pub(crate) async fn twin(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    show(&app, &head, &Asked::of(query.as_deref()), Form::Json).await
-}
-
-async fn show(app: &App, head: &HeaderMap, asked: &Asked, form: Form) -> Answer {
+/// `GET /disagreements`, `/disagreements.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let (app, asked) = (&call.app, &call.asked);
     let listed = listed(app, asked).await?;
-    if form == Form::Json {
-        return reply::json(head, &listed);
+    if call.wants_json() {
+        return call.json(&listed);
     }
     let digests: Vec<_> = listed.pairs.iter().map(|one| one.digest).collect();
     let sheets = app.catalog.sheets(&digests).await?;
@@ -186,7 +169,7 @@ async fn show(app: &App, head: &HeaderMap, asked: &Asked, form: Form) -> Answer 
         link(path, &[("pair", &chosen_name), ("limit", asked.get("limit")), ("cursor", cursor)])
     };
     let page = Disagreements {
-        frame: Frame::of(app, head, "disagreements"),
+        frame: call.frame("disagreements"),
         entries: entries.collect(),
         choices,
         first: to("/disagreements", ""),
@@ -194,7 +177,7 @@ async fn show(app: &App, head: &HeaderMap, asked: &Asked, form: Form) -> Answer 
         next: listed.next.as_ref().map(|next| to("/disagreements", &next.to_string())),
         twin: to("/disagreements.json", asked.get("cursor")),
     };
-    reply::page(head, &page)
+    call.page(&page)
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! How one job went: what was asked when, what was tried, what came of it, and the trace under which logs and spans tell the rest.
 
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
 use jiff::Timestamp;
 use ocelli_catalog::History;
 use ocelli_core::{Analysis, AnalyzerName, Outcome, Record};
@@ -10,9 +8,10 @@ use serde::Serialize;
 
 use super::Frame;
 use crate::app::App;
+use crate::call::{Call, Named, bare};
 use crate::failure::WebError;
 use crate::records::{of_analyzer, said};
-use crate::reply::{self, Answer};
+use crate::reply::Answer;
 use crate::shown::{self, Asked, counted, line, link, millis};
 
 /// Something that happened to a job.
@@ -55,19 +54,12 @@ struct AttemptsPage {
 }
 
 /// `GET /attempts/DIGEST?analyzer=NAME`, `DIGEST.json`
-pub(crate) async fn page(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let (text, is_json) =
-        name.strip_suffix(".json").map_or((name.as_str(), false), |text| (text, true));
-    let asked = Asked::of(query.as_deref());
-    if is_json {
-        return twin(&app, &head, text, &asked).await;
+pub(crate) async fn page(call: Call, Named(name): Named<String>) -> Answer {
+    let (record, analyzer, moments) = read(&call.app, bare(&name), &call.asked).await?;
+    if call.wants_json() {
+        let digest = record.image.digest;
+        return call.json(&Twin { digest, analyzer: &analyzer, moments: &moments });
     }
-    let (record, analyzer, moments) = read(&app, text, &asked).await?;
     let digest = record.image.digest;
     let state = match record.current(&analyzer) {
         Some(analysis) => said(analysis).map_or_else(|(_, state)| state, |_| "done".to_owned()),
@@ -76,7 +68,7 @@ pub(crate) async fn page(
     };
     let name = analyzer.as_str();
     let page = AttemptsPage {
-        frame: Frame::of(&app, &head, "failures"),
+        frame: call.frame("failures"),
         record: link(&format!("/record/{digest}"), &[]),
         short: digest.short(),
         thumb: format!("/image/{digest}/thumb"),
@@ -85,14 +77,7 @@ pub(crate) async fn page(
         twin: link(&format!("/attempts/{digest}.json"), &[("analyzer", name)]),
         analyzer: analyzer.to_string(),
     };
-    reply::page(&head, &page)
-}
-
-/// The same for programs.
-pub(crate) async fn twin(app: &App, head: &HeaderMap, digest: &str, asked: &Asked) -> Answer {
-    let (record, analyzer, moments) = read(app, digest, asked).await?;
-    let digest = record.image.digest;
-    reply::json(head, &Twin { digest, analyzer: &analyzer, moments: &moments })
+    call.page(&page)
 }
 
 async fn read(

@@ -1,17 +1,15 @@
 //! One run of a producer: what it found, and how far its images are.
 
 use askama::Template;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use ocelli_catalog::{AnalyzerStatus, BatchView};
 use ocelli_core::{AnalyzerName, BatchId};
 use serde::Serialize;
 
 use super::Frame;
-use crate::app::App;
+use crate::call::{Call, Named, bare};
 use crate::failure::WebError;
 use crate::live::Texts;
-use crate::reply::{self, Answer};
+use crate::reply::Answer;
 use crate::shown::{counted, grouped, line, link, minute};
 
 /// Images that are shown.
@@ -60,23 +58,16 @@ impl BatchPage {
 }
 
 /// `GET /batch/ID`, `ID.json`
-pub(crate) async fn page(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    head: HeaderMap,
-) -> Answer {
-    let (text, is_json) =
-        name.strip_suffix(".json").map_or((name.as_str(), false), |text| (text, true));
-    let id: BatchId = text
-        .parse()
-        .map_err(|error: ocelli_core::ids::IdError| WebError::Bad(error.to_string()))?;
-    if is_json {
-        return twin(&app, &head, id).await;
+pub(crate) async fn page(call: Call, Named(name): Named<String>) -> Answer {
+    let id = super::batch_id(bare(&name))?;
+    let app = &call.app;
+    if call.wants_json() {
+        return twin(&call, id).await;
     }
     let view = app.catalog.batch(id, SAMPLE).await?;
     let problems = app.catalog.problems(Some(id), PROBLEMS).await?;
     let over = view.as_ref().is_some_and(is_over);
-    let mut frame = Frame::of(&app, &head, "fleet");
+    let mut frame = call.frame("fleet");
     // Without a script the page asks again by itself.
     frame.refresh = (!over).then_some(4);
     let page = BatchPage {
@@ -108,16 +99,16 @@ pub(crate) async fn page(
         over,
         known: view.is_some(),
     };
-    reply::page(&head, &page)
+    call.page(&page)
 }
 
 /// The same for programs.
-pub(crate) async fn twin(app: &App, head: &HeaderMap, id: BatchId) -> Answer {
-    let view = app.catalog.batch(id, 0).await?;
+async fn twin(call: &Call, id: BatchId) -> Answer {
+    let view = call.app.catalog.batch(id, 0).await?;
     let view = view.ok_or_else(|| WebError::Missing(format!("there is no batch {id}")))?;
     let over = is_over(&view);
     let (report, images) = (&view.report, view.images);
-    reply::json(head, &Twin { report, images, analyzers: &view.analyzers, over })
+    call.json(&Twin { report, images, analyzers: &view.analyzers, over })
 }
 
 /// Whether nothing will change any more.

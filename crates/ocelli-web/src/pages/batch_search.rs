@@ -1,16 +1,15 @@
 //! Many queries at once: a list of them in, their hits out as a file, written while they are found.
 
 use askama::Template;
-use axum::extract::State;
 use axum::extract::multipart::{Multipart, MultipartRejection};
-use axum::http::HeaderMap;
 use ocelli_export::hits::{NoQueries, Written, read};
 use serde::Serialize;
 
 use super::Frame;
 use crate::app::App;
+use crate::call::Call;
 use crate::failure::WebError;
-use crate::reply::{self, Answer};
+use crate::reply::Answer;
 use crate::session::is_elsewhere;
 use crate::shown::{Asked, counted, grouped};
 use crate::taken;
@@ -32,45 +31,37 @@ struct Twin {
     post: &'static str,
 }
 
-/// `GET /search/batch`
-pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
-    let options = &app.options;
+/// `GET /search/batch`, `/search/batch.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let options = &call.app.options;
+    if call.wants_json() {
+        return call.json(&Twin {
+            queries: options.batch_queries,
+            bytes: options.batch_bytes,
+            records_of_each: options.batch_hits,
+            formats: ["ndjson", "csv"],
+            post: "/api/v1/hits",
+        });
+    }
     let limits = format!(
         "At most {}, {} of each.",
         counted(options.batch_queries as u64, "query", "queries"),
         counted(options.batch_hits.into(), "record", "records")
     );
-    reply::page(&head, &BatchSearch { frame: Frame::of(&app, &head, "search"), limits })
-}
-
-/// `GET /search/batch.json`
-pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
-    let options = &app.options;
-    let twin = Twin {
-        queries: options.batch_queries,
-        bytes: options.batch_bytes,
-        records_of_each: options.batch_hits,
-        formats: ["ndjson", "csv"],
-        post: "/api/v1/hits",
-    };
-    reply::json(&head, &twin)
+    call.page(&BatchSearch { frame: call.frame("search"), limits })
 }
 
 /// `POST /search/batch`
-pub(crate) async fn take(
-    State(app): State<App>,
-    head: HeaderMap,
-    parts: Result<Multipart, MultipartRejection>,
-) -> Answer {
+pub(crate) async fn take(call: Call, parts: Result<Multipart, MultipartRejection>) -> Answer {
     // It changes nothing, but it costs: no other site makes a browser ask it.
-    if is_elsewhere(&head) {
+    if is_elsewhere(&call.head) {
         return Err(WebError::Foreign);
     }
     let mut parts = parts.map_err(|error| WebError::Bad(error.body_text()))?;
     let (mut list, mut fields) = (Vec::new(), Vec::new());
     let broken = |error: axum::extract::multipart::MultipartError| {
         if error.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-            too_large(&app)
+            too_large(&call.app)
         } else {
             WebError::Bad(format!("the form is broken: {}", error.body_text()))
         }
@@ -90,7 +81,7 @@ pub(crate) async fn take(
         }
     }
     let asked = Asked::of_pairs(fields);
-    taken::hits(&app, queries(&app, &list)?, &asked)
+    taken::hits(&call.app, queries(&call.app, &list)?, &asked)
 }
 
 /// The queries of a list.

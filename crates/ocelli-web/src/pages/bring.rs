@@ -6,18 +6,18 @@
 mod intake;
 
 use askama::Template;
-use axum::extract::State;
 use axum::extract::multipart::{Multipart, MultipartRejection};
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::IntoResponse as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Frame;
 use crate::app::App;
+use crate::call::Call;
 use crate::failure::WebError;
 use crate::hands::Delivery;
-use crate::reply::{self, Answer, see};
+use crate::reply::{Answer, see};
 use crate::session::FORM_HEADER;
 use crate::shown::{bytes, counted, line};
 
@@ -28,17 +28,6 @@ struct BringPage {
     /// Why nothing can be brought in.
     cannot: &'static str,
     most: String,
-}
-
-/// `GET /bring`
-pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
-    let most = format!(
-        "{} and {} at once",
-        counted(app.options.upload_files as u64, "file", "files"),
-        bytes(app.options.upload_bytes)
-    );
-    let cannot = app.hands.0.cannot_bring().unwrap_or_default();
-    reply::page(&head, &BringPage { frame: Frame::of(&app, &head, "bring"), cannot, most })
 }
 
 /// What may be brought in, for programs.
@@ -52,41 +41,47 @@ struct Twin {
     bytes: u64,
 }
 
-/// `GET /bring.json`
-pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
-    let twin = Twin {
-        cannot: app.hands.0.cannot_bring(),
-        signed_in: app.session.allows(&head),
-        files: app.options.upload_files,
-        bytes: app.options.upload_bytes,
-    };
-    reply::json(&head, &twin)
+/// `GET /bring`, `/bring.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let (options, cannot) = (&call.app.options, call.app.hands.0.cannot_bring());
+    if call.wants_json() {
+        return call.json(&Twin {
+            cannot,
+            signed_in: call.app.session.allows(&call.head),
+            files: options.upload_files,
+            bytes: options.upload_bytes,
+        });
+    }
+    let most = format!(
+        "{} and {} at once",
+        counted(options.upload_files as u64, "file", "files"),
+        bytes(options.upload_bytes)
+    );
+    let (frame, cannot) = (call.frame("bring"), cannot.unwrap_or_default());
+    call.page(&BringPage { frame, cannot, most })
 }
 
-/// `POST /bring`
-pub(crate) async fn take(
-    State(app): State<App>,
-    head: HeaderMap,
-    parts: Result<Multipart, MultipartRejection>,
-) -> Answer {
+/// `POST /bring`, and of programs `/api/v1/batches`.
+pub(crate) async fn take(call: Call, parts: Result<Multipart, MultipartRejection>) -> Answer {
+    let (app, head) = (&call.app, &call.head);
     let parts = parts.map_err(|error| WebError::Bad(error.body_text()))?;
     // With the header nothing of a foreign request is read at all; without it the first field says it.
     if head.contains_key(FORM_HEADER) || head.contains_key(header::AUTHORIZATION) {
-        app.session.allow(&head, None)?;
+        app.session.allow(head, None)?;
     }
     if let Some(reason) = app.hands.0.cannot_bring() {
         return Err(WebError::Away(reason.to_owned()));
     }
     let _place = app.uploads.try_acquire().map_err(|_| WebError::TooMany)?;
     let limit = app.options.upload_timeout;
-    let delivery = tokio::time::timeout(limit, intake::take(&app, &head, parts))
+    let delivery = tokio::time::timeout(limit, intake::take(app, head, parts))
         .await
         .map_err(|_| WebError::Timeout(limit.as_secs()))??;
     let detail = serde_json::json!({
         "name": delivery.name, "files": delivery.files.len(), "addresses": delivery.urls.len(),
     });
     let folder = delivery.folder.clone();
-    let batch = match bring(&app, delivery).await {
+    let batch = match bring(app, delivery).await {
         Ok(batch) => batch,
         Err(error) => {
             intake::discard(folder).await;
@@ -96,7 +91,7 @@ pub(crate) async fn take(
     app.catalog.note_deed(Timestamp::now(), "images brought in", None, &detail).await?;
     let href = format!("/batch/{batch}");
     let accept = head.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
-    if accept.contains("application/json") {
+    if call.wants_json() || accept.contains("application/json") {
         let said = serde_json::json!({ "batch": batch, "href": href });
         return Ok(axum::Json(said).into_response());
     }

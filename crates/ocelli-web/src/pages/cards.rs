@@ -44,7 +44,7 @@ impl Wish {
         let query = Query::parse_within(&typed, bounds)
             .map_err(|error| WebError::Bad(error.to_string()))?;
         let sort = sort(asked.get("sort"))?;
-        let limit = super::number(asked, "limit", limit, LONGEST_PAGE)?;
+        let limit = super::limit(asked, limit, LONGEST_PAGE)?;
         let (cursor, facets) = (asked.get("cursor").to_owned(), !asked.get("facets").is_empty());
         Ok(Self { typed, query, sort, limit, cursor, facets })
     }
@@ -73,6 +73,14 @@ impl Wish {
                 ("cursor", cursor),
             ],
         )
+    }
+
+    /// The same wish with its facets; nothing where they are counted already.
+    pub(crate) fn narrowing(&self, path: &str) -> String {
+        if self.facets {
+            return String::new();
+        }
+        link(path, &[("q", &self.typed), ("sort", self.sort_name()), ("facets", "1")])
     }
 
     const fn facets_name(&self) -> &'static str {
@@ -383,6 +391,7 @@ mod tests {
         for (query, words) in [
             ("limit=1000000000", "limit is a number from 1 to 200, not '1000000000'"),
             ("sort=x", "sort is relevance"),
+            ("page=1000000000", "pages have no numbers here"),
             ("q=nosuch:x", "unknown filter 'nosuch:'"),
         ] {
             let error = wish(query).unwrap_err().to_string();

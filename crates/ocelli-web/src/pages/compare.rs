@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
 use ocelli_core::agreement::Pair;
 use ocelli_core::{Analysis, AnalyzerName, Outcome, Record, Revision};
 use ocelli_export::layout::names;
@@ -14,11 +12,11 @@ use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
 use super::Frame;
 use super::agreement::PairView;
-use crate::app::App;
+use crate::call::{Call, Named, bare};
 use crate::failure::WebError;
 use crate::records::said;
-use crate::reply::{self, Answer};
-use crate::shown::{Asked, link, minute, plain};
+use crate::reply::Answer;
+use crate::shown::{link, minute, plain};
 
 /// Answers side by side: more columns than a wide screen has.
 const MOST: usize = 6;
@@ -78,18 +76,11 @@ struct ComparePage {
 }
 
 /// `GET /compare/DIGEST?with=ANALYZER@REVISION&with=…`, `DIGEST.json`
-pub(crate) async fn page(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let (text, is_json) =
-        name.strip_suffix(".json").map_or((name.as_str(), false), |text| (text, true));
-    let digest = super::digest(text)?;
-    let record = super::record(&app, &digest).await?;
+pub(crate) async fn page(call: Call, Named(name): Named<String>) -> Answer {
+    let (app, asked) = (&call.app, &call.asked);
+    let digest = super::digest(bare(&name))?;
+    let record = super::record(app, &digest).await?;
     let order = app.options.names();
-    let asked = Asked::of(query.as_deref());
     let wanted: Vec<&str> = asked.all("with").filter(|with| !with.is_empty()).collect();
     let chosen = choose(&record, &order, &wanted)?;
     let all: Vec<Analysis> = chosen.iter().map(|one| (*one).clone()).collect();
@@ -102,12 +93,12 @@ pub(crate) async fn page(
     };
     let mut pairs = app.catalog.agreement(&digest).await?;
     pairs.retain(|pair| is_shown(&pair.a) && is_shown(&pair.b));
-    if is_json {
-        return reply::json(&head, &Twin { columns: &columns, agreement: &pairs });
+    if call.wants_json() {
+        return call.json(&Twin { columns: &columns, agreement: &pairs });
     }
     let with: Vec<(&str, &str)> = wanted.iter().map(|with| ("with", *with)).collect();
     let page = ComparePage {
-        frame: Frame::of(&app, &head, ""),
+        frame: call.frame(""),
         short: digest.short(),
         record: format!("/record/{digest}"),
         thumb: format!("/image/{digest}/thumb"),
@@ -117,7 +108,7 @@ pub(crate) async fn page(
         pairs: pairs.iter().map(PairView::of).collect(),
         columns,
     };
-    reply::page(&head, &page)
+    call.page(&page)
 }
 
 fn is_current(record: &Record, analysis: &Analysis) -> bool {

@@ -1,9 +1,7 @@
 //! What failed, in groups that have one reason, and what to do about each.
 
 use askama::Template;
-use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use jiff::Timestamp;
 use ocelli_catalog::{DeadLetter, Failure, FailureFilter};
 use ocelli_core::wire::Problem;
@@ -12,9 +10,10 @@ use serde::Serialize;
 
 use super::Frame;
 use crate::app::App;
+use crate::call::{Call, Press};
 use crate::failure::WebError;
 use crate::hands::Requeued;
-use crate::reply::{self, Answer, Form, see};
+use crate::reply::{Answer, see};
 use crate::shown::{self, Asked, counted, line, link, minute};
 
 /// Failures that are grouped: the latest.
@@ -83,21 +82,9 @@ struct FailuresPage {
     references: Vec<Reference>,
 }
 
-/// `GET /failures`
-pub(crate) async fn page(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    show(&app, &head, &Asked::of(query.as_deref()), Form::Page).await
-}
-
-/// `GET /failures.json`
-pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
-    show(&app, &head, &Asked::default(), Form::Json).await
-}
-
-async fn show(app: &App, head: &HeaderMap, asked: &Asked, form: Form) -> Answer {
+/// `GET /failures`, `/failures.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let (app, asked) = (&call.app, &call.asked);
     let filter = FailureFilter { limit: LOOKED_AT, ..FailureFilter::default() };
     let failures = app.catalog.failures(&filter).await?;
     let counts = app.catalog.failure_counts().await?;
@@ -107,13 +94,13 @@ async fn show(app: &App, head: &HeaderMap, asked: &Asked, form: Form) -> Answer 
     let total: u64 = counts.iter().map(|one| one.count).sum();
     let capped = total > failures.len() as u64;
     let groups = groups(&failures);
-    if form == Form::Json {
+    if call.wants_json() {
         let twin =
             Twin { groups: &groups, counts: &counts, messages: &messages, references: &references };
-        return reply::json(head, &twin);
+        return call.json(&twin);
     }
     let page = FailuresPage {
-        frame: Frame::of(app, head, "failures"),
+        frame: call.frame("failures"),
         did: did(asked),
         total: counted(total, "failed analysis", "failed analyses"),
         capped,
@@ -135,7 +122,7 @@ async fn show(app: &App, head: &HeaderMap, asked: &Asked, form: Form) -> Answer 
             })
             .collect(),
     };
-    reply::page(head, &page)
+    call.page(&page)
 }
 
 /// What the last press of a button did.
@@ -262,9 +249,7 @@ async fn note(app: &App, kind: &str, filter: &FailureFilter, count: u64) -> Resu
 }
 
 /// `POST /failures/retry`
-pub(crate) async fn retry(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
-    let form = super::form(body).await?;
-    app.session.allow(&head, Some(form.get("form")))?;
+pub(crate) async fn retry(State(app): State<App>, Press(form): Press) -> Answer {
     let filter = chosen(&form)?;
     let (opened, enqueued) = open_again(&app, &filter).await?;
     let (opened, enqueued) = (opened.to_string(), enqueued.map(|count| count.to_string()));
@@ -298,9 +283,7 @@ pub(crate) async fn open_again(
 }
 
 /// `POST /failures/discard`
-pub(crate) async fn discard(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
-    let form = super::form(body).await?;
-    app.session.allow(&head, Some(form.get("form")))?;
+pub(crate) async fn discard(State(app): State<App>, Press(form): Press) -> Answer {
     let discarded = settle(&app, &chosen(&form)?).await?;
     Ok(see(&link("/failures", &[("discarded", &discarded.to_string())])))
 }

@@ -1,9 +1,7 @@
 //! The fleet: how far each analyzer is, how fast, who works for it, what it costs, and what holds it back.
 
 use askama::Template;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use jiff::Timestamp;
 use ocelli_catalog::amount;
 use ocelli_core::AnalyzerName;
@@ -11,10 +9,11 @@ use serde::Serialize;
 
 use super::Frame;
 use crate::app::{App, Site};
+use crate::call::{Call, Press};
 use crate::failure::WebError;
 use crate::hands::QueueDepth;
 use crate::live::{Look, SPANS, Texts};
-use crate::reply::{self, Answer, see};
+use crate::reply::{Answer, see};
 use crate::shown::{counted, duration, grouped, line, minute};
 
 /// The longest reason that somebody may give for a pause.
@@ -45,8 +44,11 @@ pub(crate) struct Row {
     pub(crate) slots: u64,
     /// How many of the slots are busy, in percent; none without a worker.
     pub(crate) utilisation: Option<u64>,
-    /// Of those that ask servers: `closed`, or `open` while some worker asks none because they are away.
+    /// Of those that ask servers: `closed`, or `open` while some worker asks none because they are away. As old as the last
+    /// word of the workers.
     pub(crate) breaker: Option<&'static str>,
+    /// How long ago one of its workers was heard last. All that is said of workers is not newer.
+    pub(crate) heard_seconds: Option<u64>,
     pub(crate) paused: Option<String>,
     pub(crate) notes: Vec<String>,
     /// Outcomes of the last half hour, minute by minute.
@@ -121,14 +123,26 @@ impl FleetPage {
     }
 }
 
-/// `GET /fleet`
-pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
+/// `GET /fleet`, `/fleet.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let app = &call.app;
     let look = app.live.look().await?;
+    let rows = rows(app, &look);
+    if call.wants_json() {
+        return call.json(&Twin {
+            at: look.at,
+            status: &look.status,
+            analyzers: &rows,
+            budgets: budgets(&look),
+            workers: &look.workers,
+            queues: &look.queues,
+            broker_away: &look.broker_away,
+        });
+    }
     let batches = app.catalog.batches(BATCHES).await?;
-    let rows = rows(&app, &look);
     let page = FleetPage {
-        frame: Frame::of(&app, &head, "fleet"),
-        texts: texts(&app, &look),
+        frame: call.frame("fleet"),
+        texts: texts(app, &look),
         is_empty: look.status.images == 0 && batches.is_empty(),
         budgets: budgets(&look),
         workers: look.workers.iter().map(worker).collect(),
@@ -149,23 +163,7 @@ pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
             .collect(),
         rows,
     };
-    reply::page(&head, &page)
-}
-
-/// `GET /fleet.json`
-pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
-    let look = app.live.look().await?;
-    let rows = rows(&app, &look);
-    let twin = Twin {
-        at: look.at,
-        status: &look.status,
-        analyzers: &rows,
-        budgets: budgets(&look),
-        workers: &look.workers,
-        queues: &look.queues,
-        broker_away: &look.broker_away,
-    };
-    reply::json(&head, &twin)
+    call.page(&page)
 }
 
 /// Every analyzer that is configured or wanted, in the order of display.
@@ -215,6 +213,10 @@ fn row(look: &Look, name: &AnalyzerName, kind: &'static str, configured: bool, o
             "open"
         } else {
             "closed"
+        }),
+        heard_seconds: here.iter().map(|worker| worker.at).max().map(|at| {
+            // Clocks of other machines may be ahead.
+            u64::try_from(look.at.duration_since(at).as_secs()).unwrap_or(0)
         }),
         analyzer: name.clone(),
         kind,
@@ -267,6 +269,7 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
         put("spark", spark(&row.pulse));
         put("notes", row.notes.join("\n"));
         put("breaker", row.breaker.unwrap_or_default().to_owned());
+        put("heard", row.heard_seconds.map_or_else(|| "–".to_owned(), duration));
         put("bar", bar(&row));
         let warning = if row.deserted {
             "No worker is listening: its jobs wait until one is started."
@@ -274,6 +277,10 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
             ""
         };
         put("warning", warning.to_owned());
+    }
+    for (place, budget) in budgets(look).into_iter().enumerate() {
+        texts.insert(format!("spent {place}"), budget.spent);
+        texts.insert(format!("spent bar {place}"), format!("M0 0H{}V4H0Z", budget.percent));
     }
     for queue in look.queues.iter().flatten() {
         let ready = queue.ready.map_or_else(|| "not there".to_owned(), grouped);
@@ -337,18 +344,14 @@ fn worker(said: &ocelli_core::wire::Announcement) -> WorkerRow {
 }
 
 /// `POST /fleet/pause`
-pub(crate) async fn pause(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
-    let form = super::form(body).await?;
-    app.session.allow(&head, Some(form.get("form")))?;
+pub(crate) async fn pause(State(app): State<App>, Press(form): Press) -> Answer {
     let name = known(&app, form.get("analyzer"))?;
     set_pause(&app, &name, form.get("reason")).await?;
     Ok(see("/fleet"))
 }
 
 /// `POST /fleet/resume`
-pub(crate) async fn resume(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
-    let form = super::form(body).await?;
-    app.session.allow(&head, Some(form.get("form")))?;
+pub(crate) async fn resume(State(app): State<App>, Press(form): Press) -> Answer {
     let name = known(&app, form.get("analyzer"))?;
     let_go_on(&app, &name).await?;
     Ok(see("/fleet"))

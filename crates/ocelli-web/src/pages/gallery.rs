@@ -1,14 +1,12 @@
 //! The gallery: every image, the latest first.
 
 use askama::Template;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
 
 use super::Frame;
-use super::cards::{Card, ChipLink, Wish, cards, chips, total};
-use crate::app::App;
-use crate::reply::{self, Answer, Form};
-use crate::shown::{Asked, link};
+use super::cards::{Card, ChipLink, FacetList, Wish, cards, chips, facets, total};
+use crate::call::Call;
+use crate::reply::Answer;
+use crate::shown::link;
 
 /// Images on a page: some screens full.
 const PAGE: u32 = 48;
@@ -19,6 +17,9 @@ struct Gallery {
     frame: Frame,
     cards: Vec<Card>,
     chips: Vec<ChipLink>,
+    facets: Vec<FacetList>,
+    /// Where the facets are counted, while they are not.
+    narrow: String,
     total: String,
     /// Nothing was ever brought in.
     is_new: bool,
@@ -31,41 +32,26 @@ struct Gallery {
     filtered: bool,
 }
 
-/// `GET /`
-pub(crate) async fn page(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    show(&app, &head, query.as_deref(), Form::Page).await
-}
-
-/// `GET /gallery.json`
-pub(crate) async fn twin(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    show(&app, &head, query.as_deref(), Form::Json).await
-}
-
-async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> Answer {
-    let asked = Asked::of(query);
-    let mut wish = Wish::of(&asked, PAGE, &app.options.query)?;
+/// `GET /`, `/gallery.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let (app, asked) = (&call.app, &call.asked);
+    let mut wish = Wish::of(asked, PAGE, &app.options.query)?;
     if asked.get("sort").is_empty() {
         wish.sort = ocelli_catalog::search::Sort::Newest;
     }
     let page = wish.ask(&app.catalog).await?;
-    if form == Form::Json {
-        return reply::json(head, &page);
+    if call.wants_json() {
+        return call.json(&page);
     }
     let cards = cards(app, &page, &wish.typed).await?;
-    let mut frame = Frame::of(app, head, "gallery");
+    let mut frame = call.frame("gallery");
     frame.query.clone_from(&wish.typed);
     let is_first = wish.cursor.is_empty();
     let gallery = Gallery {
         frame,
         chips: chips(&wish, "/"),
+        facets: page.facets.as_ref().map(|all| facets(&wish, "/", all)).unwrap_or_default(),
+        narrow: wish.narrowing("/"),
         total: total(&page),
         is_new: cards.is_empty() && wish.typed.is_empty() && is_first,
         cards,
@@ -76,5 +62,5 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
         is_first,
         filtered: !wish.typed.is_empty(),
     };
-    reply::page(head, &gallery)
+    call.page(&gallery)
 }

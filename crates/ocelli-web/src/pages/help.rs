@@ -1,12 +1,11 @@
 //! What can be typed: the query language by example, and the keys.
 
 use askama::Template;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use serde_json::json;
 
 use super::Frame;
-use crate::app::App;
-use crate::reply::{self, Answer};
+use crate::call::Call;
+use crate::reply::Answer;
 use crate::shown::link;
 
 #[derive(Template)]
@@ -48,18 +47,15 @@ const KEYS: [(&str, &str); 7] = [
     ("?", "this page"),
 ];
 
-/// `GET /help`
-pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
+/// `GET /help`, `/help.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    if call.wants_json() {
+        let queries = EXAMPLES.map(|(query, what)| json!({ "query": query, "what": what }));
+        let keys = KEYS.map(|(key, what)| json!({ "key": key, "what": what }));
+        return call.json(&json!({ "queries": queries, "keys": keys }));
+    }
     let examples = EXAMPLES.map(|(query, what)| (query, link("/search", &[("q", query)]), what));
-    let frame = Frame::of(&app, &head, "help");
-    reply::page(&head, &HelpPage { frame, examples: examples.to_vec(), keys: KEYS })
-}
-
-/// `GET /help.json`
-pub(crate) async fn twin(head: HeaderMap) -> Answer {
-    let queries = EXAMPLES.map(|(query, what)| serde_json::json!({ "query": query, "what": what }));
-    let keys = KEYS.map(|(key, what)| serde_json::json!({ "key": key, "what": what }));
-    reply::json(&head, &serde_json::json!({ "queries": queries, "keys": keys }))
+    call.page(&HelpPage { frame: call.frame("help"), examples: examples.to_vec(), keys: KEYS })
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 //! anybody says, may do nothing, and is offered as a file where browsers would not show it.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use ocelli_core::{Digest, ImageFormat};
 
 use crate::app::App;
 use crate::assets;
+use crate::call::Named;
 use crate::failure::WebError;
 use crate::pictures::Size;
 use crate::reply::{Answer, forever, knows};
@@ -21,7 +22,7 @@ const SANDBOX: &str = "default-src 'none'; sandbox";
 /// `GET /image/DIGEST/thumb|view|original`
 pub(crate) async fn image(
     State(app): State<App>,
-    Path((digest, kind)): Path<(String, String)>,
+    Named((digest, kind)): Named<(String, String)>,
     head: HeaderMap,
 ) -> Answer {
     let digest = super::digest(&digest)?;

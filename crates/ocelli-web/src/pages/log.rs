@@ -1,14 +1,13 @@
 //! The log of what people did.
 
 use askama::Template;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
 use ocelli_catalog::Deed;
 
 use super::Frame;
 use crate::app::App;
+use crate::call::Call;
 use crate::failure::WebError;
-use crate::reply::{self, Answer};
+use crate::reply::{Answer, with_next};
 use crate::shown::{self, Asked, line, link};
 
 /// Deeds on a page.
@@ -41,30 +40,20 @@ async fn deeds(app: &App, asked: &Asked) -> Result<(Vec<Deed>, Option<i64>), Web
     Ok((deeds, next))
 }
 
-/// `GET /log`
-pub(crate) async fn page(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let (deeds, next) = deeds(&app, &Asked::of(query.as_deref())).await?;
+/// `GET /log`, `/log.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let (deeds, next) = deeds(&call.app, &call.asked).await?;
+    let to = |path: &str, next: i64| link(path, &[("before", &next.to_string())]);
+    if call.wants_json() {
+        return Ok(with_next(call.json(&deeds)?, next.map(|next| to(&call.path, next))));
+    }
     let page = LogPage {
-        frame: Frame::of(&app, &head, "log"),
+        frame: call.frame("log"),
         deeds: deeds.into_iter().map(row).collect(),
-        next: next.map(|next| link("/log", &[("before", &next.to_string())])),
+        next: next.map(|next| to("/log", next)),
         twin: "/log.json".to_owned(),
     };
-    reply::page(&head, &page)
-}
-
-/// `GET /log.json`
-pub(crate) async fn twin(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let (deeds, _) = deeds(&app, &Asked::of(query.as_deref())).await?;
-    reply::json(&head, &deeds)
+    call.page(&page)
 }
 
 fn row(deed: Deed) -> Row {

@@ -1,29 +1,31 @@
 //! The page of one image: when it was first seen, and what every analyzer read in it.
 
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
 use ocelli_catalog::History;
 use ocelli_catalog::query::Query;
 use ocelli_core::{Analysis, AnalyzerName, Digest, DigestPrefix, Outcome, Record};
 use ocelli_export::layout::{self, names};
 
 use super::Frame;
+use super::cards::Picture;
 use crate::app::App;
 use crate::assets;
 use crate::boxes::Boxes;
+use crate::call::{Call, Named};
 use crate::failure::WebError;
 use crate::pictures::Size;
 use crate::prose;
 use crate::records::{of_analyzer, said};
 use crate::reply::{self, Answer, tagged};
-use crate::shown::{self, Asked, Part, counted, grouped, line, link, millis, minute, parts, plain};
+use crate::shown::{self, Part, counted, grouped, line, link, millis, minute, parts, plain};
 use crate::taken;
 
 /// Of longer texts the beginning is shown; the twin has all of it.
 const LONGEST: usize = 256 * 1024;
 /// Sightings that are listed.
 const SIGHTINGS: usize = 100;
+/// Images that look alike and are shown: of the others a search tells.
+const NEAR: usize = 8;
 
 #[derive(Template)]
 #[template(path = "record.html")]
@@ -53,6 +55,8 @@ struct RecordPage {
     compare: Option<String>,
     /// The search for images that look like it, when that can be told.
     similar: Option<String>,
+    /// The nearest of them.
+    near: Vec<Near>,
     twin: String,
     takes: Vec<(String, &'static str)>,
     back: String,
@@ -63,6 +67,14 @@ struct Seen {
     at: String,
     source: String,
     href: Option<String>,
+}
+
+/// An image that looks like this one.
+struct Near {
+    href: String,
+    picture: Picture,
+    /// In how many of 64 bits they differ.
+    distance: u32,
 }
 
 struct Happened {
@@ -105,37 +117,33 @@ struct Older {
 }
 
 /// `GET /record/DIGEST`, `DIGEST.json`, `DIGEST.txt`; the beginning of a digest leads to it.
-pub(crate) async fn page(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let asked = Asked::of(query.as_deref());
+pub(crate) async fn page(call: Call, Named(name): Named<String>) -> Answer {
+    let app = &call.app;
     let (text, form) = match name.rsplit_once('.') {
         Some((text, form @ ("json" | "txt"))) => (text, form),
         _ => (name.as_str(), ""),
     };
     let digest = match text.parse::<Digest>() {
         Ok(digest) => digest,
-        Err(_) => return shortened(&app, text, form).await,
+        Err(_) => return shortened(app, text, form).await,
     };
-    let record = super::record(&app, &digest).await?;
+    let record = super::record(app, &digest).await?;
     let order = app.options.names();
     match form {
-        "json" => twin(&app, &head, &record).await,
+        "json" => twin(&call, &record).await,
         "txt" => {
             let text = layout::text(&record, &order);
-            Ok(tagged(&head, "text/plain; charset=utf-8", text.into_bytes()))
+            Ok(tagged(&call.head, "text/plain; charset=utf-8", text.into_bytes()))
         }
-        _ => show(&app, &head, &asked, &record, &order).await,
+        _ => show(&call, &record, &order).await,
     }
 }
 
 /// The record for programs: as `ocelli show --format json` prints it.
-pub(crate) async fn twin(app: &App, head: &HeaderMap, record: &Record) -> Answer {
+pub(crate) async fn twin(call: &Call, record: &Record) -> Answer {
+    let app = &call.app;
     let pairs = app.catalog.agreement(&record.image.digest).await?;
-    reply::json(head, &layout::Json::new(record, &app.options.names(), &pairs))
+    call.json(&layout::Json::new(record, &app.options.names(), &pairs))
 }
 
 /// The beginning of a digest, as people copy it.
@@ -168,15 +176,8 @@ pub(crate) fn lit_parts(text: &str, query: Option<&Query>) -> Vec<Part> {
     parts(&text, &marks)
 }
 
-async fn show(
-    app: &App,
-    head: &HeaderMap,
-    asked: &Asked,
-    record: &Record,
-    order: &[AnalyzerName],
-) -> Answer {
-    let digest = record.image.digest;
-    let typed = asked.get("q");
+async fn show(call: &Call, record: &Record, order: &[AnalyzerName]) -> Answer {
+    let (app, digest, typed) = (&call.app, record.image.digest, call.asked.get("q"));
     // A query that cannot be read lights nothing; where it is typed it is told.
     let query = Query::parse_within(typed, &app.options.query).ok().filter(|_| !typed.is_empty());
     let neighbours = app.catalog.neighbours(&digest).await?;
@@ -202,13 +203,11 @@ async fn show(
     let beside = |digest: Option<Digest>| {
         digest.map(|digest| link(&format!("/record/{digest}"), &[("q", typed)]))
     };
-    // Only whether: how many there are costs more than all the rest of this page.
-    let similar = app
-        .catalog
-        .perceptual_hash(&digest)
-        .await?
-        .map(|_| link("/search", &[("q", &format!("like:{}", digest.short()))]));
-    let mut frame = Frame::of(app, head, "");
+    let near = near(app, &digest).await?;
+    // Also of an image that nothing looks like: the search may go further.
+    let similar =
+        near.is_some().then(|| link("/search", &[("q", &format!("like:{}", digest.short()))]));
+    let mut frame = call.frame("");
     typed.clone_into(&mut frame.query);
     let page = RecordPage {
         frame,
@@ -237,12 +236,29 @@ async fn show(
         older: beside(neighbours.older),
         compare,
         similar,
+        near: near.unwrap_or_default(),
         twin: format!("/record/{digest}.json"),
         back: if typed.is_empty() { "/".to_owned() } else { link("/search", &[("q", typed)]) },
         history: happened(history),
         digest: digest.to_string(),
     };
-    reply::page(head, &page)
+    call.page(&page)
+}
+
+/// The images that look most like it, nearest first; none while it is not known what it looks like.
+async fn near(app: &App, digest: &Digest) -> Result<Option<Vec<Near>>, WebError> {
+    let Some(nearest) = app.catalog.nearest(digest, NEAR).await? else { return Ok(None) };
+    if nearest.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let digests: Vec<Digest> = nearest.iter().map(|(_, digest)| *digest).collect();
+    let sheets = app.catalog.sheets(&digests).await?;
+    let one = |(distance, digest): &(u32, Digest)| Near {
+        href: format!("/record/{digest}"),
+        picture: Picture::of(*digest, sheets.get(digest)),
+        distance: *distance,
+    };
+    Ok(Some(nearest.iter().map(one).collect()))
 }
 
 /// The files that a record can be taken out as; words with boxes only where somebody read some.

@@ -1,11 +1,10 @@
 //! Searches that people keep under a name. They are listed beside every search.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::app::App;
+use crate::call::Press;
 use crate::failure::WebError;
 use crate::reply::{Answer, see};
 use crate::shown::{line, link};
@@ -79,17 +78,13 @@ pub(crate) async fn drop_search(app: &App, name: &str) -> Result<(), WebError> {
 }
 
 /// `POST /search/save`
-pub(crate) async fn save(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
-    let form = super::form(body).await?;
-    app.session.allow(&head, Some(form.get("form")))?;
+pub(crate) async fn save(State(app): State<App>, Press(form): Press) -> Answer {
     keep(&app, form.get("name"), form.get("q")).await?;
     Ok(see(&link("/search", &[("q", form.get("q")), ("facets", "1")])))
 }
 
 /// `POST /search/forget`
-pub(crate) async fn forget(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
-    let form = super::form(body).await?;
-    app.session.allow(&head, Some(form.get("form")))?;
+pub(crate) async fn forget(State(app): State<App>, Press(form): Press) -> Answer {
     drop_search(&app, form.get("name")).await?;
     Ok(see(&link("/search", &[("q", form.get("q")), ("facets", "1")])))
 }

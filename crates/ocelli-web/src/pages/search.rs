@@ -1,18 +1,16 @@
 //! Search: which records have these words, where, and in whose reading.
 
 use askama::Template;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
 use ocelli_catalog::search::Sort;
 
 use super::Frame;
 use super::cards::{Card, ChipLink, FacetList, Wish, cards, chips, facets, total};
 use super::saved::{self, SavedLink};
-use crate::app::App;
+use crate::call::Call;
 use crate::failure::WebError;
 use crate::guard::wants_json;
-use crate::reply::{self, Answer, Form};
-use crate::shown::{Asked, link};
+use crate::reply::Answer;
+use crate::shown::link;
 
 /// Records on a page.
 const PAGE: u32 = 24;
@@ -29,6 +27,8 @@ struct Found {
     facets: Vec<FacetList>,
     /// Where the facets are counted, while they are not.
     narrow: String,
+    /// Whether they stand open on a small screen: when somebody went there for them, not when a script got them.
+    opened: bool,
     total: String,
     sorts: Vec<(&'static str, String, bool)>,
     note: &'static str,
@@ -44,48 +44,29 @@ struct Found {
     can_save: bool,
 }
 
-/// `GET /search`
-pub(crate) async fn page(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    show(&app, &head, query.as_deref(), Form::Page).await
-}
-
-/// `GET /search.json`
-pub(crate) async fn twin(
-    State(app): State<App>,
-    head: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    show(&app, &head, query.as_deref(), Form::Json).await
-}
-
-async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> Answer {
-    let asked = Asked::of(query);
-    let mut frame = Frame::of(app, head, "search");
+/// `GET /search`, `/search.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    let (app, asked) = (&call.app, &call.asked);
+    let mut frame = call.frame("search");
     asked.get("q").clone_into(&mut frame.query);
-    let wish = match Wish::of(&asked, PAGE, &app.options.query) {
+    // The query can be mended where it was typed.
+    let can_mend = !call.wants_json() && !wants_json(&call.head, &call.path);
+    let wish = match Wish::of(asked, PAGE, &app.options.query) {
         Ok(wish) => wish,
-        // The query can be mended where it was typed.
-        Err(WebError::Bad(wrong)) if form == Form::Page && !wants_json(head, "/search") => {
-            return mend(head, frame, wrong);
-        }
+        Err(WebError::Bad(wrong)) if can_mend => return mend(&call, frame, wrong),
         Err(other) => return Err(other),
     };
     let page = match wish.ask(&app.catalog).await {
         Ok(page) => page,
         // It names an image that is not here: that shows only now.
-        Err(WebError::Bad(wrong)) if form == Form::Page && !wants_json(head, "/search") => {
-            return mend(head, frame, wrong);
-        }
+        Err(WebError::Bad(wrong)) if can_mend => return mend(&call, frame, wrong),
         Err(other) => return Err(other),
     };
-    if form == Form::Json {
-        return reply::json(head, &page);
+    if call.wants_json() {
+        return call.json(&page);
     }
     let typed = wish.typed.as_str();
+    let can_save = frame.standing.signed_in && !typed.is_empty();
     let sort = |name, sort: &str, this| {
         (name, link("/search", &[("q", typed), ("sort", sort)]), wish.sort == this)
     };
@@ -97,11 +78,8 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
         cards: cards(app, &page, typed).await?,
         chips: chips(&wish, "/search"),
         facets: page.facets.as_ref().map(|all| facets(&wish, "/search", all)).unwrap_or_default(),
-        narrow: if wish.facets {
-            String::new()
-        } else {
-            link("/search", &[("q", typed), ("sort", wish.sort_name()), ("facets", "1")])
-        },
+        narrow: wish.narrowing("/search"),
+        opened: wish.facets && !call.head.contains_key("hx-request"),
         total: total(&page),
         sorts: vec![
             sort("Best match", "", Sort::Relevance),
@@ -123,15 +101,15 @@ async fn show(app: &App, head: &HeaderMap, query: Option<&str>, form: Form) -> A
         atom: link("/search.atom", &[("q", typed)]),
         feed: link("/search.feed.json", &[("q", typed)]),
         as_gallery: link("/", &[("q", typed)]),
-        can_save: app.session.standing(head).signed_in && !typed.is_empty(),
+        can_save,
         saved: saved::links(app, typed).await?,
         typed: wish.typed.clone(),
     };
-    reply::page(head, &found)
+    call.page(&found)
 }
 
 /// The page that says what is wrong with the query.
-fn mend(head: &HeaderMap, frame: Frame, wrong: String) -> Answer {
+fn mend(call: &Call, frame: Frame, wrong: String) -> Answer {
     let found = Found {
         typed: frame.query.chars().take(200).collect(),
         frame: Frame { query: frame.query.chars().take(4_000).collect(), ..frame },
@@ -140,6 +118,7 @@ fn mend(head: &HeaderMap, frame: Frame, wrong: String) -> Answer {
         chips: Vec::new(),
         facets: Vec::new(),
         narrow: String::new(),
+        opened: false,
         total: String::new(),
         sorts: Vec::new(),
         note: "",
@@ -153,7 +132,7 @@ fn mend(head: &HeaderMap, frame: Frame, wrong: String) -> Answer {
         saved: Vec::new(),
         can_save: false,
     };
-    let mut response = reply::page(head, &found)?;
+    let mut response = call.page(&found)?;
     *response.status_mut() = axum::http::StatusCode::BAD_REQUEST;
     Ok(response)
 }

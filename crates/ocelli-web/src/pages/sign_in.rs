@@ -2,14 +2,13 @@
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::Frame;
-use crate::app::App;
+use crate::call::{Call, Press};
 use crate::failure::WebError;
-use crate::reply::{self, Answer, see};
+use crate::reply::{Answer, see};
 use crate::session::{Session, is_from_here};
 
 #[derive(Template)]
@@ -17,11 +16,6 @@ use crate::session::{Session, is_from_here};
 struct SignInPage {
     frame: Frame,
     wrong: bool,
-}
-
-/// `GET /sign-in`
-pub(crate) async fn page(State(app): State<App>, head: HeaderMap) -> Answer {
-    reply::page(&head, &SignInPage { frame: Frame::of(&app, &head, "sign-in"), wrong: false })
 }
 
 /// Who may change things, for programs.
@@ -33,16 +27,21 @@ struct Twin {
     signed_in: bool,
 }
 
-/// `GET /sign-in.json`
-pub(crate) async fn twin(State(app): State<App>, head: HeaderMap) -> Answer {
-    let can_sign_in = app.session.standing(&head).can_sign_in;
-    reply::json(&head, &Twin { can_sign_in, signed_in: app.session.allows(&head) })
+/// `GET /sign-in`, `/sign-in.json`
+pub(crate) async fn page(call: Call) -> Answer {
+    if call.wants_json() {
+        let session = &call.app.session;
+        let can_sign_in = session.standing(&call.head).can_sign_in;
+        return call.json(&Twin { can_sign_in, signed_in: session.allows(&call.head) });
+    }
+    call.page(&SignInPage { frame: call.frame("sign-in"), wrong: false })
 }
 
 /// `POST /sign-in`
-pub(crate) async fn take(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
+pub(crate) async fn take(call: Call, body: Body) -> Answer {
+    let app = &call.app;
     // Nobody is signed in here by another site.
-    if !is_from_here(&head) {
+    if !is_from_here(&call.head) {
         return Err(WebError::Foreign);
     }
     if app.session.is_guessing(false) {
@@ -51,8 +50,8 @@ pub(crate) async fn take(State(app): State<App>, head: HeaderMap, body: Body) ->
     let form = super::form(body).await?;
     let Some(cookie) = app.session.sign_in(form.get("token")) else {
         app.session.is_guessing(true);
-        let page = SignInPage { frame: Frame::of(&app, &head, "sign-in"), wrong: true };
-        let mut response = reply::page(&head, &page)?;
+        let page = SignInPage { frame: call.frame("sign-in"), wrong: true };
+        let mut response = call.page(&page)?;
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     };
@@ -60,9 +59,7 @@ pub(crate) async fn take(State(app): State<App>, head: HeaderMap, body: Body) ->
 }
 
 /// `POST /sign-out`
-pub(crate) async fn leave(State(app): State<App>, head: HeaderMap, body: Body) -> Answer {
-    let form = super::form(body).await?;
-    app.session.allow(&head, Some(form.get("form")))?;
+pub(crate) async fn leave(Press(_): Press) -> Answer {
     Ok(with_cookie(Session::sign_out()))
 }
 

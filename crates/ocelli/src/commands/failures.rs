@@ -50,6 +50,7 @@ fn filter(arguments: &FailuresArgs) -> FailureFilter {
         batch: arguments.batch,
         after: arguments.newer_than.map(ago),
         before: arguments.older_than.map(ago),
+        behind: None,
         limit: arguments.limit,
     }
 }
