@@ -82,7 +82,11 @@ pub fn markdown(record: &Record, order: &[AnalyzerName]) -> String {
         (Some(width), Some(height)) => format!(", {width} × {height}"),
         _ => String::new(),
     };
-    let _ = writeln!(page, "{format}{size}, {} bytes\n", image.bytes);
+    if image.is_unread() && record.refusal.is_none() {
+        page.push_str("not read yet\n\n");
+    } else {
+        let _ = writeln!(page, "{format}{size}, {} bytes\n", image.bytes);
+    }
     for sighting in record.sightings.values() {
         let _ = writeln!(page, "- {} `{}`", time(sighting.seen_at), sighting.source);
         for (name, text) in record.said(&sighting.source) {

@@ -96,7 +96,7 @@ fn row<'a>(record: &'a Record, answer: Option<(&'a Analysis, bool)>) -> Vec<Cell
         text(image.format.map(ocelli_core::ImageFormat::name)),
         number(image.width.map(u64::from)),
         number(image.height.map(u64::from)),
-        Cell::Whole(whole(image.bytes)),
+        number(Some(image.bytes).filter(|_| !image.is_unread())),
         Cell::Flag(record.is_complete()),
         text(record.refusal.as_deref()),
     ];
