@@ -11,6 +11,7 @@ mod audit;
 mod backfill;
 mod bad_input;
 mod batches;
+mod bringing;
 mod buckets;
 mod carrying;
 mod cli;

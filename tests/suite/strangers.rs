@@ -69,6 +69,7 @@ fn intake(image: &str, analyzer: &str) -> Intake {
         enqueued_at: now,
         dependence: ocelli_core::Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     }
 }
 
@@ -165,6 +166,7 @@ async fn an_answer_about_an_image_that_nobody_registered_is_a_difference_of_the_
             provenance: Provenance::default(),
         },
         hash: None,
+        image: None,
     }));
     fleet.inject("ocelli.results", json!({"message_id": "m"}), &partial.encode().unwrap());
     soon("the audit names it", || {

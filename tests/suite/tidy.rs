@@ -93,7 +93,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("indicatif", &["ocelli"]),
     ("resvg", &["ocelli-samples"]),
     ("object_store", &["ocelli-media"]),
-    ("parquet", &["ocelli-export"]),
+    ("parquet", &["ocelli-export", "ocelli-producer"]),
     ("tar", &["ocelli-producer"]),
 ];
 

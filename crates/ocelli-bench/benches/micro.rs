@@ -52,6 +52,7 @@ fn intake() -> Message {
         enqueued_at: Timestamp::UNIX_EPOCH,
         dependence: Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     })
 }
 
@@ -98,7 +99,12 @@ fn answer() -> Analysis {
 }
 
 fn partial() -> Message {
-    Message::Partial(Box::new(Partial { digest: facts().digest, hash: None, analysis: page() }))
+    Message::Partial(Box::new(Partial {
+        digest: facts().digest,
+        hash: None,
+        image: None,
+        analysis: page(),
+    }))
 }
 
 #[divan::bench]

@@ -40,6 +40,7 @@ pub(crate) fn intake(
         enqueued_at: now,
         dependence: Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     })
 }
 
@@ -48,6 +49,7 @@ pub(crate) fn partial(digest: Digest, analyzer: &AnalyzerName) -> Message {
     Message::Partial(Box::new(Partial {
         digest,
         hash: None,
+        image: None,
         analysis: Analysis {
             analyzer: analyzer.clone(),
             revision: revision(analyzer),

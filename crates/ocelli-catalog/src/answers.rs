@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ocelli_core::{AnalyzerName, Digest, DigestPrefix, Record, Revision, Sighting, SourceUri};
+use ocelli_core::{
+    AnalyzerName, Digest, DigestPrefix, Record, Revision, Said, Sighting, SourceUri,
+};
 
 use crate::catalog::{Catalog, ask, snapshot};
 use crate::error::{CatalogError, Fault};
@@ -101,6 +103,11 @@ impl Catalog {
                     .bind(key)
                     .fetch_all(&mut *connection)
                     .await?;
+            let meta: Vec<MetaColumns> =
+                sqlx::query_as("SELECT source_key, name, batch, text FROM sighting_meta WHERE digest = $1")
+                    .bind(key)
+                    .fetch_all(&mut *connection)
+                    .await?;
             let wants: Vec<WantColumns> =
                 sqlx::query_as(concat!(load::want_columns!(), "wants w WHERE w.digest = $1"))
                     .bind(key)
@@ -112,11 +119,11 @@ impl Catalog {
             .bind(key)
             .fetch_all(&mut *connection)
             .await?;
-            Ok::<_, sqlx::Error>((image, sightings, wants, analyses))
+            Ok::<_, sqlx::Error>((image, (sightings, meta), wants, analyses))
         });
-        let (image, sightings, wants, analyses) = self.timed("read a record", rows).await?;
+        let (image, seen, wants, analyses) = self.timed("read a record", rows).await?;
         image
-            .map(|image| record(image, sightings, wants, analyses))
+            .map(|image| record(image, seen, wants, analyses))
             .transpose()
             .map(Option::flatten)
             .map_err(|error| self.unreadable(error))
@@ -262,9 +269,12 @@ fn known((bytes, refused, answered, wanted): &KnownColumns) -> Read<(Digest, Kno
     Ok((digest(bytes)?, known))
 }
 
+/// Key of the source, name, batch, text.
+pub(crate) type MetaColumns = (Vec<u8>, String, Vec<u8>, String);
+
 pub(crate) fn record(
     image: ImageColumns,
-    sightings: Vec<(String, i64, Vec<u8>)>,
+    (sightings, meta): (Vec<(String, i64, Vec<u8>)>, Vec<MetaColumns>),
     wants: Vec<WantColumns>,
     analyses: Vec<AnalysisColumns>,
 ) -> Read<Option<Record>> {
@@ -277,6 +287,14 @@ pub(crate) fn record(
         let sighting =
             Sighting { source: source.clone(), seen_at: time(seen_at)?, batch: batch(&bytes)? };
         record.sightings.insert(source, sighting);
+    }
+    let places: BTreeMap<[u8; 16], SourceUri> =
+        record.sightings.keys().map(|source| (text_key(source.as_str()), source.clone())).collect();
+    for (key, name, bytes, text) in meta {
+        let source = <[u8; 16]>::try_from(key).ok().and_then(|key| places.get(&key));
+        let source = source.ok_or_else(|| unreadable("metadata", "of no sighting"))?;
+        let said = Said { batch: batch(&bytes)?, text };
+        record.meta.entry(source.clone()).or_default().insert(name, said);
     }
     for row in wants {
         let (_, analyzer, want) = load::want(row)?;

@@ -10,7 +10,7 @@ use crate::error::{CatalogError, Fault};
 use crate::model::{Audit, BatchAudit, BatchCount};
 use crate::rows::{Read, batch, number, parse};
 
-const TABLES: [&str; 30] = [
+const TABLES: [&str; 32] = [
     "agreements",
     "analyses",
     "backfill_jobs",
@@ -25,6 +25,7 @@ const TABLES: [&str; 30] = [
     "fences",
     "images",
     "known_files",
+    "known_urls",
     "old_payments",
     "pauses",
     "payment_horizon",
@@ -36,6 +37,7 @@ const TABLES: [&str; 30] = [
     "search_answers",
     "search_texts",
     "search_vocabulary",
+    "sighting_meta",
     "sightings",
     "spend",
     "transfers",
@@ -44,7 +46,7 @@ const TABLES: [&str; 30] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 28] = [
+const CHECKS: [(&str, &str); 29] = [
     (
         "jobs wait for a near-identical image although they are not held, or nothing is to be done",
         "SELECT COUNT(*) FROM wants w WHERE w.waits_for IS NOT NULL \
@@ -169,6 +171,11 @@ const CHECKS: [(&str, &str); 28] = [
         "references of batches belong to an image without intake",
         "SELECT COUNT(*) FROM batch_images b WHERE NOT EXISTS \
          (SELECT 1 FROM images i WHERE i.digest = b.digest AND i.bytes IS NOT NULL)",
+    ),
+    (
+        "metadata belongs to no sighting",
+        "SELECT COUNT(*) FROM sighting_meta m WHERE NOT EXISTS \
+         (SELECT 1 FROM sightings s WHERE s.digest = m.digest AND s.source_key = m.source_key)",
     ),
     (
         "sightings are in no batch",

@@ -36,6 +36,8 @@ pub(crate) struct Stored {
 pub(crate) struct Image {
     /// `None` while only an analysis arrived.
     pub(crate) facts: Option<ImageFacts>,
+    /// What a worker found out before the intake arrived.
+    pub(crate) learned: Option<ImageFacts>,
     pub(crate) refusal: Option<String>,
     pub(crate) first_seen: Option<Timestamp>,
     pub(crate) complete: bool,
@@ -132,6 +134,13 @@ pub(crate) fn fold(
         now.image.facts =
             Some(now.image.facts.as_ref().map_or_else(|| facts.clone(), |old| unite(old, facts)));
     }
+    let learned = [now.image.learned.take(), news.learned].into_iter().flatten();
+    let learned = learned.reduce(|a, b| unite(&a, &b));
+    match (&mut now.image.facts, learned) {
+        (Some(facts), Some(learned)) => facts.add(&learned),
+        (None, learned) => now.image.learned = learned,
+        (Some(_), None) => {}
+    }
     now.image.refusal = smaller(now.image.refusal, news.refusal);
     let seen = news.sightings.values().map(|sighting| sighting.seen_at).min();
     now.image.first_seen = match (now.image.first_seen, seen) {
@@ -142,6 +151,8 @@ pub(crate) fn fold(
     let references = news.references.into_iter();
     rows.references.extend(references.map(|((batch, key), found)| ((batch, digest, key), found)));
     rows.members.extend(news.members.into_iter().map(|(batch, key)| (batch, digest, key)));
+    let said = news.meta.into_iter();
+    rows.meta.extend(said.map(|((source, name), said)| (digest, source, name, said)));
     rows.sightings.extend(news.sightings.into_values().map(|sighting| (digest, sighting)));
     let mut needs = news.needs;
     for (analyzer, (asked_at, revision)) in news.wants {

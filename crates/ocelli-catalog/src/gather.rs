@@ -7,10 +7,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use ocelli_core::meta::MAX_NAME_BYTES;
 use ocelli_core::wire::{Announcement, BatchReport, Intake, Message, Problem};
 use ocelli_core::{
     Analysis, AnalyzerName, BatchId, Digest, ImageFacts, Need, Outcome, PerceptualHash, Revision,
-    Sighting, SourceUri,
+    Said, Sighting, SourceUri,
 };
 
 use crate::rows::time;
@@ -32,8 +33,12 @@ pub(crate) struct Facts {
 #[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) facts: Option<ImageFacts>,
+    /// What a worker found out.
+    pub(crate) learned: Option<ImageFacts>,
     pub(crate) refusal: Option<String>,
     pub(crate) sightings: BTreeMap<SourceUri, Sighting>,
+    /// What lists said, by key of the source and name: of two the larger.
+    pub(crate) meta: BTreeMap<([u8; 16], String), Said>,
     /// Every reference of every batch to it, as batch and key; `sightings` keeps only the earliest.
     pub(crate) members: BTreeSet<(BatchId, [u8; 16])>,
     /// Of those that a producer named: the key of their source, and whether nothing had to be enqueued.
@@ -81,7 +86,17 @@ impl Facts {
         match message {
             Message::Intake(intake) => self.add_intake(intake)?,
             Message::Partial(partial) => {
+                let learned = partial.image.as_ref();
+                if learned.is_some_and(|found| {
+                    found.digest != partial.digest || i64::try_from(found.bytes).is_err()
+                }) {
+                    return Err("what the worker found out is about no such image".to_owned());
+                }
                 let news = self.images.entry(partial.digest).or_default();
+                news.learned = match (news.learned.take(), learned) {
+                    (Some(old), Some(new)) => Some(unite(&old, new)),
+                    (old, new) => old.or_else(|| new.cloned()),
+                };
                 news.analyses.push(storable(&partial.analysis));
                 news.looks(partial.hash.as_ref());
             }
@@ -130,6 +145,9 @@ impl Facts {
         if i64::try_from(intake.image.bytes).is_err() {
             return Err(format!("an image cannot have {} bytes", intake.image.bytes));
         }
+        if let Some((name, _)) = intake.meta.iter().find(|(name, _)| name.len() > MAX_NAME_BYTES) {
+            return Err(format!("a name of metadata has {} bytes", name.len()));
+        }
         let news = self.images.entry(intake.image.digest).or_default();
         news.facts = Some(match news.facts.take() {
             Some(old) => unite(&old, &intake.image),
@@ -144,6 +162,11 @@ impl Facts {
             news.members.insert(key);
             let is_known = intake.wants.is_empty() && intake.refusal.is_none();
             news.references.insert(key, (text_key(new.source.as_str()), is_known));
+            let source = text_key(new.source.as_str());
+            for (name, text) in intake.meta.iter() {
+                let said = Said { batch: new.batch, text: clean(text) };
+                keep(&mut news.meta, (source, clean(name)), said, |new, old| new > old);
+            }
             keep(&mut news.sightings, new.source.clone(), new, |new, old| {
                 (new.seen_at, new.batch) < (old.seen_at, old.batch)
             });

@@ -192,6 +192,6 @@ fn remembered(row: Columns) -> Read<([u8; 16], RememberedFile)> {
     Ok((key, RememberedFile { stamp, image, refusal }))
 }
 
-fn hex(key: &[u8]) -> String {
+pub(crate) fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
 }

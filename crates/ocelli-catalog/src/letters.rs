@@ -153,6 +153,7 @@ pub(crate) fn decide(letter: &Letter, stored: &BTreeMap<Digest, Stored>) -> (Fat
             provenance: Provenance::default(),
         },
         hash: None,
+        image: None,
     })));
     (Fate::Failed, news)
 }

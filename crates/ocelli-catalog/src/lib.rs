@@ -21,7 +21,7 @@
 //! | `backfills` | one revision of an analyzer, asked of images that are here already |
 //! | `claims` | who works on which job, budgets and pauses: what a worker asks before it pays |
 //! | `references` | one batch: what became of each of its references, and how far it is |
-//! | `known_files` | what local files looked like when they were read |
+//! | `known_files`, `known_urls` | what local files looked like when they were read, and by what servers know again what they sent |
 //! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
 //! | `saved` | searches that people keep |
@@ -62,6 +62,7 @@ mod firsts;
 mod fold;
 mod gather;
 mod known_files;
+mod known_urls;
 mod letters;
 mod load;
 mod metrics;
@@ -96,6 +97,7 @@ pub use error::CatalogError;
 pub use failures::FailureCursor;
 pub use firsts::{Firsts, SAME_RULE};
 pub use known_files::{FileStamp, NotedFile, RememberedFile};
+pub use known_urls::{NotedUrl, RememberedUrl, SeenImage};
 pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
 pub use model::{

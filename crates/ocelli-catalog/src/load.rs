@@ -23,6 +23,7 @@ pub(crate) type ImageColumns = (
     Option<String>,
     Option<i64>,
     bool,
+    Option<String>,
 );
 pub(crate) type WantColumns = (
     Vec<u8>,
@@ -58,7 +59,8 @@ pub(crate) type KnownColumns = (Vec<u8>, bool, Option<String>, Option<String>);
 
 macro_rules! image_columns {
     () => {
-        "SELECT i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete FROM "
+        "SELECT i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, \
+         i.learned FROM "
     };
 }
 macro_rules! want_columns {
@@ -219,11 +221,12 @@ pub(crate) fn assemble(
 }
 
 pub(crate) fn image(row: ImageColumns) -> Read<(Digest, Image)> {
-    let (bytes, size, format, width, height, refusal, first_seen, complete) = row;
+    let (bytes, size, format, width, height, refusal, first_seen, complete, learned) = row;
     let digest = digest(&bytes)?;
     let facts = facts(digest, size, format.as_deref(), width, height)?;
     let first_seen = first_seen.map(time).transpose()?;
-    Ok((digest, Image { facts, refusal, first_seen, complete }))
+    let learned = learned.map(|text| from_json("image", &text)).transpose()?;
+    Ok((digest, Image { facts, learned, refusal, first_seen, complete }))
 }
 
 pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {

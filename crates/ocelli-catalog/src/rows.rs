@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
 use ocelli_core::{
     Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, ImageFormat, Outcome,
-    OutcomeKind, PerceptualHash, Reading, Revision, Sighting,
+    OutcomeKind, PerceptualHash, Reading, Revision, Said, Sighting,
 };
 
 use crate::agreements::Settled;
@@ -25,6 +25,8 @@ pub(crate) struct Rows {
     /// What images look like; a hash that is there stays.
     pub(crate) hashes: Vec<(Digest, PerceptualHash)>,
     pub(crate) sightings: Vec<(Digest, Sighting)>,
+    /// What lists said, by key of the source and name.
+    pub(crate) meta: Vec<(Digest, [u8; 16], String, Said)>,
     /// References of batches.
     pub(crate) members: Vec<Member>,
     /// Of these, the key of their source, and whether nothing had to be enqueued.
@@ -75,6 +77,7 @@ impl Rows {
         let count = self.images.len()
             + self.hashes.len()
             + self.sightings.len()
+            + self.meta.len()
             + self.members.len()
             + self.wants.len()
             + self.analyses.len()

@@ -7,7 +7,7 @@ macro_rules! images {
     () => {
         " ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes, format = excluded.format, \
      width = excluded.width, height = excluded.height, refusal = excluded.refusal, \
-     first_seen = excluded.first_seen, complete = excluded.complete"
+     first_seen = excluded.first_seen, complete = excluded.complete, learned = excluded.learned"
     };
 }
 
@@ -15,6 +15,13 @@ macro_rules! sightings {
     () => {
         " ON CONFLICT (digest, source_key) DO UPDATE SET seen_at = excluded.seen_at, \
      batch = excluded.batch WHERE (excluded.seen_at, excluded.batch) < (sightings.seen_at, sightings.batch)"
+    };
+}
+
+macro_rules! sighting_meta {
+    () => {
+        " ON CONFLICT (digest, source_key, name) DO UPDATE SET batch = excluded.batch, text = excluded.text, \
+     text_key = excluded.text_key WHERE (excluded.batch, excluded.text) > (sighting_meta.batch, sighting_meta.text)"
     };
 }
 
@@ -106,8 +113,8 @@ macro_rules! spend {
 }
 
 pub(crate) use {
-    analyses, batches, deferrals, fences, images, problems, revisions, sightings, spend, wants,
-    workers,
+    analyses, batches, deferrals, fences, images, problems, revisions, sighting_meta, sightings,
+    spend, wants, workers,
 };
 
 /// Worker processes that were not heard of for 30 days are history: every restart makes a new name.

@@ -11,7 +11,7 @@ use ocelli_broker::{Broker, BrokerMetrics, Consumer, Delivery, Outgoing};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{self, Announcement, BatchReport, Fence, Intake, Message, Partial};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Dependence, Digest, ImageFacts, ImageFormat, Outcome,
+    Analysis, AnalyzerName, BatchId, Dependence, Digest, ImageFacts, ImageFormat, Meta, Outcome,
     PerceptualHash, Provenance, Reading, Revision, RevisionBuilder, Sighting, SourceUri, Want,
 };
 use ocelli_wiring::{CommonArgs, Fault, Process, parts, start};
@@ -54,6 +54,7 @@ struct NextIntake<'a> {
     enqueued_at: Timestamp,
     dependence: &'a Dependence,
     hash: &'a Option<PerceptualHash>,
+    meta: &'a Meta,
 }
 
 #[derive(Serialize)]
@@ -61,6 +62,7 @@ struct NextPartial<'a> {
     digest: Digest,
     analysis: Grown<&'a Analysis>,
     hash: &'a Option<PerceptualHash>,
+    image: Option<Grown<&'a ImageFacts>>,
 }
 
 #[derive(Serialize)]
@@ -88,11 +90,13 @@ fn encode(message: &Message) -> Result<Vec<u8>, rmp_serde::encode::Error> {
             enqueued_at: intake.enqueued_at,
             dependence: &intake.dependence,
             hash: &intake.hash,
+            meta: &intake.meta,
         })),
         Message::Partial(partial) => rmp_serde::to_vec_named(&grown(NextPartial {
             digest: partial.digest,
             analysis: grown(&partial.analysis),
             hash: &partial.hash,
+            image: partial.image.as_ref().map(grown),
         })),
         Message::Deferred(body) => rmp_serde::to_vec_named(&grown(body)),
         Message::Announcement(body) => rmp_serde::to_vec_named(&grown(body)),
@@ -192,7 +196,10 @@ async fn handle(broker: Broker, delivery: Delivery, analyzer: AnalyzerName, revi
                 finished_at: Timestamp::now(),
                 provenance: Provenance { engine: "next".to_owned(), ..Provenance::default() },
             };
-            (Message::Partial(Box::new(Partial { digest, analysis, hash: None })), Queue::Results)
+            (
+                Message::Partial(Box::new(Partial { digest, analysis, hash: None, image: None })),
+                Queue::Results,
+            )
         }
         Ok(Message::Fence(fence)) if fence.bulk => (Message::FencePassed(fence), Queue::Results),
         Ok(Message::Fence(fence)) => {
@@ -317,6 +324,7 @@ fn intake(file: &Path, wants: &[Want], batch: BatchId) -> Result<Intake, String>
         enqueued_at: Timestamp::now(),
         dependence: Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     })
 }
 
@@ -347,6 +355,7 @@ mod tests {
                 provenance: Provenance::default(),
             },
             hash: None,
+            image: None,
         };
         for message in [
             Message::Fence(fence),

@@ -166,6 +166,7 @@ impl Enqueue<'_> {
             enqueued_at: now,
             dependence,
             hash: None,
+            meta: ocelli_core::Meta::default(),
         });
         self.publish(&message, queue).await
     }

@@ -81,6 +81,18 @@ pub struct ImageFacts {
 }
 
 impl ImageFacts {
+    /// An image of which only its digest is known: whoever told of it has not read it.
+    #[must_use]
+    pub const fn unread(digest: Digest) -> Self {
+        Self { digest, bytes: 0, format: None, width: None, height: None }
+    }
+
+    /// Whether nobody has read it: no image is empty.
+    #[must_use]
+    pub const fn is_unread(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// Takes over what `other` knows about the same bytes. Two readers of the same bytes can only differ in what they
     /// could not tell, or in their version: the larger value stays, whatever the order.
     pub fn add(&mut self, other: &Self) {

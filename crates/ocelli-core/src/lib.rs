@@ -13,6 +13,7 @@
 //! | [`ids`] | [`Digest`], [`AnalyzerName`], [`Revision`], [`BatchId`] |
 //! | [`source`] | [`SourceUri`]: where bytes were found |
 //! | [`image`] | facts about an image that need no pixels |
+//! | [`meta`] | what lists say about references: [`Meta`] |
 //! | [`member`] | members of archives as sources |
 //! | [`needs`] | analyzers that read what others answered: [`Dependence`], [`NeededText`] |
 //! | [`object`] | objects of buckets as sources |
@@ -31,6 +32,7 @@ pub mod estimate;
 pub mod ids;
 pub mod image;
 pub mod member;
+pub mod meta;
 pub mod needs;
 pub mod object;
 pub mod outcome;
@@ -46,6 +48,7 @@ pub mod wire;
 pub use chain::chain;
 pub use ids::{AnalyzerName, BatchId, Digest, DigestPrefix, Revision, RevisionBuilder};
 pub use image::{ImageFacts, ImageFormat};
+pub use meta::{Meta, Said};
 pub use needs::{Dependence, Need, NeededText};
 pub use outcome::{
     Analysis, FailureClass, Flag, Outcome, OutcomeKind, Provenance, Reading, Section, Step, Word,

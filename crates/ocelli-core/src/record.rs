@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, AnalyzerName, BatchId, ImageFacts, OutcomeKind, Revision, SourceUri};
+use crate::{
+    Analysis, AnalyzerName, BatchId, ImageFacts, Meta, OutcomeKind, Revision, Said, SourceUri,
+};
 
 /// An image seen at a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ pub struct Record {
     pub refusal: Option<String>,
     /// At most one per source: the earliest.
     pub sightings: BTreeMap<SourceUri, Sighting>,
+    /// What lists said about it at a source, by name; of each name the latest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<SourceUri, BTreeMap<String, Said>>,
     /// Wanted revisions by analyzer, with the time of asking; the latest ask counts.
     pub wants: BTreeMap<AnalyzerName, (Timestamp, Option<Revision>)>,
     /// One per analyzer and revision.
@@ -55,6 +60,7 @@ impl Record {
             image,
             refusal: None,
             sightings: BTreeMap::new(),
+            meta: BTreeMap::new(),
             wants: BTreeMap::new(),
             analyses: BTreeMap::new(),
         }
@@ -78,6 +84,27 @@ impl Record {
                     slot.insert(sighting);
                 }
             }
+        }
+    }
+
+    /// Adds what a list said about it at a source; of two texts with one name the larger [`Said`] stays.
+    pub fn add_meta(&mut self, source: &SourceUri, batch: BatchId, meta: &Meta) {
+        for (name, text) in meta.iter() {
+            self.say(source, name, Said { batch, text: text.to_owned() });
+        }
+    }
+
+    /// What lists said about it at a source, in the order of names.
+    pub fn said(&self, source: &SourceUri) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.meta.get(source).into_iter().flatten();
+        all.map(|(name, said)| (name.as_str(), said.text.as_str()))
+    }
+
+    fn say(&mut self, source: &SourceUri, name: &str, said: Said) {
+        let all = self.meta.entry(source.clone()).or_default();
+        match all.get_mut(name) {
+            Some(old) => *old = said.max(old.clone()),
+            None => drop(all.insert(name.to_owned(), said)),
         }
     }
 
@@ -111,6 +138,11 @@ impl Record {
         self.refusal = [self.refusal.take(), other.refusal].into_iter().flatten().min();
         for sighting in other.sightings.into_values() {
             self.add_sighting(sighting);
+        }
+        for (source, all) in other.meta {
+            for (name, said) in all {
+                self.say(&source, &name, said);
+            }
         }
         for (analyzer, (asked_at, revision)) in other.wants {
             self.add_want(asked_at, Want { analyzer, revision });

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Analysis, AnalyzerName, BatchId, Dependence, Digest, FailureClass, ImageFacts, PerceptualHash,
-    Revision, Sighting, SourceUri, Spent, Want,
+    Analysis, AnalyzerName, BatchId, Dependence, Digest, FailureClass, ImageFacts, Meta,
+    PerceptualHash, Revision, Sighting, SourceUri, Spent, Want,
 };
 
 /// Envelope version this build writes, and the newest it reads.
@@ -64,6 +64,9 @@ pub struct Intake {
     /// What the image looks like, when the producer decoded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<PerceptualHash>,
+    /// What the list said about the reference of the sighting.
+    #[serde(default, skip_serializing_if = "Meta::is_empty")]
+    pub meta: Meta,
 }
 
 /// The outcome of one job.
@@ -76,6 +79,9 @@ pub struct Partial {
     /// What the image looks like, when the worker decoded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<PerceptualHash>,
+    /// What the image is, when whoever enqueued it had not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageFacts>,
 }
 
 /// A job that failed and will be tried again.

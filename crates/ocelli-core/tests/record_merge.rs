@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Outcome, Provenance,
+    Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Meta, Outcome, Provenance,
     Reading, Record, Revision, RevisionBuilder, Sighting, Want,
 };
 use proptest::prelude::*;
@@ -12,6 +12,7 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Fact {
     Seen(Sighting),
+    Said(u8, BatchId, Meta),
     Wanted(Timestamp, Want),
     Analyzed(Box<Analysis>),
 }
@@ -44,6 +45,11 @@ fn fact() -> impl Strategy<Value = Fact> {
             seen_at: time(at),
             batch: BatchId::new(uuid::Uuid::from_u128(batch)),
         })),
+        (0_u8..3, 0_u128..3, "[a-b]", "[a-c]").prop_map(|(source, batch, name, text)| Fact::Said(
+            source,
+            BatchId::new(uuid::Uuid::from_u128(batch)),
+            Meta::from_iter([(name, text)]),
+        )),
         (0_u8..3, 0_u8..4, proptest::option::of(0_u8..2)).prop_map(|(name, at, rev)| Fact::Wanted(
             time(at),
             Want { analyzer: analyzer(name), revision: rev.map(revision) }
@@ -76,6 +82,10 @@ fn fold(facts: &[Fact]) -> Record {
     for fact in facts.iter().cloned() {
         match fact {
             Fact::Seen(sighting) => record.add_sighting(sighting),
+            Fact::Said(source, batch, meta) => {
+                let source = format!("file:///{source}.png").parse().unwrap();
+                record.add_meta(&source, batch, &meta);
+            }
             Fact::Wanted(at, want) => record.add_want(at, want),
             Fact::Analyzed(analysis) => record.add_analysis(*analysis),
         }

@@ -1,5 +1,7 @@
 //! A record as one JSON object: a line of a JSONL export, a member of a WebDataset.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use ocelli_core::{Analysis, AnalyzerName, Digest, ImageFacts, Record, Sighting};
 use serde::Serialize;
@@ -16,8 +18,23 @@ pub(crate) struct Document<'a> {
     waiting: Vec<&'a AnalyzerName>,
     image: &'a ImageFacts,
     refusal: Option<&'a str>,
-    sightings: Vec<&'a Sighting>,
+    sightings: Vec<Seen<'a>>,
     analyses: Vec<Answer<'a>>,
+}
+
+/// A sighting with what lists said about it.
+#[derive(Serialize)]
+pub(crate) struct Seen<'a> {
+    #[serde(flatten)]
+    sighting: &'a Sighting,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    meta: BTreeMap<&'a str, &'a str>,
+}
+
+/// All sightings of a record.
+pub(crate) fn seen(record: &Record) -> Vec<Seen<'_>> {
+    let all = record.sightings.values();
+    all.map(|sighting| Seen { sighting, meta: record.said(&sighting.source).collect() }).collect()
 }
 
 #[derive(Serialize)]
@@ -48,7 +65,7 @@ impl<'a> Document<'a> {
             },
             image: &record.image,
             refusal: record.refusal.as_deref(),
-            sightings: record.sightings.values().collect(),
+            sightings: seen(record),
             analyses: answers
                 .into_iter()
                 .map(|(analysis, current)| Answer { current, analysis })

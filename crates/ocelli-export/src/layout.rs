@@ -10,6 +10,8 @@ use jiff::tz::Offset;
 use ocelli_core::agreement::Pair;
 use ocelli_core::{Analysis, AnalyzerName, Flag, Outcome, Record};
 
+use crate::document::{Seen, seen};
+
 /// `2024-05-04T09:00:51+00:00`: RFC 3339 with a numeric zone, always UTC.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
@@ -53,6 +55,21 @@ pub fn text(record: &Record, order: &[AnalyzerName]) -> String {
     page
 }
 
+/// What lists said about the record beside where it is, place by place; empty when they said nothing.
+#[must_use]
+pub fn metadata(record: &Record) -> String {
+    let mut page = String::new();
+    for source in record.sightings.keys() {
+        for (place, (name, text)) in record.said(source).enumerate() {
+            if place == 0 {
+                let _ = writeln!(page, "Metadata of {source}");
+            }
+            let _ = writeln!(page, "  {}: {}", one_line(name), one_line(text));
+        }
+    }
+    page
+}
+
 /// The same with headings, sightings and provenance, as Markdown.
 #[must_use]
 pub fn markdown(record: &Record, order: &[AnalyzerName]) -> String {
@@ -65,9 +82,16 @@ pub fn markdown(record: &Record, order: &[AnalyzerName]) -> String {
         (Some(width), Some(height)) => format!(", {width} × {height}"),
         _ => String::new(),
     };
-    let _ = writeln!(page, "{format}{size}, {} bytes\n", image.bytes);
+    if image.is_unread() && record.refusal.is_none() {
+        page.push_str("not read yet\n\n");
+    } else {
+        let _ = writeln!(page, "{format}{size}, {} bytes\n", image.bytes);
+    }
     for sighting in record.sightings.values() {
         let _ = writeln!(page, "- {} `{}`", time(sighting.seen_at), sighting.source);
+        for (name, text) in record.said(&sighting.source) {
+            let _ = writeln!(page, "  - {}: {}", one_line(name), one_line(text));
+        }
     }
     if let Some(reason) = &record.refusal {
         let _ = writeln!(page, "\nNot analyzed: {}", printable(reason));
@@ -103,7 +127,7 @@ pub struct Json<'a> {
     waiting: Vec<&'a AnalyzerName>,
     image: &'a ocelli_core::ImageFacts,
     refusal: &'a Option<String>,
-    sightings: Vec<&'a ocelli_core::Sighting>,
+    sightings: Vec<Seen<'a>>,
     analyses: Vec<JsonAnalysis<'a>>,
     /// How far answers agree; empty while the record is not complete.
     agreement: &'a [Pair],
@@ -142,7 +166,7 @@ impl<'a> Json<'a> {
             },
             image: &record.image,
             refusal: &record.refusal,
-            sightings: record.sightings.values().collect(),
+            sightings: seen(record),
             analyses: analyses.collect(),
             agreement,
         }
@@ -187,6 +211,11 @@ fn printable(text: &str) -> String {
         .chars()
         .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// The same without line ends: what a list says must not look like a line of ocelli's own.
+fn one_line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], " ")
 }
 
 #[cfg(test)]
@@ -252,6 +281,22 @@ mod tests {
              a\n[waiting]\n\
              b\n[failed after 2 attempts, crash: died]\n"
         );
+    }
+
+    #[test]
+    fn what_lists_said_is_shown_on_lines_of_its_own_that_nobody_can_forge() {
+        let mut record = record();
+        assert_eq!(metadata(&record), "");
+        let source = record.sightings.keys().next().unwrap().clone();
+        let said = [("author", "me\x1b[2J\ntesseract-ocr: no"), ("pages", "7")];
+        let said = said.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        record.add_meta(&source, BatchId::new(uuid::Uuid::nil()), &said.into_iter().collect());
+        let expected = "  author: me\u{fffd}[2J tesseract-ocr: no\n  pages: 7\n";
+        assert_eq!(metadata(&record), format!("Metadata of /a/chart.png\n{expected}"));
+        assert!(markdown(&record, &[]).contains("\n  - pages: 7\n"));
+        let json = serde_json::to_value(Json::new(&record, &[], &[])).unwrap();
+        assert_eq!(json["sightings"][0]["meta"]["pages"], "7");
+        assert_eq!(json["sightings"][0]["source"], "file:///a/chart.png");
     }
 
     #[test]

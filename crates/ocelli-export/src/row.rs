@@ -1,6 +1,7 @@
 //! A record as rows of a table: one for each answer, and one for a record without any. The columns of CSV and Parquet.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ocelli_core::{Analysis, Outcome, Record};
@@ -30,7 +31,7 @@ pub(crate) enum Cell<'a> {
 }
 
 /// Names and kinds, in their order.
-pub(crate) const COLUMNS: [(&str, Kind); 35] = [
+pub(crate) const COLUMNS: [(&str, Kind); 36] = [
     ("digest", Kind::Text),
     ("first_seen", Kind::Time),
     ("source", Kind::Text),
@@ -66,6 +67,7 @@ pub(crate) const COLUMNS: [(&str, Kind); 35] = [
     ("currency", Kind::Text),
     ("took_ms", Kind::Whole),
     ("waited_ms", Kind::Whole),
+    ("meta", Kind::Text),
 ];
 
 /// The rows of a record.
@@ -82,6 +84,10 @@ fn row<'a>(record: &'a Record, answer: Option<(&'a Analysis, bool)>) -> Vec<Cell
     // The place where it was seen last is the likeliest to be there still.
     let last =
         record.sightings.values().max_by_key(|sighting| (sighting.seen_at, &sighting.source));
+    let said: BTreeMap<&str, &str> =
+        last.map(|last| record.said(&last.source).collect()).unwrap_or_default();
+    let meta = serde_json::to_string(&said).ok().filter(|_| !said.is_empty());
+    let meta = meta.map_or(Cell::None, |json| Cell::Text(json.into()));
     let mut cells = vec![
         Cell::Text(image.digest.to_string().into()),
         record.first_seen().map_or(Cell::None, Cell::Time),
@@ -90,12 +96,13 @@ fn row<'a>(record: &'a Record, answer: Option<(&'a Analysis, bool)>) -> Vec<Cell
         text(image.format.map(ocelli_core::ImageFormat::name)),
         number(image.width.map(u64::from)),
         number(image.height.map(u64::from)),
-        Cell::Whole(whole(image.bytes)),
+        number(Some(image.bytes).filter(|_| !image.is_unread())),
         Cell::Flag(record.is_complete()),
         text(record.refusal.as_deref()),
     ];
     let Some((analysis, current)) = answer else {
-        cells.resize(COLUMNS.len(), Cell::None);
+        cells.resize(COLUMNS.len() - 1, Cell::None);
+        cells.push(meta);
         return cells;
     };
     cells.extend([
@@ -151,6 +158,7 @@ fn row<'a>(record: &'a Record, answer: Option<(&'a Analysis, bool)>) -> Vec<Cell
         text(how.currency.as_deref()),
         Cell::Whole(whole(how.took_ms)),
         Cell::Whole(whole(how.waited_ms)),
+        meta,
     ]);
     cells
 }

@@ -223,6 +223,7 @@ async fn a_worker_empties_its_queue_against_a_real_server() {
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
             hash: None,
+            meta: ocelli_core::Meta::default(),
         });
         let outgoing = Outgoing {
             id: message.id(),

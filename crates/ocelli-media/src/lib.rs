@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, `s3:`, with limits while reading and a guard against private hosts |
 //! | `fetch::post` | [`Poster`]: the other direction, behind the same guard |
+//! | [`manners`] | [`Polite`]: the same with the manners that hosts expect |
 //! | [`digest`] | reading a local file once, for its bytes and its digest |
 //! | [`sniff`](mod@sniff) | what bytes are, by their beginning |
 //! | [`inspect`](mod@inspect) | the header only: format and size |
@@ -23,6 +24,7 @@ pub mod digest;
 pub mod fetch;
 pub mod inspect;
 pub mod limits;
+pub mod manners;
 pub mod phash;
 pub mod prepare;
 pub mod sniff;
@@ -34,9 +36,10 @@ pub use digest::read_file;
 pub use fetch::error::{FetchError, FetcherError};
 pub use fetch::objects::{ListedObject, Listing, ObjectOptions};
 pub use fetch::post::{NoClient, PostError, Poster};
-pub use fetch::{Answer, Fetcher};
+pub use fetch::{Answer, Fetcher, Validators};
 pub use inspect::{Inspection, inspect};
 pub use limits::{DecodeLimits, FetchLimits};
+pub use manners::{Fetched, Manners, Polite, Stopped};
 pub use phash::{perceptual_hash, perceptual_hash_of};
 pub use prepare::{Encoding, Prepare, Prepared, prepare};
 pub use sniff::{Sniff, sniff};

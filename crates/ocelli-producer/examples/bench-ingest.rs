@@ -84,6 +84,18 @@ async fn small(bench: &Bench<'_>, files: u32) -> Result<(), Failed> {
     let (listed, summary) = bench.produce(Source::Manifest(path)).await?;
     assert_eq!(summary.unread, u64::from(files), "none of them has changed");
     println!("  named in a list with digests    {:>9.0} references/s", rate(listed));
+    let mut list = String::new();
+    for number in 0..files {
+        let digest = Digest::of(&number.to_be_bytes());
+        list.push_str(&format!(
+            "{{\"uri\":\"https://nowhere.invalid/{number}.png\",\"digest\":\"{digest}\"}}\n"
+        ));
+    }
+    let path = bench.folder.join("urls.ndjson");
+    std::fs::write(&path, list)?;
+    let (listed, summary) = bench.produce(Source::Manifest(path)).await?;
+    assert_eq!(summary.enqueued, u64::from(files), "nobody knows them");
+    println!("  URLs in a list with digests     {:>9.0} references/s", rate(listed));
     Ok(())
 }
 

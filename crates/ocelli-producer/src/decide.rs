@@ -11,7 +11,8 @@ use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message, Problem};
 use ocelli_core::{
-    BatchId, Dependence, Digest, ImageFacts, Need, PerceptualHash, Sighting, SourceUri, Want, chain,
+    BatchId, Dependence, Digest, ImageFacts, Meta, Need, PerceptualHash, Sighting, SourceUri, Want,
+    chain,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -43,6 +44,7 @@ struct Seeing {
     hash: Option<PerceptualHash>,
     sighting: Sighting,
     file: FileNews,
+    meta: Meta,
 }
 
 /// What the stage works with.
@@ -86,9 +88,10 @@ impl Decider {
                 Ok(known) => known,
                 Err(error) => return self.publisher.fail(error),
             };
-            let mut noted = Vec::new();
+            let (mut noted, mut urls) = (Vec::new(), Vec::new());
             for item in items {
-                noted.extend(item.noted());
+                noted.extend(item.noted_file());
+                urls.extend(item.noted_url());
                 let passed = tokio::select! {
                     biased;
                     () = stop.cancelled() => return,
@@ -97,6 +100,9 @@ impl Decider {
                 if passed.is_break() || self.handle(item, &known).await.is_break() {
                     return;
                 }
+            }
+            if let Err(error) = self.catalog.note_urls(&urls).await {
+                tracing::warn!(urls = urls.len(), reason = %chain(&error), "these URLs will be fetched again");
             }
             // They count once the catalog has their sightings too, however long those are on their way.
             if let Err(error) = self.catalog.note_files(&noted).await {
@@ -155,13 +161,13 @@ impl Decider {
     }
 
     async fn handle(&mut self, item: Loaded, known: &HashMap<Digest, Known>) -> ControlFlow<()> {
-        let Loaded { name, seen, verdict, file } = item;
+        let Loaded { name, seen, verdict, file, meta } = item;
         match (verdict, seen) {
             (Verdict::Skipped { rule, why }, seen) => self.passed_over(name, rule, why, seen).await,
             (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen).await,
             (Verdict::Image { facts, refusal, hash }, Some((source, seen_at))) => {
                 let sighting = Sighting { source, seen_at, batch: self.batch };
-                let image = Seeing { facts, refusal, hash, sighting, file };
+                let image = Seeing { facts, refusal, hash, sighting, file, meta };
                 self.image(image, known).await
             }
             (Verdict::Image { .. }, None) => {
@@ -249,7 +255,7 @@ impl Decider {
 
     async fn image(
         &mut self,
-        Seeing { facts, refusal, hash, sighting, file }: Seeing,
+        Seeing { facts, refusal, hash, sighting, file, meta }: Seeing,
         known: &HashMap<Digest, Known>,
     ) -> ControlFlow<()> {
         let digest = facts.digest;
@@ -303,6 +309,7 @@ impl Decider {
             enqueued_at: clock::now(),
             dependence,
             hash,
+            meta,
         });
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         self.publisher

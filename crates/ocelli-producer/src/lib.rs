@@ -12,10 +12,10 @@
 //! |---|---|
 //! | [`options`] | [`ProducerOptions`] |
 //! | [`source`] | [`Source`]: what the user names; whether it can be opened |
-//! | `manifest`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `bucket`, `held`, `again`, `listing` | sources → references |
-//! | `unchanged` | files that need not be read |
+//! | `manifest`, `table`, `row`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `bucket`, `held`, `again`, `listing` | sources → references |
+//! | `metadata` | what lists say about references beside where they are |
+//! | `remembering`, `unchanged` | files and URLs that need not be read |
 //! | `read`, `examine`, `readers` | references → facts about images |
-//! | `hosts`, `robots` | manners towards the hosts of URLs |
 //! | [`plan`](mod@plan), `recent`, `decide` | facts → jobs |
 //! | `publisher`, `report`, `tally`, `orders` | messages, reports of the batch, counts; waiting while people paused it |
 //! | `run`, `watching`, `settle` | the roles |
@@ -30,10 +30,10 @@ mod examine;
 mod filter;
 pub mod first_seen;
 mod held;
-mod hosts;
 mod lines;
 mod listing;
 mod manifest;
+mod metadata;
 mod metrics;
 pub mod options;
 mod orders;
@@ -42,20 +42,22 @@ mod publisher;
 mod read;
 mod readers;
 mod recent;
+mod remembering;
 mod report;
-mod robots;
 pub mod role;
+mod row;
 mod run;
 mod settings;
 mod settle;
 pub mod source;
+mod table;
 mod tally;
 mod unchanged;
 mod walk;
 mod watching;
 
 pub use error::ProducerError;
-pub use hosts::Manners;
+pub use metadata::MetaLimits;
 pub use metrics::ProducerMetrics;
 pub use options::ProducerOptions;
 pub use plan::{Plan, Why, plan};

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ocelli_catalog::{FileStamp, RememberedFile};
-use ocelli_core::{Digest, SourceUri};
+use ocelli_catalog::{FileStamp, SeenImage};
+use ocelli_core::{Digest, Meta, SourceUri};
+use ocelli_media::Validators;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,9 @@ use crate::clock;
 use crate::error::ProducerError;
 use crate::held::{Held, Holder, Room};
 use crate::lines::Lines;
-use crate::manifest::{Format, Locator, Rows};
+use crate::manifest::{Format, Rows};
+use crate::metadata::MetaLimits;
+use crate::row::{BadLine, Locator, Reading, Row};
 use crate::source::{Opened, shown};
 use crate::walk::{Entry, walk};
 
@@ -41,8 +44,13 @@ pub(crate) struct Reference {
     pub(crate) dated: bool,
     /// What it looks like, when listing it told.
     pub(crate) stamp: Option<FileStamp>,
-    /// What is known of a file or an object that has not changed since it was read.
-    pub(crate) remembered: Option<RememberedFile>,
+    /// What a list says about it beside that.
+    pub(crate) meta: Meta,
+    /// What is known of an image that need not be read: a file or an object that has not changed since it was, or a URL with the digest
+    /// that a list says.
+    pub(crate) known: Option<SeenImage>,
+    /// What is known of a URL whose server says that these still count.
+    pub(crate) conditions: Option<(Validators, SeenImage)>,
 }
 
 impl Reference {
@@ -58,8 +66,15 @@ impl Reference {
             held: None,
             dated: false,
             stamp: None,
-            remembered: None,
+            meta: Meta::default(),
+            known: None,
+            conditions: None,
         }
+    }
+
+    /// Whether more is said about it than that it is there.
+    pub(crate) fn is_news(&self) -> bool {
+        self.dated || !self.meta.is_empty()
     }
 }
 
@@ -81,6 +96,7 @@ pub(crate) struct Out {
     listed: mpsc::Sender<Listed>,
     stop: CancellationToken,
     holder: Holder,
+    meta: MetaLimits,
 }
 
 impl Out {
@@ -125,7 +141,11 @@ impl Out {
         }
     }
 
-    fn rows<R: Read>(&self, rows: Rows<R>, list: &str) -> ControlFlow<()> {
+    fn rows(
+        &self,
+        rows: impl Iterator<Item = (u64, Result<Row, BadLine>)>,
+        list: &str,
+    ) -> ControlFlow<()> {
         let list: Arc<str> = list.into();
         for (line, row) in rows {
             let row = match row {
@@ -146,6 +166,7 @@ impl Out {
                     digest: row.digest,
                     listed_in: Some((Arc::clone(&list), line)),
                     dated: row.first_seen.is_some(),
+                    meta: row.meta,
                     ..Reference::named(source)
                 })))?,
                 Err(error) => self.problem(format!("{list}:{line}"), error.to_string())?,
@@ -168,15 +189,21 @@ impl Out {
                 self.lines(std::io::stdin().lock(), "standard input", &base)
             }
             Opened::Manifest { lines, format, shown, base } => {
-                self.rows(Rows::new(lines, format, base, clock::now()), &shown)
+                self.rows(Rows::new(lines, format, self.reading(&base)), &shown)
+            }
+            Opened::Table { table, shown, base } => {
+                self.rows(table.rows(self.reading(&base)), &shown)
             }
         }
     }
 
     /// Lists references that stand one per line.
     fn lines(&self, reader: impl Read, name: &str, base: &Path) -> ControlFlow<()> {
-        let rows = Rows::new(Lines::new(reader), Format::Text, base.to_owned(), clock::now());
-        self.rows(rows, name)
+        self.rows(Rows::new(Lines::new(reader), Format::Text, self.reading(base)), name)
+    }
+
+    fn reading(&self, base: &Path) -> Reading {
+        Reading { base: base.to_owned(), now: clock::now(), meta: self.meta }
     }
 }
 
@@ -190,12 +217,13 @@ impl Lister {
     /// Runs `list` on a thread of its own, which writes `ahead` items ahead of the reader.
     pub(crate) fn spawn(
         ahead: usize,
+        meta: MetaLimits,
         stop: &CancellationToken,
         list: impl FnOnce(&Out) + Send + 'static,
     ) -> Result<(mpsc::Receiver<Listed>, Self), ProducerError> {
         let (listed, receiver) = mpsc::channel(ahead);
         let (done, ended) = oneshot::channel();
-        let out = Out { listed, stop: stop.clone(), holder: Holder::new() };
+        let out = Out { listed, stop: stop.clone(), holder: Holder::new(), meta };
         std::thread::Builder::new()
             .name("lister".to_owned())
             .spawn(move || {
@@ -224,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn standard_input_gives_one_reference_per_line() {
         let stop = CancellationToken::new();
-        let (mut listed, lister) = Lister::spawn(10, &stop, |out| {
+        let (mut listed, lister) = Lister::spawn(10, MetaLimits::default(), &stop, |out| {
             let text = &b"/a.png\n\nrelative.png\nhttp://h/b.png\nftp://h/c.png\n"[..];
             let _ = out.lines(text, "standard input", Path::new("/base"));
         })
@@ -243,8 +271,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_lister_that_dies_is_an_error_and_not_an_early_end() {
-        let (_listed, lister) =
-            Lister::spawn(1, &CancellationToken::new(), |_| panic!("on purpose")).unwrap();
+        let (limits, stop) = (MetaLimits::default(), CancellationToken::new());
+        let (_listed, lister) = Lister::spawn(1, limits, &stop, |_| panic!("on purpose")).unwrap();
         assert!(matches!(lister.end().await, Err(ProducerError::Lister)));
     }
 }

@@ -14,7 +14,7 @@ use ocelli_wiring::{CommonArgs, Fault, Process, parse, start};
 struct Arguments {
     #[command(flatten)]
     common: CommonArgs,
-    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/), archives, manifests (.ndjson, .csv, .txt), or - for standard input.
+    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/), archives, manifests (.ndjson, .csv, .parquet, .txt), or - for standard input.
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<OsString>,
     /// Name of this batch.

@@ -3,18 +3,16 @@
 //! A broken line is one error with its number; the lines after it are read as if it were not there. That includes a CSV
 //! quote that is never closed: it costs its own line, not the rest of the file.
 
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use ocelli_core::{Digest, SourceUri};
 use serde::Deserialize;
 
-use crate::first_seen::parse_first_seen;
 use crate::lines::{Line, Lines, MAX_LINE_BYTES, is_blank};
-use crate::source::uri_text;
+use crate::metadata::text;
+use crate::row::{BadLine, Fields, KNOWN, Reading, Row};
 
 /// Lines one quoted CSV value may span: file names with line breaks exist, but have few of them.
 const MAX_RECORD_LINES: usize = 8;
@@ -28,6 +26,8 @@ pub(crate) enum Format {
     Csv,
     /// One reference per line.
     Text,
+    /// A table of columns, read by [`crate::table`].
+    Parquet,
 }
 
 impl Format {
@@ -38,6 +38,7 @@ impl Format {
             "ndjson" | "jsonl" => Some(Self::Ndjson),
             "csv" => Some(Self::Csv),
             "txt" => Some(Self::Text),
+            "parquet" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -46,7 +47,9 @@ impl Format {
 /// The format of a list whose name says nothing.
 pub(crate) fn guess_format<R: Read>(lines: &mut Lines<R>) -> io::Result<Format> {
     let Some(first) = lines.peek()? else { return Ok(Format::Text) };
-    Ok(if first.bytes.trim_ascii_start().starts_with(b"{") {
+    Ok(if first.number == 1 && first.bytes.starts_with(b"PAR1") {
+        Format::Parquet
+    } else if first.bytes.trim_ascii_start().starts_with(b"{") {
         Format::Ndjson
     } else if first.bytes.contains(&b',') && Columns::of(&first.bytes).is_some() {
         Format::Csv
@@ -63,24 +66,34 @@ pub(crate) struct Columns {
     path: Option<usize>,
     first_seen: Option<usize>,
     digest: Option<usize>,
+    /// Names of the others; empty where there is none.
+    others: Vec<(usize, String)>,
 }
 
 impl Columns {
     fn of(line: &[u8]) -> Option<Self> {
         let record = csv_record(line)?;
-        let names: Vec<String> = record
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
-            .collect();
-        let find = |wanted: &str| names.iter().position(|name| name == wanted);
+        let names: Vec<String> =
+            record.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+        let find = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+        let is_known = |name: &str| KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let others = names.iter().enumerate().filter(|(_, name)| !is_known(name));
         let columns = Self {
             count: names.len(),
             uri: find("uri"),
             path: find("path"),
             first_seen: find("first_seen"),
             digest: find("digest"),
+            others: others.map(|(place, name)| (place, name.clone())).collect(),
         };
         (columns.uri.is_some() || columns.path.is_some()).then_some(columns)
+    }
+
+    /// A name that two columns have: nobody could tell which of them counts.
+    fn twice(&self) -> Option<&str> {
+        let mut met = BTreeSet::new();
+        let named = self.others.iter().map(|(_, name)| name.as_str());
+        named.filter(|name| !name.is_empty()).find(|name| !met.insert(*name))
     }
 }
 
@@ -103,42 +116,18 @@ fn csv_record(bytes: &[u8]) -> Option<csv::ByteRecord> {
     matches!(reader.read_byte_record(&mut record), Ok(true)).then_some(record)
 }
 
-/// Where the bytes of a reference are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Locator {
-    File(PathBuf),
-    Url(SourceUri),
-}
-
-/// What one line of a list says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) locator: Locator,
-    pub(crate) first_seen: Option<Timestamp>,
-    pub(crate) digest: Option<Digest>,
-}
-
 /// The rows of a list. Ends after an error of the reader, which is the last item.
 pub(crate) struct Rows<R> {
     lines: Lines<R>,
     format: Format,
-    columns: Option<Columns>,
-    base: PathBuf,
-    now: Timestamp,
+    columns: Option<Arc<Columns>>,
+    reading: Reading,
     ended: bool,
 }
 
-/// A line that is no row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BadLine {
-    pub(crate) number: u64,
-    pub(crate) reason: String,
-}
-
 impl<R: Read> Rows<R> {
-    /// `base` is the folder that relative paths begin at.
-    pub(crate) fn new(lines: Lines<R>, format: Format, base: PathBuf, now: Timestamp) -> Self {
-        Self { lines, format, columns: None, base, now, ended: false }
+    pub(crate) fn new(lines: Lines<R>, format: Format, reading: Reading) -> Self {
+        Self { lines, format, columns: None, reading, ended: false }
     }
 
     fn row(&mut self, line: &Line) -> Result<Option<Row>, String> {
@@ -146,39 +135,44 @@ impl<R: Read> Rows<R> {
             return Err(format!("the line is longer than {MAX_LINE_BYTES} bytes"));
         }
         match self.format {
-            Format::Text => {
-                let locator = locate(&line.bytes, &self.base)?;
-                Ok(Some(Row { locator, first_seen: None, digest: None }))
-            }
+            Format::Text => self.reading.bare(&line.bytes).map(Some),
             Format::Ndjson => self.json_row(&line.bytes).map(Some),
             Format::Csv => self.csv_row(line),
+            Format::Parquet => Err("a Parquet file has no lines".to_owned()),
         }
     }
 
     fn json_row(&self, line: &[u8]) -> Result<Row, String> {
         #[derive(Deserialize)]
-        struct Fields {
+        struct Object {
             uri: Option<String>,
             path: Option<String>,
             first_seen: Option<String>,
             digest: Option<String>,
+            #[serde(flatten)]
+            others: BTreeMap<String, serde_json::Value>,
         }
-        let fields: Fields = serde_json::from_slice(line)
+        let fields: Object = serde_json::from_slice(line)
             .map_err(|error| format!("not a JSON object of a manifest: {error}"))?;
-        self.checked(
-            fields.uri.as_deref().map(str::as_bytes),
-            fields.path.as_deref().map(str::as_bytes),
-            fields.first_seen.as_deref(),
-            fields.digest.as_deref(),
-        )
+        let known = Fields {
+            uri: fields.uri.as_deref().map(str::as_bytes),
+            path: fields.path.as_deref().map(str::as_bytes),
+            first_seen: fields.first_seen.as_deref(),
+            digest: fields.digest.as_deref(),
+        };
+        let others = fields.others.into_iter();
+        self.reading.row(known, others.filter_map(|(name, value)| Some((name, text(value)?))))
     }
 
     fn csv_row(&mut self, line: &Line) -> Result<Option<Row>, String> {
         let Some(columns) = self.columns.clone() else {
             let columns =
                 Columns::of(&line.bytes).ok_or("the first line names no column 'uri' or 'path'")?;
-            self.columns = Some(columns);
-            return Ok(None);
+            let twice = columns
+                .twice()
+                .map(|name| format!("two columns are named '{}'", crate::source::clip(name)));
+            self.columns = Some(Arc::new(columns));
+            return twice.map_or(Ok(None), Err);
         };
         let bytes = self.whole_record(line)?;
         let record = csv_record(&bytes).ok_or("the line has no values")?;
@@ -199,13 +193,21 @@ impl<R: Read> Rows<R> {
                 })
                 .transpose()
         };
-        self.checked(
-            field(columns.uri),
-            field(columns.path),
-            text(columns.first_seen, "first_seen")?,
-            text(columns.digest, "digest")?,
-        )
-        .map(Some)
+        let fields = Fields {
+            uri: field(columns.uri),
+            path: field(columns.path),
+            first_seen: text(columns.first_seen, "first_seen")?,
+            digest: text(columns.digest, "digest")?,
+        };
+        let mut others = Vec::new();
+        for (place, name) in &columns.others {
+            let Some(value) = text(Some(*place), name)? else { continue };
+            if name.is_empty() {
+                return Err(format!("column {} has a value and no name", place + 1));
+            }
+            others.push((name.clone(), value.to_owned()));
+        }
+        self.reading.row(fields, others).map(Some)
     }
 
     /// `line` and as many of the next lines as its quotes span.
@@ -232,34 +234,6 @@ impl<R: Read> Rows<R> {
             }
         }
         Ok(bytes)
-    }
-
-    fn checked(
-        &self,
-        uri: Option<&[u8]>,
-        path: Option<&[u8]>,
-        first_seen: Option<&str>,
-        digest: Option<&str>,
-    ) -> Result<Row, String> {
-        let locator = match (uri, path) {
-            (Some(_), Some(_)) => return Err("both uri and path are given; give one".to_owned()),
-            (None, None) => return Err("neither uri nor path is given".to_owned()),
-            (Some(uri), None) => locate(uri, &self.base)?,
-            (None, Some(path)) => locate_path(path, &self.base)?,
-        };
-        let first_seen = first_seen
-            .map(|text| parse_first_seen(text, self.now).map_err(|error| error.to_string()))
-            .transpose()?;
-        let digest = digest
-            .map(|text| {
-                let text = text.trim();
-                text.strip_prefix("sha256:")
-                    .unwrap_or(text)
-                    .parse()
-                    .map_err(|error: ocelli_core::ids::IdError| error.to_string())
-            })
-            .transpose()?;
-        Ok(Row { locator, first_seen, digest })
     }
 }
 
@@ -292,166 +266,5 @@ impl<R: Read> Iterator for Rows<R> {
     }
 }
 
-/// A reference that is a URI if it begins with a scheme, else a path.
-fn locate(bytes: &[u8], base: &Path) -> Result<Locator, String> {
-    let Some(text) = uri_text(bytes.trim_ascii()) else { return locate_path(bytes, base) };
-    let uri: SourceUri =
-        text.parse().map_err(|error: ocelli_core::source::SourceError| error.to_string())?;
-    match (uri.url().scheme(), uri.path()) {
-        ("file", Some(path)) => Ok(Locator::File(path)),
-        ("file", None) => Err(format!("'{uri}' names no file of this machine")),
-        _ => Ok(Locator::Url(uri)),
-    }
-}
-
-fn locate_path(bytes: &[u8], base: &Path) -> Result<Locator, String> {
-    if bytes.contains(&0) {
-        return Err("the path contains a zero byte".to_owned());
-    }
-    let path = base.join(OsStr::from_bytes(bytes));
-    crate::source::resolve(&path)
-        .map(Locator::File)
-        .map_err(|error| format!("'{}' cannot be resolved: {error}", crate::source::shown(&path)))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows(text: &[u8], format: Format) -> Vec<(u64, Result<Row, BadLine>)> {
-        let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        Rows::new(Lines::new(text), format, PathBuf::from("/base"), now).collect()
-    }
-
-    fn file(path: &str) -> Locator {
-        Locator::File(PathBuf::from(path))
-    }
-
-    #[test]
-    fn a_broken_line_costs_itself_and_names_its_number() {
-        let long = "x".repeat(MAX_LINE_BYTES + 10);
-        let text = format!(
-            "{{\"uri\":\"http://h/a.png\",\"first_seen\":\"2024-05-04T09:00:51+00:00\",\"author\":{{\"x\":1}}}}\n\
-             not json\n\n{{\"path\":\"b.png\"}}\n{{\"path\":\"c.png\",\"first_seen\":\"2024-05-04\"}}\n\
-             {{\"uri\":7}}\n{{\"uri\":\"gs://b/k\"}}\n{{}}\n{long}\n{{\"path\":\"d\",\"digest\":\"xyz\"}}\n\
-             {{\"path\":\"e\",\"uri\":\"f\"}}\n{{\"path\":\"/last.png\"}}"
-        );
-        let rows = rows(text.as_bytes(), Format::Ndjson);
-        let bad: Vec<u64> =
-            rows.iter().filter_map(|(n, row)| row.as_ref().err().map(|_| *n)).collect();
-        assert_eq!(bad, [2, 5, 6, 7, 8, 9, 10, 11]);
-        let good: Vec<_> =
-            rows.iter().filter_map(|(n, row)| Some((*n, row.as_ref().ok()?))).collect();
-        assert_eq!(good.len(), 3);
-        assert_eq!(good[0].1.first_seen, Some("2024-05-04T09:00:51Z".parse().unwrap()));
-        assert_eq!(
-            good[1],
-            (4, &Row { locator: file("/base/b.png"), first_seen: None, digest: None })
-        );
-        assert_eq!(good[2].1.locator, file("/last.png"));
-    }
-
-    #[test]
-    fn csv_values_may_hold_commas_quotes_and_line_breaks() {
-        let digest = Digest::of(b"");
-        let text = format!(
-            "\u{feff}Path , first_seen,digest\r\n\"a, \"\"b\"\".png\",,{digest}\r\n\"two\nlines.png\",2024-05-04T09:00:51Z,\n"
-        );
-        let rows = rows(text.as_bytes(), Format::Csv);
-        assert_eq!(rows.len(), 2);
-        let first = rows[0].1.as_ref().unwrap();
-        assert_eq!(
-            (first.locator.clone(), first.digest),
-            (file("/base/a, \"b\".png"), Some(digest))
-        );
-        assert_eq!(rows[1].0, 3);
-        assert_eq!(rows[1].1.as_ref().unwrap().locator, file("/base/two\nlines.png"));
-    }
-
-    #[test]
-    fn a_quote_that_is_never_closed_costs_one_line() {
-        let mut text = "uri\n\"http://h/open.png\n".to_owned();
-        for n in 0..20 {
-            text.push_str(&format!("http://h/{n}.png\n"));
-        }
-        let rows = rows(text.as_bytes(), Format::Csv);
-        assert_eq!(rows.len(), 21);
-        assert_eq!(rows.iter().filter(|(_, row)| row.is_err()).count(), 1);
-        assert_eq!(rows[0].0, 2);
-    }
-
-    #[test]
-    fn an_unquoted_comma_is_an_error_and_not_another_path() {
-        let rows = rows(b"path,first_seen\na,b.png,\n", Format::Csv);
-        assert!(rows[0].1.as_ref().unwrap_err().reason.contains("3 values"));
-    }
-
-    #[test]
-    fn text_lines_are_paths_or_uris_and_keep_bytes_that_are_not_utf8() {
-        let rows = rows(
-            b"a\xff.png\r\n\nhttps://h/b.png\n name with spaces.png \n../up.png\n",
-            Format::Text,
-        );
-        let path = PathBuf::from(OsStr::from_bytes(b"/base/a\xff.png"));
-        assert_eq!(rows[0].1.as_ref().unwrap().locator, Locator::File(path));
-        assert!(matches!(rows[1].1.as_ref().unwrap().locator, Locator::Url(_)));
-        assert_eq!(rows[2].1.as_ref().unwrap().locator, file("/base/ name with spaces.png "));
-        assert!(rows[3].1.is_err(), "/base does not exist, so '..' cannot be resolved");
-    }
-
-    #[test]
-    fn the_format_of_a_nameless_list_is_guessed_from_its_first_line() {
-        let guess = |text: &str| guess_format(&mut Lines::new(text.as_bytes())).unwrap();
-        assert_eq!(guess("\n {\"uri\":1}"), Format::Ndjson);
-        assert_eq!(guess("uri,first_seen\n"), Format::Csv);
-        assert_eq!(guess("a,b.png\n"), Format::Text);
-        assert_eq!(guess(""), Format::Text);
-    }
-
-    /// So many lines of which one in a hundred is broken, made while they are read.
-    struct Many {
-        next: u32,
-        lines: u32,
-        rest: Vec<u8>,
-    }
-
-    impl Read for Many {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            if self.rest.is_empty() && self.next < self.lines {
-                self.rest = match self.next % 100 {
-                    0 => b"{oops\n".to_vec(),
-                    _ => format!("{{\"uri\":\"http://h/{}.png\"}}\n", self.next).into_bytes(),
-                };
-                self.next += 1;
-            }
-            let count = self.rest.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&self.rest[..count]);
-            self.rest.drain(..count);
-            Ok(count)
-        }
-    }
-
-    #[test]
-    fn of_a_million_lines_the_broken_ones_cost_only_themselves() {
-        let many = Lines::new(Many { next: 0, lines: 1_000_000, rest: Vec::new() });
-        let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let (mut good, mut bad) = (0, 0);
-        for (number, row) in Rows::new(many, Format::Ndjson, PathBuf::from("/"), now) {
-            assert_eq!(row.is_err(), number % 100 == 1, "{number}");
-            *(if row.is_ok() { &mut good } else { &mut bad }) += 1;
-        }
-        assert_eq!((good, bad), (990_000, 10_000));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_bytes_make_it_panic_or_lose_count(bytes in proptest::collection::vec(0_u8.., 0..400)) {
-            let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-            for format in [Format::Ndjson, Format::Csv, Format::Text] {
-                for (number, _) in rows(&bytes, format) {
-                    proptest::prop_assert!(number >= 1 && number <= lines);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use ocelli_core::AnalyzerName;
 use ocelli_core::phash::DEFAULT_DISTANCE;
-use ocelli_media::{DecodeLimits, FetchLimits};
+use ocelli_media::{DecodeLimits, FetchLimits, Manners};
 
-use crate::hosts::Manners;
+use crate::metadata::MetaLimits;
 
 /// How a producer lists, reads and publishes.
 #[derive(Debug, Clone)]
@@ -41,6 +41,10 @@ pub struct ProducerOptions {
     /// The coarsest clock of a file system: what changed so shortly before it was read may have changed again since, and still look the
     /// same. FAT counts in two seconds.
     pub clock_grain: Duration,
+    /// Whether a URL that a list names with its digest is taken for that image without being fetched: whoever reads it first compares.
+    pub trust_digests: bool,
+    /// What is kept of what a list says about a reference.
+    pub meta: MetaLimits,
     /// Whether images of URLs are kept, in `fetch.kept`: what they name goes away.
     pub keep_urls: bool,
     /// Whether members of packed archives are kept there: else each worker unpacks everything before its member.
@@ -109,6 +113,8 @@ impl Default for ProducerOptions {
             archive_members: 10_000_000,
             skip_unchanged: true,
             clock_grain: Duration::from_secs(2),
+            trust_digests: true,
+            meta: MetaLimits::default(),
             keep_urls: true,
             keep_packed: true,
             hash: false,
@@ -137,6 +143,13 @@ impl Default for ProducerOptions {
 }
 
 impl ProducerOptions {
+    /// Whether an image at a URL need not be fetched when its digest is known: nobody who is not a stranger gave the list, nobody asked
+    /// for all bytes, and nothing here looks at pixels.
+    pub(crate) fn trusts(&self) -> bool {
+        let looks = self.hash || !self.only_first.is_empty();
+        self.trust_digests && self.skip_unchanged && self.within.is_none() && !looks
+    }
+
     /// The options with every width at least 1, so that no setting can stop the run by accident.
     #[must_use]
     pub(crate) fn sane(mut self) -> Self {

@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use ocelli_catalog::FileStamp;
+use ocelli_catalog::{FileStamp, SeenImage};
 use ocelli_core::member::ArchiveKind;
 use ocelli_core::retry::backoff;
 use ocelli_core::{Digest, SourceUri, chain};
-use ocelli_media::{Answer, DecodeLimits, FetchError, Fetcher};
+use ocelli_media::{DecodeLimits, FetchError, Fetched, Polite, Validators};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
@@ -20,17 +20,13 @@ use crate::ProducerOptions;
 use crate::examine::{
     NO_IMAGE, ROBOTS, Verdict, examine, has_image_extension, passed_over, too_large,
 };
-use crate::hosts::{Hosts, Permission, Place};
 use crate::listing::Reference;
 use crate::metrics::ProducerMetrics;
+use crate::readers::FileNews;
 use crate::unchanged::{settled, stamp};
 
 /// Bytes that show what a file is, so that a film among the photos costs one small read.
 const BEGINNING: usize = 8 * 1024;
-
-/// Why a URL is left alone.
-const DISALLOWED: &str =
-    "the robots.txt of its host does not allow it (setting producer.obey_robots)";
 
 /// First wait before a URL is tried again, and the longest.
 const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
@@ -40,25 +36,24 @@ pub(crate) struct Looked {
     pub(crate) verdict: Verdict,
     /// Bytes that were read.
     pub(crate) read: u64,
-    /// What the file looked like, when that may be remembered.
-    pub(crate) stamp: Option<FileStamp>,
+    /// What may be remembered of it.
+    pub(crate) file: FileNews,
 }
 
 impl Looked {
     fn at(verdict: Verdict, read: u64) -> Self {
-        Self { verdict, read, stamp: None }
+        Self { verdict, read, file: FileNews::None }
     }
 }
 
 /// Reads references. Shared by all tasks of a run.
 pub(crate) struct Reader {
-    fetcher: Fetcher,
+    polite: Polite,
     decode: DecodeLimits,
     hash_bytes: u64,
     fetch_attempts: u32,
     within: Option<PathBuf>,
     clock_grain: Duration,
-    hosts: Hosts,
     keep_urls: bool,
     keep_packed: bool,
     hash: bool,
@@ -66,20 +61,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        fetcher: Fetcher,
-        hosts: Hosts,
-        options: &ProducerOptions,
-        metrics: ProducerMetrics,
-    ) -> Self {
+    pub(crate) fn new(polite: Polite, options: &ProducerOptions, metrics: ProducerMetrics) -> Self {
         Self {
-            fetcher,
+            polite,
             decode: options.decode.clone(),
             hash_bytes: options.hash_bytes.max(options.decode.bytes),
             fetch_attempts: options.fetch_attempts,
             within: options.within.clone(),
             clock_grain: options.clock_grain,
-            hosts,
             keep_urls: options.keep_urls,
             keep_packed: options.keep_packed,
             hash: options.hash,
@@ -89,7 +78,7 @@ impl Reader {
 
     /// Reads and examines one reference; never fails, whatever is behind it.
     pub(crate) async fn read(self: Arc<Self>, reference: &Reference) -> Looked {
-        let Looked { mut verdict, read, stamp } = match &reference.path {
+        let Looked { mut verdict, read, file } = match &reference.path {
             Some(path) if self.within.as_ref().is_some_and(|within| !is_within(path, within)) => {
                 let reason =
                     "only files that came along with the list are read here, and addresses"
@@ -123,7 +112,7 @@ impl Reader {
         {
             reason.push_str(&format!(" (named in {list}:{line})"));
         }
-        Looked { verdict, read, stamp }
+        Looked { verdict, read, file }
     }
 
     fn read_file(&self, path: &Path, named: bool) -> Looked {
@@ -140,7 +129,7 @@ impl Reader {
             };
             (Verdict::Problem { reason }, None)
         });
-        Looked { verdict, read, stamp }
+        Looked { verdict, read, file: stamp.map_or(FileNews::None, FileNews::Read) }
     }
 
     fn try_read_file(
@@ -238,13 +227,26 @@ impl Reader {
 
     /// A URL, or a member of an archive: as a file of a folder, one that nobody named may be no image.
     async fn read_source(self: Arc<Self>, reference: &Reference) -> Looked {
+        let known = self.conditions(reference).await;
         let fetched = match &reference.held {
-            Some(held) => Ok(held.bytes()),
-            None => self.fetch(&reference.source).await,
+            Some(held) => Ok(Fetched::Bytes(held.bytes(), Validators::default())),
+            None => self.fetch(&reference.source, &known).await,
         };
-        let bytes = match fetched {
-            Ok(bytes) => bytes,
-            Err(verdict) => return Looked::at(verdict, 0),
+        let (bytes, validators) = match (fetched, &reference.conditions) {
+            (Ok(Fetched::Bytes(bytes, validators)), _) => (bytes, validators),
+            (Ok(Fetched::Unchanged), Some((_, SeenImage { image, refusal }))) => {
+                let verdict =
+                    Verdict::Image { facts: image.clone(), refusal: refusal.clone(), hash: None };
+                let news = reference.is_news();
+                let file = if news { FileNews::Told } else { FileNews::Unchanged };
+                return Looked { verdict, read: 0, file };
+            }
+            (Ok(Fetched::Unchanged), None) => {
+                let reason =
+                    "its server says that nothing has changed, which nobody asked".to_owned();
+                return Looked::at(Verdict::Problem { reason }, 0);
+            }
+            (Err(verdict), _) => return Looked::at(verdict, 0),
         };
         let read = bytes.len() as u64;
         let promised = reference.named || promises_image(&reference.source);
@@ -257,14 +259,36 @@ impl Reader {
         let examining = blocking(move || Looked::at(examined(), read));
         let verdict = examining.await.verdict;
         if let (Some(bytes), Verdict::Image { facts, refusal: None, .. }) = (kept, &verdict)
-            && let Err(error) = self.fetcher.keep(facts.digest, bytes).await
+            && let Err(error) = self.polite.fetcher().keep(facts.digest, bytes).await
         {
             let reason = format!(
                 "it cannot be kept: {error} (settings producer.keep_urls and producer.keep_packed)"
             );
             return Looked::at(Verdict::Problem { reason }, read);
         }
-        Looked { verdict, read, stamp: reference.stamp }
+        let fetched = Some(validators).filter(|validators| !validators.is_empty());
+        let file = match (reference.stamp, fetched) {
+            (Some(stamp), _) => FileNews::Read(stamp),
+            (None, Some(validators)) => FileNews::Fetched(validators),
+            (None, None) => FileNews::None,
+        };
+        Looked { verdict, read, file }
+    }
+
+    /// By what the server of a URL may say that nothing has changed: none where its copy is to be kept and is not.
+    async fn conditions(&self, reference: &Reference) -> Validators {
+        let Some((validators, known)) = &reference.conditions else {
+            return Validators::default();
+        };
+        let fetcher = self.polite.fetcher();
+        let keeps = self.keeps(&reference.source) && fetcher.limits().kept.is_some();
+        if keeps && known.refusal.is_none() {
+            let kept = fetcher.kept(&known.image.digest).await;
+            if kept.is_none_or(|bytes| Digest::of(&bytes) != known.image.digest) {
+                return Validators::default();
+            }
+        }
+        validators.clone()
     }
 
     /// Whether a copy is kept of what is read there.
@@ -276,74 +300,32 @@ impl Reader {
     }
 
     /// Fetches, and tries again what may pass.
-    async fn fetch(&self, source: &SourceUri) -> Result<bytes::Bytes, Verdict> {
+    async fn fetch(&self, source: &SourceUri, known: &Validators) -> Result<Fetched, Verdict> {
+        let first = tokio::time::Instant::now();
         let mut attempt = 0;
         loop {
-            let (error, place) = match self.follow(source).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(Stopped::For(verdict)) => return Err(verdict),
-                Err(Stopped::By(error, place)) => (error, place),
+            let stopped = match self.polite.follow(source, known).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(stopped) => stopped,
             };
+            let reason = chain(&stopped.error);
+            if matches!(stopped.error, FetchError::Disallowed { .. } | FetchError::Unwanted { .. })
+            {
+                return Err(Verdict::Skipped { rule: ROBOTS, why: reason });
+            }
             attempt += 1;
             let pause = backoff(attempt, FETCH_BACKOFF.0, FETCH_BACKOFF.1, rand::random());
-            let wait = self.hosts.wait(place.as_ref(), &error, pause);
-            match wait.filter(|_| attempt < self.fetch_attempts) {
-                Some(wait) => {
-                    tracing::debug!(%source, attempt, ?wait, reason = %chain(&error), "fetching again");
-                    tokio::time::sleep(wait).await;
-                }
-                None => return Err(Verdict::Problem { reason: chain(&error) }),
-            }
+            let wait = self.polite.wait(&stopped, pause);
+            let Some(wait) = wait.filter(|_| attempt < self.fetch_attempts) else {
+                self.polite.gave_up(&stopped, first);
+                return Err(Verdict::Problem { reason });
+            };
+            // Others may ask this host meanwhile.
+            drop(stopped);
+            tracing::debug!(%source, attempt, ?wait, %reason, "fetching again");
+            tokio::time::sleep(wait).await;
         }
     }
-
-    /// One try, through all redirects, with the manners that each host on the way may expect.
-    async fn follow(&self, source: &SourceUri) -> Result<bytes::Bytes, Stopped> {
-        let limits = self.fetcher.limits();
-        let (mut at, mut left) = (source.clone(), limits.total_timeout);
-        for _ in 0..=limits.redirects {
-            let place = self.hosts.place(&at).await;
-            if let Some(place) = &place {
-                match self.hosts.permission(place, &at).await {
-                    Permission::Granted => {}
-                    Permission::Denied => {
-                        return Err(Stopped::For(unwanted(DISALLOWED.to_owned())));
-                    }
-                    Permission::Unknown(reason) => {
-                        let reason =
-                            format!("it is not known whether its host allows it: {reason}");
-                        return Err(Stopped::For(Verdict::Problem { reason }));
-                    }
-                }
-                self.hosts.turn(place).await;
-            }
-            let begun = Instant::now();
-            match self.fetcher.ask(source, &at, left).await {
-                Ok(Answer::Bytes(bytes)) => return Ok(bytes),
-                Ok(Answer::Elsewhere(next)) => at = next,
-                Err(error @ FetchError::Unwanted { .. }) => {
-                    return Err(Stopped::For(unwanted(chain(&error))));
-                }
-                Err(error) => return Err(Stopped::By(error, place)),
-            }
-            // Waiting for one's turn is no slowness of the host.
-            left = left.saturating_sub(begun.elapsed());
-        }
-        let (source_name, limit) = (source.to_string(), limits.redirects);
-        Err(Stopped::By(FetchError::Redirects { source_name, limit }, None))
-    }
-}
-
-/// Why a try gave no bytes.
-enum Stopped {
-    /// Not to be tried again.
-    For(Verdict),
-    /// Said at this place.
-    By(FetchError, Option<Place>),
-}
-
-fn unwanted(why: String) -> Verdict {
-    Verdict::Skipped { rule: ROBOTS, why }
 }
 
 /// Whether the name of what was listed promises an image; what has no name does.

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ocelli_catalog::{FileStamp, NotedFile, RememberedFile};
-use ocelli_core::SourceUri;
+use ocelli_catalog::{FileStamp, NotedFile, NotedUrl, SeenImage};
+use ocelli_core::{ImageFacts, Meta, SourceUri};
+use ocelli_media::Validators;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -27,14 +28,27 @@ pub(crate) struct Loaded {
     pub(crate) seen: Option<(SourceUri, Timestamp)>,
     pub(crate) verdict: Verdict,
     pub(crate) file: FileNews,
+    /// What a list says about it.
+    pub(crate) meta: Meta,
 }
 
 impl Loaded {
     /// What the catalog should remember of a file that was read.
-    pub(crate) fn noted(&self) -> Option<NotedFile> {
-        match (&self.verdict, &self.seen, self.file) {
+    pub(crate) fn noted_file(&self) -> Option<NotedFile> {
+        match (&self.verdict, &self.seen, &self.file) {
             (Verdict::Image { facts, .. }, Some((source, _)), FileNews::Read(stamp)) => {
-                Some(NotedFile { source: source.clone(), digest: facts.digest, stamp })
+                Some(NotedFile { source: source.clone(), digest: facts.digest, stamp: *stamp })
+            }
+            _ => None,
+        }
+    }
+
+    /// And of a URL that was fetched.
+    pub(crate) fn noted_url(&self) -> Option<NotedUrl> {
+        match (&self.verdict, &self.seen, &self.file) {
+            (Verdict::Image { facts, .. }, Some((source, _)), FileNews::Fetched(validators)) => {
+                let Validators { etag, modified } = validators.clone();
+                Some(NotedUrl { source: source.clone(), digest: facts.digest, etag, modified })
             }
             _ => None,
         }
@@ -42,27 +56,43 @@ impl Loaded {
 }
 
 /// What a run learned about the file of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileNews {
     /// Nothing to remember.
     None,
     /// It was read, and this may be remembered.
     Read(FileStamp),
+    /// It was fetched, and its server knows it again by these.
+    Fetched(Validators),
     /// It is as it was, and so is everything that is known of it.
     Unchanged,
     /// It is as it was, and something else is told about it.
     Told,
 }
 
-/// A file that need not be read.
-fn unread(reference: Reference, remembered: RememberedFile) -> Loaded {
-    let RememberedFile { image, refusal, .. } = remembered;
+/// An image that need not be read: it is as it was.
+fn unread(mut reference: Reference, known: SeenImage) -> Loaded {
+    let SeenImage { image, refusal } = known;
     Loaded {
         name: name(&reference),
-        file: if reference.dated { FileNews::Told } else { FileNews::Unchanged },
+        file: if reference.is_news() { FileNews::Told } else { FileNews::Unchanged },
         verdict: Verdict::Image { facts: image, refusal, hash: None },
+        meta: std::mem::take(&mut reference.meta),
         seen: Some((reference.source, reference.seen_at)),
     }
+}
+
+/// The image at a URL whose list says its digest, where that is enough: nothing goes to the network here. Whoever reads it first, by
+/// then with the manners that its host may expect, compares.
+fn trusted(options: &ProducerOptions, reference: &mut Reference) -> Option<Loaded> {
+    let digest = reference.digest.filter(|_| options.trusts() && reference.source.is_web())?;
+    Some(Loaded {
+        name: name(reference),
+        file: FileNews::None,
+        verdict: Verdict::Image { facts: ImageFacts::unread(digest), refusal: None, hash: None },
+        meta: std::mem::take(&mut reference.meta),
+        seen: Some((reference.source.clone(), reference.seen_at)),
+    })
 }
 
 /// Reads what is listed until the lister ends or `stop` is cancelled.
@@ -82,7 +112,13 @@ pub(crate) async fn read_all(
             () = stop.cancelled() => return,
             next = listed.recv() => next,
         };
-        let nothing = |name, verdict| Loaded { name, seen: None, verdict, file: FileNews::None };
+        let nothing = |name, verdict| Loaded {
+            name,
+            seen: None,
+            verdict,
+            file: FileNews::None,
+            meta: Meta::default(),
+        };
         let done = match next {
             None => return,
             Some(Listed::End) => {
@@ -97,15 +133,21 @@ pub(crate) async fn read_all(
             }
             Some(Listed::Reference(mut reference)) => {
                 tally.count(|progress| progress.listed += 1);
-                if let Some(remembered) = reference.remembered.take() {
-                    let unread = unread(*reference, remembered);
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => return,
-                        sent = loaded.send(unread) => if sent.is_err() { return },
+                let unread = match reference.known.take() {
+                    Some(known) => Ok(unread(*reference, known)),
+                    None => trusted(&options, &mut reference).ok_or(reference),
+                };
+                let mut reference = match unread {
+                    Err(reference) => reference,
+                    Ok(unread) => {
+                        tokio::select! {
+                            biased;
+                            () = stop.cancelled() => return,
+                            sent = loaded.send(unread) => if sent.is_err() { return },
+                        }
+                        continue;
                     }
-                    continue;
-                }
+                };
                 let is_local = reference.source.url().host_str().is_none();
                 let width = if is_local { &files } else { &urls };
                 let permit = tokio::select! {
@@ -117,13 +159,13 @@ pub(crate) async fn read_all(
                 let (stop, tally) = (stop.clone(), tally.clone());
                 tokio::spawn(async move {
                     let read = async {
-                        let Looked { verdict, read, stamp } = reader.read(&reference).await;
+                        let Looked { verdict, read, file } = reader.read(&reference).await;
                         tally.count(|progress| progress.bytes += read);
                         let name = name(&reference);
+                        let meta = std::mem::take(&mut reference.meta);
                         let seen = Some((reference.source, reference.seen_at));
                         // Nobody takes it only when the run is ending.
-                        let file = stamp.map_or(FileNews::None, FileNews::Read);
-                        let _ = loaded.send(Loaded { name, seen, verdict, file }).await;
+                        let _ = loaded.send(Loaded { name, seen, verdict, file, meta }).await;
                     };
                     tokio::select! {
                         () = stop.cancelled() => {}

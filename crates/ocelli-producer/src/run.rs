@@ -14,7 +14,7 @@ use ocelli_broker::Broker;
 use ocelli_catalog::Catalog;
 use ocelli_core::{BatchId, Want};
 use ocelli_failpoint::{Failpoint, reached};
-use ocelli_media::Fetcher;
+use ocelli_media::{Fetcher, Polite};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,7 +24,6 @@ use crate::again::Records;
 use crate::clock::{self, Stamps};
 use crate::decide::Decider;
 use crate::error::ProducerError;
-use crate::hosts::Hosts;
 use crate::listing::{Listed, Lister, Out};
 use crate::metrics::ProducerMetrics;
 use crate::orders::Gate;
@@ -32,10 +31,10 @@ use crate::publisher::Publisher;
 use crate::read::Reader;
 use crate::readers::read_all;
 use crate::recent::Recent;
+use crate::remembering::remember_all;
 use crate::report::Reporter;
 use crate::source::{self, Opened, Source, SourceError};
 use crate::tally::{Progress, Summary, Tally};
-use crate::unchanged::remember_all;
 use crate::watching::{Watched, watch_folders};
 
 /// How long the last report may take after a shutdown was asked or the run failed.
@@ -69,9 +68,10 @@ pub struct Parts {
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<Summary, ProducerError> {
     let opened = open(&parts).await?;
     let stop = shutdown.child_token();
-    let (listed, lister) = Lister::spawn(parts.options.listed_ahead.max(1), &stop, move |out| {
-        list(out, opened);
-    })?;
+    let (listed, lister) =
+        Lister::spawn(parts.options.listed_ahead.max(1), parts.options.meta, &stop, move |out| {
+            list(out, opened);
+        })?;
     drive(parts, listed, lister, stop, false).await
 }
 
@@ -96,9 +96,10 @@ pub async fn watch(parts: Parts, shutdown: CancellationToken) -> Result<Summary,
         .await
         .map_err(|_| ProducerError::Lister)??;
     let stop = shutdown.child_token();
-    let (listed, lister) = Lister::spawn(parts.options.listed_ahead.max(1), &stop, move |out| {
-        let _ = watch_folders(out, watched, others);
-    })?;
+    let (listed, lister) =
+        Lister::spawn(parts.options.listed_ahead.max(1), parts.options.meta, &stop, move |out| {
+            let _ = watch_folders(out, watched, others);
+        })?;
     drive(parts, listed, lister, stop, true).await
 }
 
@@ -146,7 +147,7 @@ async fn drive(
     let fetcher = Fetcher::new(options.fetch.clone())?;
     let sweeping = fetcher.clone();
     tokio::task::spawn_blocking(move || sweeping.sweep(std::time::SystemTime::now()));
-    let hosts = Hosts::new(options.manners.clone(), &options.fetch)?;
+    let polite = Polite::new(fetcher, options.manners.clone());
     let batch = BatchId::new(uuid::Uuid::now_v7());
     tracing::info!(%batch, name, analyzers = wanted.len(), "batch begins");
     // Should this future be dropped, everything it started ends too.
@@ -184,7 +185,7 @@ async fn drive(
     } else {
         listed
     };
-    let reader = Arc::new(Reader::new(fetcher, hosts, &options, metrics.clone()));
+    let reader = Arc::new(Reader::new(polite, &options, metrics.clone()));
     let (sender, loaded) = mpsc::channel(options.lookup_batch);
     let readers = AbortOnDropHandle::new(tokio::spawn(read_all(
         reader,

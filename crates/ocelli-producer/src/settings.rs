@@ -1,9 +1,9 @@
 //! The producer's options from the settings; the only module here that sees them besides [`crate::role`].
 
 use ocelli_runtime::Settings;
-use ocelli_wiring::parts::{decode_limits, fetch_limits, needs, only_first};
+use ocelli_wiring::parts::{decode_limits, fetch_limits, manners, needs, only_first};
 
-use crate::{Manners, ProducerOptions};
+use crate::{MetaLimits, ProducerOptions};
 
 impl ProducerOptions {
     /// From `[producer]` and `[limits]`.
@@ -23,19 +23,19 @@ impl ProducerOptions {
             readers: if producer.readers == 0 { defaults.readers } else { producer.readers },
             fresh_images: producer.fresh_images,
             skip_unchanged: producer.skip_unchanged,
+            trust_digests: producer.trust_digests,
             keep_urls: producer.keep_urls,
+            meta: MetaLimits {
+                names: producer.meta_names,
+                bytes: usize::try_from(producer.meta_bytes.bytes()).unwrap_or(usize::MAX),
+            },
             keep_packed: producer.keep_packed,
             hash: settings.near.hash || !only_first.is_empty(),
             only_first,
             near_distance: settings.near.distance,
             fetchers: producer.fetchers,
             fetch_attempts: producer.fetch_attempts,
-            manners: Manners {
-                connections: producer.host_connections,
-                requests_per_second: producer.host_requests_per_second,
-                longest_silence: producer.host_silence,
-                robots: producer.obey_robots,
-            },
+            manners: manners(settings),
             lookup_batch: producer.batch,
             publish_window: settings.broker.confirm_window,
             settle: producer.settle,

@@ -19,6 +19,7 @@ use crate::bucket::Bucket;
 use crate::filter::{Filter, Identity};
 use crate::lines::Lines;
 use crate::manifest::{Format, columns, guess_format};
+use crate::table::Table;
 
 /// A place where references come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +99,14 @@ pub enum SourceError {
         /// Beginning of its first line.
         found: String,
     },
+    /// A Parquet file that cannot be read, or whose columns say something else.
+    #[error("the manifest '{}' cannot be used: {reason}", shown(path))]
+    Table {
+        /// As given.
+        path: PathBuf,
+        /// In words.
+        reason: String,
+    },
     /// Neither tar nor zip.
     #[error("'{}' is no archive that ocelli reads", shown(path))]
     NotAnArchive {
@@ -168,6 +177,9 @@ impl SourceError {
             Self::Columns { .. } => {
                 "give the file a first line such as: uri,first_seen,digest (one of uri and path is needed)"
             }
+            Self::Table { .. } => {
+                "the columns uri, path and digest hold texts, first_seen texts or times in UTC; compression: none, Snappy or gzip"
+            }
             Self::NotAnArchive { .. } => {
                 "tar, tar.gz and zip are read; unpack others, and name their folder"
             }
@@ -187,7 +199,7 @@ impl SourceError {
 
 impl Source {
     /// Reads one argument of the command line: a path, `http(s)://…`, `file://…`, `s3://bucket/key`, `s3://bucket/prefix/`, `-`, `manifest:FILE`, `tar:FILE`,
-    /// `zip:FILE!MEMBER`, or a file whose name ends in `.ndjson`, `.jsonl`, `.csv` or `.txt`, which is taken for a manifest, or in
+    /// `zip:FILE!MEMBER`, or a file whose name ends in `.ndjson`, `.jsonl`, `.csv`, `.parquet` or `.txt`, which is taken for a manifest, or in
     /// `.tar`, `.tar.gz`, `.tgz` or `.zip`, whose members are taken.
     ///
     /// A path that looks like one of the other forms is written with `./` in front.
@@ -266,6 +278,7 @@ pub(crate) enum Opened {
     Url(SourceUri),
     Stdin,
     Manifest { lines: Lines<File>, format: Format, shown: String, base: PathBuf },
+    Table { table: Box<Table>, shown: String, base: PathBuf },
     Failed(Again),
     Archive(Box<Archive>),
     Bucket(Box<Bucket>),
@@ -332,12 +345,22 @@ fn open_one(
             let format = Format::of_extension(&path)
                 .map_or_else(|| guess_format(&mut lines), Ok)
                 .map_err(|error| failed(given, error))?;
+            let base = path.parent().unwrap_or(Path::new("/")).to_owned();
+            if format == Format::Parquet {
+                let wrong = |reason| SourceError::Table { path: given.clone(), reason };
+                // Its reader is not made for files that strangers send.
+                if options.within.is_some() {
+                    return Err(wrong("lists in Parquet are not taken from elsewhere".to_owned()));
+                }
+                let file = File::open(&path).map_err(|error| failed(given, error))?;
+                let table = Table::open(file).map(Box::new).map_err(wrong)?;
+                return Ok(Opened::Table { table, shown: shown(given), base });
+            }
             if format == Format::Csv {
                 columns(&mut lines).map_err(|error| failed(given, error))?.map_err(|found| {
                     SourceError::Columns { path: given.clone(), found: clip(&found) }
                 })?;
             }
-            let base = path.parent().unwrap_or(Path::new("/")).to_owned();
             Ok(Opened::Manifest { lines, format, shown: shown(given), base })
         }
     }

@@ -10,16 +10,9 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ocelli_catalog::{Catalog, FileStamp, RememberedFile};
-use ocelli_core::{SourceUri, chain};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
-use crate::ProducerOptions;
-use crate::listing::{Listed, Reference};
+use ocelli_catalog::FileStamp;
 
 /// The state of a file; none when its times are too far away to be counted in nanoseconds.
 pub(crate) fn stamp(metadata: &Metadata) -> Option<FileStamp> {
@@ -47,81 +40,8 @@ pub(crate) fn settled(
     (stamp.modified < latest && stamp.changed < latest).then_some(stamp)
 }
 
-/// The stage between lister and readers: what is remembered of files is put to their references, many at once. A catalog that does
-/// not answer costs reading.
-pub(crate) async fn remember_all(
-    catalog: Catalog,
-    options: Arc<ProducerOptions>,
-    mut listed: mpsc::Receiver<Listed>,
-    looked_up: mpsc::Sender<Listed>,
-    stop: CancellationToken,
-) {
-    let mut items = Vec::new();
-    loop {
-        let received = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            received = listed.recv_many(&mut items, options.lookup_batch) => received,
-        };
-        if received == 0 {
-            return;
-        }
-        let looking = look_up(&catalog, options.readers, &mut items);
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = looking => {}
-        }
-        for item in items.drain(..) {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                sent = looked_up.send(item) => if sent.is_err() { return },
-            }
-        }
-    }
-}
-
-async fn look_up(catalog: &Catalog, readers: usize, items: &mut [Listed]) {
-    let mut found: Vec<&mut Reference> = items
-        .iter_mut()
-        .filter_map(|item| match item {
-            Listed::Reference(one) if one.path.is_some() || one.stamp.is_some() => Some(&mut **one),
-            _ => None,
-        })
-        .collect();
-    if found.is_empty() {
-        return;
-    }
-    let sources: Vec<SourceUri> = found.iter().map(|one| one.source.clone()).collect();
-    let remembered = match catalog.remembered_files(&sources).await {
-        Ok(remembered) => remembered,
-        Err(error) => {
-            tracing::warn!(files = sources.len(), reason = %chain(&error), "files are read, known or not");
-            return;
-        }
-    };
-    for (reference, remembered) in found.iter_mut().zip(remembered) {
-        reference.remembered = remembered.filter(|one| is_expected(reference, one));
-    }
-    // What a file looks like is asked only where there is something to compare it with.
-    found.retain(|one| one.remembered.is_some());
-    let paths = found.iter().filter(|one| one.stamp.is_none()).filter_map(|one| one.path.clone());
-    let mut looks = stamps(paths.collect(), readers).await.into_iter();
-    for reference in found {
-        // What could not be looked at is read, and says why it cannot be.
-        let stamp = reference.stamp.or_else(|| looks.next().flatten());
-        reference.remembered.take_if(|one| Some(one.stamp) != stamp);
-    }
-}
-
-/// Whether it has the digest that a list says.
-fn is_expected(reference: &Reference, found: &RememberedFile) -> bool {
-    reference.digest.is_none_or(|digest| digest == found.image.digest)
-}
-
 /// What the files look like now, in their order, asked on so many threads: a network file system answers slowly, but many at once.
-async fn stamps(paths: Vec<PathBuf>, threads: usize) -> Vec<Option<FileStamp>> {
+pub(crate) async fn stamps(paths: Vec<PathBuf>, threads: usize) -> Vec<Option<FileStamp>> {
     let length = paths.len().div_ceil(threads.max(1)).max(1);
     let parts: Vec<_> = paths
         .chunks(length)

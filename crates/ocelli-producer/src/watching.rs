@@ -332,27 +332,28 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", root.join("broken")).unwrap();
         put_old(&root.join("a.png"), "a");
         let stop = CancellationToken::new();
-        let (mut listed, lister) = Lister::spawn(100, &stop, move |out| {
-            let filter = Filter::new(root.clone(), &ProducerOptions::default()).unwrap();
-            let mut state = State {
-                out,
-                settling: Settling::new(Duration::from_secs(2)),
-                folders: HashMap::new(),
-                seen: Seen::default(),
-                lost: Arc::default(),
-                settle: Duration::from_secs(2),
-            };
-            for name in ["b.png", "a.png"] {
+        let (mut listed, lister) =
+            Lister::spawn(100, crate::MetaLimits::default(), &stop, move |out| {
+                let filter = Filter::new(root.clone(), &ProducerOptions::default()).unwrap();
+                let mut state = State {
+                    out,
+                    settling: Settling::new(Duration::from_secs(2)),
+                    folders: HashMap::new(),
+                    seen: Seen::default(),
+                    lost: Arc::default(),
+                    settle: Duration::from_secs(2),
+                };
+                for name in ["b.png", "a.png"] {
+                    let _ = state.list(&filter, &root);
+                    let _ = state.list(&filter, &root);
+                    put_old(&root.join(name), "another text");
+                }
                 let _ = state.list(&filter, &root);
+                std::fs::write(root.join("fresh.png"), "half").unwrap();
                 let _ = state.list(&filter, &root);
-                put_old(&root.join(name), "another text");
-            }
-            let _ = state.list(&filter, &root);
-            std::fs::write(root.join("fresh.png"), "half").unwrap();
-            let _ = state.list(&filter, &root);
-            assert!(state.give_out(&[filter]).is_continue());
-        })
-        .unwrap();
+                assert!(state.give_out(&[filter]).is_continue());
+            })
+            .unwrap();
         lister.end().await.unwrap();
         let mut found = Vec::new();
         while let Some(item) = listed.recv().await {

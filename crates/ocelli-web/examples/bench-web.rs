@@ -388,7 +388,7 @@ fn record(number: u64, random: &mut u64) -> Result<[Message; 3], Failed> {
             finished_at: seen_at,
             provenance: Provenance::default(),
         };
-        Ok(Message::Partial(Box::new(Partial { digest, analysis, hash: None })))
+        Ok(Message::Partial(Box::new(Partial { digest, analysis, hash: None, image: None })))
     };
     let letters: Vec<String> = (0..LETTERS).map(|_| word(random)).collect();
     let boxes = letters.iter().enumerate().map(|(place, text)| Word {
@@ -427,6 +427,7 @@ fn record(number: u64, random: &mut u64) -> Result<[Message; 3], Failed> {
         enqueued_at: seen_at,
         dependence: ocelli_core::Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     };
     let [ocr, llm] = answers;
     Ok([Message::Intake(intake), ocr, llm])

@@ -129,6 +129,9 @@ pub(crate) fn name(source: &SourceUri) -> String {
 
 /// `png, 1200 × 628, 93 KB`
 pub(crate) fn facts(image: &ImageFacts) -> String {
+    if image.is_unread() {
+        return "not read yet".to_owned();
+    }
     let format = image.format.map_or("no known format", ocelli_core::ImageFormat::name);
     let size = match (image.width, image.height) {
         (Some(width), Some(height)) => format!(", {width} × {height}"),

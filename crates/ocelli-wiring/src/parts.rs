@@ -9,7 +9,7 @@ use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
 use ocelli_core::needs::in_order;
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::{AnalyzerName, Want};
-use ocelli_media::{DecodeLimits, FetchLimits, ObjectOptions};
+use ocelli_media::{DecodeLimits, FetchLimits, Manners, ObjectOptions};
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Kind};
 use ocelli_worker::WorkerOptions;
@@ -135,6 +135,19 @@ pub fn fetch_limits(settings: &Settings) -> FetchLimits {
     }
 }
 
+/// How the hosts of URLs are treated, by whoever fetches from them.
+#[must_use]
+pub fn manners(settings: &Settings) -> Manners {
+    let producer = &settings.producer;
+    Manners {
+        connections: producer.host_connections,
+        requests_per_second: producer.host_requests_per_second,
+        longest_silence: producer.host_silence,
+        away: producer.host_away,
+        robots: producer.obey_robots,
+    }
+}
+
 /// Who reads which buckets.
 fn objects(settings: &Settings) -> ObjectOptions {
     let objects = &settings.objects;
@@ -158,6 +171,8 @@ pub fn worker_options(settings: &Settings, analyzer: &AnalyzerSettings) -> Worke
         answer_lease: settings.worker.answer_lease,
         announce_every: settings.worker.announce_every,
         probe_cap: settings.worker.probe_every,
+        manners: manners(settings),
+        keep_urls: settings.producer.keep_urls,
         worker: worker_name(),
         ..WorkerOptions::default()
     }

@@ -159,6 +159,7 @@ impl World {
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
             hash: None,
+            meta: ocelli_core::Meta::default(),
         });
         let outgoing = Outgoing {
             id: "test".into(),

@@ -12,14 +12,14 @@ use ocelli_core::retry::{Decision, RetryPolicy};
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Deferred, Fence, Intake, Message, Partial};
 use ocelli_core::{
-    Analysis, AttemptId, Dependence, FailureClass, Outcome, Provenance, Revision, Spent, Want,
-    chain,
+    Analysis, AttemptId, Dependence, FailureClass, ImageFacts, Outcome, Provenance, Revision,
+    Spent, Want, chain,
 };
 use ocelli_failpoint::{Failpoint, reached};
-use ocelli_media::Fetcher;
+use ocelli_media::Polite;
 use tokio::time::Instant;
 
-use crate::fetch::fetch;
+use crate::fetch::{fetch, learn};
 use crate::hand::Hand;
 use crate::hold::Hold;
 use crate::places::Places;
@@ -29,7 +29,9 @@ use crate::{AnalyzeError, Analyzer, Answer, Job, Ledger, Meter, WorkerMetrics};
 pub(crate) struct Pipe<A> {
     pub(crate) analyzer: Arc<A>,
     pub(crate) broker: Broker,
-    pub(crate) fetcher: Fetcher,
+    pub(crate) polite: Polite,
+    /// Whether a copy is kept of what a URL gave.
+    pub(crate) keep_urls: bool,
     pub(crate) ledger: Ledger,
     pub(crate) policy: RetryPolicy,
     pub(crate) metrics: WorkerMetrics,
@@ -163,7 +165,9 @@ impl<A: Analyzer> Pipe<A> {
             }
         };
         let enqueued_at = intake.enqueued_at;
-        let mut result = hold.during(self.attempt(&intake, enqueued_at, hold.meter())).await;
+        let mut learned = None;
+        let attempt = self.attempt(&intake, enqueued_at, hold.meter(), &mut learned);
+        let mut result = hold.during(attempt).await;
         match &mut result {
             Ok(answer) => sign(&mut answer.provenance, hold),
             Err(error) => error.provenance.iter_mut().for_each(|how| sign(how, hold)),
@@ -175,7 +179,7 @@ impl<A: Analyzer> Pipe<A> {
         if let Some(how) = how {
             hold.during(hold.paid(how)).await;
         }
-        match result {
+        let mut disposition = match result {
             Ok(answer) => {
                 self.metrics.outcome(name.as_str(), answer.outcome.kind());
                 let attempts = before.saturating_add(1);
@@ -183,7 +187,15 @@ impl<A: Analyzer> Pipe<A> {
                 Disposition::Publish(Queue::Results, news)
             }
             Err(error) => self.failed(&intake, before, revision, error, news, hold),
+        };
+        if let Disposition::Publish(_, messages) = &mut disposition {
+            for message in messages {
+                if let Message::Partial(partial) = message {
+                    partial.image.clone_from(&learned);
+                }
+            }
         }
+        disposition
     }
 
     /// The wish to work on this job, as an attempt of its own.
@@ -207,11 +219,20 @@ impl<A: Analyzer> Pipe<A> {
         intake: &Intake,
         enqueued_at: Timestamp,
         meter: Meter,
+        learned: &mut Option<ImageFacts>,
     ) -> Result<Answer, AnalyzeError> {
         let name = self.analyzer.name().as_str();
-        let room = self.hand.room(intake.image.bytes).await;
+        // Of what nobody has read the size is not known: it may be the largest.
+        let most = self.polite.fetcher().limits().bytes;
+        let size = if intake.image.is_unread() { most } else { intake.image.bytes };
+        let room = self.hand.room(size).await;
         let fetching = Instant::now();
-        let bytes = room.hold(fetch(&self.fetcher, intake.image.digest, &intake.sources).await?);
+        let digest = intake.image.digest;
+        let bytes = fetch(&self.polite, digest, &intake.sources, self.keep_urls).await?;
+        let bytes = room.hold(bytes);
+        if intake.image.is_unread() {
+            *learned = learn(&bytes, digest, most).await;
+        }
         reached(Failpoint::WorkerFetched);
         self.metrics.fetched(name, bytes.len(), fetching.elapsed());
         let _slot = self.slots.take().await;
@@ -220,7 +241,7 @@ impl<A: Analyzer> Pipe<A> {
         self.metrics.wait.with_label_values(&[name]).observe(waited.as_secs_f64());
         let deadline = started + self.job_deadline;
         let job = Job {
-            image: intake.image.clone(),
+            image: learned.as_ref().unwrap_or(&intake.image).clone(),
             bytes,
             sources: intake.sources.clone(),
             needed: intake.dependence.texts.clone(),
@@ -365,6 +386,7 @@ impl<A: Analyzer> Pipe<A> {
                 provenance: answer.provenance,
             },
             hash: answer.hash,
+            image: None,
         }))
     }
 

@@ -8,7 +8,7 @@ use ocelli_broker::{Broker, Consumer, trace};
 use ocelli_core::retry::{RetryPolicy, backoff};
 use ocelli_core::routing::Queue;
 use ocelli_core::{AnalyzerName, Revision, chain};
-use ocelli_media::Fetcher;
+use ocelli_media::{Fetcher, Manners, Polite};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -57,6 +57,10 @@ pub struct WorkerOptions {
     pub announce_every: Duration,
     /// Longest pause between two looks at an analyzer that cannot work.
     pub probe_cap: Duration,
+    /// How the hosts of URLs are treated.
+    pub manners: Manners,
+    /// Whether a copy is kept of what a URL gave, when whoever enqueued it has not kept one.
+    pub keep_urls: bool,
     /// Name of this process: `host:pid`.
     pub worker: String,
 }
@@ -72,6 +76,8 @@ impl Default for WorkerOptions {
             answer_lease: Duration::from_secs(600),
             announce_every: Duration::from_secs(5),
             probe_cap: Duration::from_secs(30),
+            manners: Manners::default(),
+            keep_urls: true,
             worker: format!("worker:{}", std::process::id()),
         }
     }
@@ -129,7 +135,8 @@ pub async fn run<A: Analyzer>(
             hand: Hand::new(analyzer.bytes_in_hand()),
             analyzer,
             broker,
-            fetcher,
+            polite: Polite::new(fetcher, options.manners.clone()),
+            keep_urls: options.keep_urls,
             ledger,
             policy: options.policy.clone(),
             metrics,

@@ -124,6 +124,8 @@ struct World {
     done: Arc<Mutex<Vec<Digest>>>,
     shutdown: CancellationToken,
     worker: Option<JoinHandle<()>>,
+    /// What is said about the size of images; 0: nobody has read them.
+    size: u64,
 }
 
 impl World {
@@ -148,6 +150,7 @@ impl World {
             done: Arc::default(),
             shutdown: CancellationToken::new(),
             worker: None,
+            size: 1,
         }
     }
 
@@ -182,7 +185,7 @@ impl World {
 
     async fn enqueue(&self, digest: Digest, sources: &[&PathBuf], wanted: Option<Revision>) {
         let message = Message::Intake(Intake {
-            image: ImageFacts { digest, bytes: 1, format: None, width: None, height: None },
+            image: ImageFacts { digest, bytes: self.size, format: None, width: None, height: None },
             sources: sources.iter().map(|path| SourceUri::from_path(path).unwrap()).collect(),
             sighting: None,
             wants: vec![Want { analyzer: self.reader.name.clone(), revision: wanted }],
@@ -190,6 +193,7 @@ impl World {
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
             hash: None,
+            meta: ocelli_core::Meta::default(),
         });
         self.send(message.encode().unwrap()).await;
     }
@@ -450,6 +454,7 @@ async fn what_is_no_job_ends_in_the_dead_queue_and_never_loops() {
         enqueued_at: Timestamp::now(),
         dependence: ocelli_core::Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     });
     world.send(elsewhere.encode().unwrap()).await;
     world.start();
@@ -552,5 +557,27 @@ async fn images_in_hand_are_bounded_by_their_bytes_too() {
     gate.add_permits(9);
     until("all images", || load.ended.load(Ordering::SeqCst) == 9).await;
     assert_eq!(load.most.load(Ordering::SeqCst), 3);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_reads_an_image_first_tells_what_it_is() {
+    let mut world = World::new(&[Act::Read("text"), Act::Fail(FailureClass::Permanent)]).await;
+    world.size = 0;
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0";
+    let (path, digest) = world.file("a.png", png);
+    let (broken, other) = world.file("b.png", b"no image at all");
+    world.start();
+    for (digest, path, bytes) in [(digest, &path, png.len()), (other, &broken, 15)] {
+        world.enqueue(digest, &[path], None).await;
+        let Message::Partial(partial) = world.next().await else { panic!("an answer comes") };
+        let found = partial.image.unwrap();
+        assert_eq!((found.digest, found.bytes), (digest, bytes as u64));
+        assert_eq!(found.format.is_some(), digest != other);
+    }
+    world.size = 1;
+    world.enqueue(digest, &[&path], None).await;
+    let Message::Partial(partial) = world.next().await else { panic!("an answer comes") };
+    assert_eq!(partial.image, None, "it is known");
     world.stop().await;
 }

@@ -117,7 +117,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
     /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/), archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member),
-    /// manifests (.ndjson, .csv, .txt with uri and first_seen), or - for standard input.
+    /// manifests (.ndjson, .csv, .parquet, .txt with uri and first_seen), or - for standard input.
     #[arg(required_unless_present = "retry", value_name = "SOURCE")]
     pub(crate) sources: Vec<std::ffi::OsString>,
     /// Only files below folders, and members of archives, that match this glob, beside those of producer.include.

@@ -27,8 +27,8 @@ impl Writing {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO images (digest, bytes, format, width, height, refusal, first_seen, complete) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bool[])",
+            "INSERT INTO images (digest, bytes, format, width, height, refusal, first_seen, complete, learned) ",
+            "SELECT * FROM UNNEST($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bool[], $9::text[])",
             upserts::images!()
         ))
         .bind(rows.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -39,6 +39,7 @@ impl Writing {
         .bind(rows.iter().map(|(_, image)| image.refusal.as_deref()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, image)| image.first_seen.map(|at| at.as_microsecond())).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, image)| image.complete).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, image)| image.learned.as_ref().map(json)).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())
@@ -69,6 +70,27 @@ impl Writing {
                 .map(|(_, sighting)| sighting.batch.uuid().into_bytes().to_vec())
                 .collect::<Vec<_>>(),
         )
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
+    }
+
+    async fn write_meta(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
+        let rows = &rows.meta;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(concat!(
+            "INSERT INTO sighting_meta (digest, source_key, name, batch, text, text_key) ",
+            "SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::text[], $6::bytea[])",
+            upserts::sighting_meta!()
+        ))
+        .bind(rows.iter().map(|(digest, ..)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, source, ..)| source.as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, name, _)| name.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(.., said)| said.batch.uuid().into_bytes().to_vec()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(.., said)| said.text.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(.., said)| text_key(&said.text).to_vec()).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())
@@ -344,6 +366,7 @@ impl Unit for Writing {
         self.write_images(rows).await?;
         self.write_hashes(rows).await?;
         self.write_sightings(rows).await?;
+        self.write_meta(rows).await?;
         self.write_members(rows).await?;
         self.write_wants(rows).await?;
         self.write_analyses(rows).await?;

@@ -13,7 +13,7 @@ use super::quoted;
 use crate::gather::{clean, micros};
 
 /// Names of filters with an example value each.
-pub(super) const NAMES: [(&str, &str); 14] = [
+pub(super) const NAMES: [(&str, &str); 15] = [
     ("analyzer", "tesseract-ocr"),
     ("has", "tesseract-ocr"),
     ("missing", "tesseract-ocr"),
@@ -28,6 +28,7 @@ pub(super) const NAMES: [(&str, &str); 14] = [
     ("format", "png"),
     ("agreement", "<0.5"),
     ("like", "cfbfaddac8ae"),
+    ("meta", "author=me"),
 ];
 
 /// A filter of a query.
@@ -62,6 +63,8 @@ pub enum Filter {
     Agreement(Confidence),
     /// The image looks like this one.
     Like(Like),
+    /// A list said something under this name about one of the record's sources; with a text, exactly that.
+    Meta(String, Option<String>),
 }
 
 /// `like:…`: an image, and up to which distance others look like it.
@@ -179,6 +182,8 @@ impl fmt::Display for Filter {
             Self::Model(text) => write!(f, "model:{}", quoted(text)),
             Self::Format(format) => write!(f, "format:{}", format.name()),
             Self::Agreement(bounds) => write!(f, "agreement:{bounds}"),
+            Self::Meta(name, None) => write!(f, "meta:{}", quoted(name)),
+            Self::Meta(name, Some(text)) => write!(f, "meta:{}", quoted(&format!("{name}={text}"))),
             Self::Like(like) => {
                 write!(f, "like:{}", like.image.as_str())?;
                 like.distance.map_or(Ok(()), |distance| write!(f, "~{distance}"))
@@ -232,6 +237,13 @@ pub(super) fn read(name: &str, value: &str) -> Result<Filter, String> {
                 shown(value)
             )
         })?),
+        "meta" => match value.split_once('=') {
+            _ if value.is_empty() || value.starts_with('=') => {
+                return Err("meta: takes a name, or a name and a text, as in meta:author or meta:author=me".to_owned());
+            }
+            Some((name, text)) => Filter::Meta(clean(name), Some(clean(text))),
+            None => Filter::Meta(clean(value), None),
+        },
         "model" => Filter::Model(clean(&value.to_lowercase())),
         _ => Filter::Format(ImageFormat::from_name(value).ok_or_else(|| {
             format!("'{}' is no image format; one is 'png', another 'jpeg'", shown(value))

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use ocelli_core::Digest;
 
 use crate::firsts::SAME_RULE;
+use crate::gather::text_key;
 use crate::query::{Confidence, Expr, Filter, Is};
 use crate::rows::json;
 
@@ -219,6 +220,7 @@ fn is_of_record(expr: &Expr) -> bool {
             | Filter::Batch(_)
             | Filter::Format(_)
             | Filter::Like(_)
+            | Filter::Meta(..)
             | Filter::Agreement(_) => true,
             Filter::Is(is) => matches!(is, Is::Complete | Is::Incomplete | Is::Refused),
             Filter::Analyzer(_) | Filter::Lang(_) | Filter::Conf(_) | Filter::Model(_) => false,
@@ -280,6 +282,17 @@ fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
             sql.push(")");
         }
         Filter::Like(like) => among(sql, &like.found),
+        Filter::Meta(name, text) => {
+            sql.push(
+                "EXISTS (SELECT 1 FROM sighting_meta e WHERE e.digest = i.digest AND e.name = ",
+            );
+            sql.text(name.as_str());
+            if let Some(text) = text {
+                sql.push(" AND e.text_key = ").bind(Value::Bytes(text_key(text).to_vec()));
+                sql.push(" AND e.text = ").text(text.as_str());
+            }
+            sql.push(")");
+        }
         Filter::Format(format) => {
             sql.push("i.format = ").text(format.name());
         }

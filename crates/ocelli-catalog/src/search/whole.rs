@@ -51,6 +51,8 @@ impl FromStr for Place {
 }
 
 type SightingColumns = (Vec<u8>, String, i64, Vec<u8>);
+/// The same for what lists said.
+type SaidColumns = (Vec<u8>, Vec<u8>, String, Vec<u8>, String);
 
 impl Catalog {
     /// The places of the next records that match, behind `after`.
@@ -170,13 +172,18 @@ impl Catalog {
                 of("SELECT s.digest, s.source, s.seen_at, s.batch FROM ", "sightings", "s"),
                 connection, fetch_all
             )?;
+            let meta: Vec<SaidColumns> = fetch!(
+                of("SELECT m.digest, m.source_key, m.name, m.batch, m.text FROM ", "sighting_meta", "m"),
+                connection, fetch_all
+            )?;
             let wants: Vec<WantColumns> =
                 fetch!(of(load::want_columns!(), "wants", "w"), connection, fetch_all)?;
             let analyses: Vec<AnalysisColumns> =
                 fetch!(of(load::analysis_columns!(), "analyses", "a"), connection, fetch_all)?;
-            Ok::<_, Fault>((images, sightings, wants, analyses))
+            Ok::<_, Fault>((images, (sightings, meta), wants, analyses))
         }.await);
-        let (images, sightings, wants, analyses) = self.timed("read records", rows).await?;
+        let (images, (sightings, meta), wants, analyses) = self.timed("read records", rows).await?;
+        let mut meta = by_image(meta, |row| &row.0);
         let mut sightings = by_image(sightings, |row| &row.0);
         let mut wants = by_image(wants, |row| &row.0);
         let mut analyses = by_image(analyses, |row| &row.0);
@@ -185,6 +192,10 @@ impl Catalog {
             let key = image.0.clone();
             let seen = sightings.remove(&key).unwrap_or_default();
             let seen = seen.into_iter().map(|(_, source, at, batch)| (source, at, batch)).collect();
+            let said = meta.remove(&key).unwrap_or_default();
+            let said =
+                said.into_iter().map(|(_, source, name, batch, text)| (source, name, batch, text));
+            let seen = (seen, said.collect());
             let wants = wants.remove(&key).unwrap_or_default();
             let analyses = analyses.remove(&key).unwrap_or_default();
             if let Some(record) = record(image, seen, wants, analyses)? {

@@ -50,7 +50,7 @@ impl Writing {
 
     async fn write_records(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
         self.insert(
-            "INSERT INTO images (digest, bytes, format, width, height, refusal, first_seen, complete) ",
+            "INSERT INTO images (digest, bytes, format, width, height, refusal, first_seen, complete, learned) ",
             upserts::images!(),
             &rows.images,
             |tuple, (digest, image)| {
@@ -63,7 +63,8 @@ impl Writing {
                     .push_bind(facts.and_then(|facts| facts.height).map(i64::from))
                     .push_bind(image.refusal.clone())
                     .push_bind(image.first_seen.map(|at| at.as_microsecond()))
-                    .push_bind(image.complete);
+                    .push_bind(image.complete)
+                    .push_bind(image.learned.as_ref().map(json));
             },
         )
         .await?;
@@ -90,6 +91,21 @@ impl Writing {
                     .push_bind(sighting.source.as_str().to_owned())
                     .push_bind(sighting.seen_at.as_microsecond())
                     .push_bind(sighting.batch.uuid().into_bytes().to_vec());
+            },
+        )
+        .await?;
+        self.insert(
+            "INSERT INTO sighting_meta (digest, source_key, name, batch, text, text_key) ",
+            upserts::sighting_meta!(),
+            &rows.meta,
+            |tuple, (digest, source, name, said)| {
+                tuple
+                    .push_bind(digest.as_bytes().to_vec())
+                    .push_bind(source.to_vec())
+                    .push_bind(name.clone())
+                    .push_bind(said.batch.uuid().into_bytes().to_vec())
+                    .push_bind(said.text.clone())
+                    .push_bind(text_key(&said.text).to_vec());
             },
         )
         .await?;

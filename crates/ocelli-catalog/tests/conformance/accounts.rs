@@ -314,6 +314,11 @@ pub(crate) async fn a_damaged_catalog_is_found_out(world: World) {
         ("DELETE FROM analyses WHERE kind = 'done'", "not there or not of that kind"),
         ("DELETE FROM wants WHERE state = 'done'", "noted as incomplete"),
         ("UPDATE wants SET state = 'open', answer = NULL", "noted as open although"),
+        (
+            "INSERT INTO sighting_meta (digest, source_key, name, batch, text, text_key) \
+             SELECT digest, substr(digest, 1, 16), 'n', substr(digest, 1, 16), 't', substr(digest, 1, 16) FROM images",
+            "metadata belongs to no sighting",
+        ),
         ("DELETE FROM sightings", "were seen nowhere"),
         ("DELETE FROM images", "belong to no row of images"),
     ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ocelli_catalog::search::Sort;
 use ocelli_catalog::{CarryError, Catalog, CatalogError, CatalogOptions};
-use ocelli_core::wire::Message;
+use ocelli_core::wire::{Intake, Message};
 use ocelli_core::{Digest, FailureClass, Outcome};
 
 use crate::searching::ask;
@@ -27,8 +27,12 @@ async fn filled(world: &World) -> Catalog {
                 3 => failed(FailureClass::Crash, "killed"),
                 _ => done(&format!("scaling {number} caf\u{e9}")),
             };
+            let said = [("author".to_owned(), format!("caf\u{e9} {number}"))];
             [
-                Message::Intake(intake(&image, &[OCR, LLM])),
+                Message::Intake(Intake {
+                    meta: said.into_iter().collect(),
+                    ..intake(&image, &[OCR, LLM])
+                }),
                 partial(&image, OCR, outcome, 5),
                 paid(&image, done("two of them"), *number as u128 + 1, 6, 10),
             ]
@@ -59,7 +63,9 @@ async fn all(catalog: &Catalog) -> (BTreeMap<String, u64>, Vec<String>, Vec<Stri
         records.push(format!("{:?}", catalog.record(&digest).await.unwrap()));
     }
     records.push(format!("{:?}", catalog.status(at(50)).await.unwrap()));
-    for query in ["scaling", "*ali*", "cafe -is:older", "is:failed", "two"] {
+    for query in
+        ["scaling", "*ali*", "cafe -is:older", "is:failed", "two", "meta:\"author=caf\u{e9} 7\""]
+    {
         let page = ask(catalog, query, Sort::Relevance).await;
         records.push(format!("{query}: {page:?}"));
     }

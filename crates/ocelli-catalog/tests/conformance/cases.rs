@@ -47,6 +47,7 @@ pub(crate) async fn a_record_comes_back_as_it_was_sent(world: World) {
             digest: digest("a"),
             analysis,
             hash: None,
+            image: None,
         })));
         let want = Want { analyzer, revision: Some(revision(1)) };
         expected.add_want(at(0), want.clone());

@@ -25,6 +25,7 @@ mod searching;
 mod searching_model;
 mod spending;
 mod telling;
+mod told;
 mod whole;
 mod words;
 mod world;
@@ -45,6 +46,7 @@ use pages::*;
 use searching::*;
 use spending::*;
 use telling::*;
+use told::*;
 use whole::*;
 
 macro_rules! on_both {
@@ -69,6 +71,11 @@ on_both! {
     a_file_is_remembered_once_its_image_was_seen_there,
     the_latter_state_of_a_file_counts,
     many_files_are_remembered_at_once,
+    a_url_is_remembered_once_its_image_was_seen_there,
+    of_what_lists_say_the_latest_batch_counts_in_any_order,
+    a_name_that_no_index_holds_is_refused_alone,
+    records_are_found_by_what_lists_said,
+    what_a_worker_finds_out_is_kept_whenever_it_arrives,
     a_partial_before_its_intake_is_kept_and_completes_with_it,
     a_redelivered_batch_changes_nothing,
     a_reading_replaces_a_failure_and_never_the_other_way_round,

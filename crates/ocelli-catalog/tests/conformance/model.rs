@@ -218,6 +218,7 @@ fn message(prefix: &str, act: &Act) -> (String, Message) {
                 enqueued_at: at(*time),
                 dependence: ocelli_core::Dependence::default(),
                 hash: None,
+                meta: ocelli_core::Meta::default(),
             });
             (image, message)
         }
@@ -240,7 +241,10 @@ fn message(prefix: &str, act: &Act) -> (String, Message) {
                 provenance: Provenance::default(),
             };
             let digest = Digest::of(image.as_bytes());
-            (image, Message::Partial(Box::new(Partial { digest, analysis, hash: None })))
+            (
+                image,
+                Message::Partial(Box::new(Partial { digest, analysis, hash: None, image: None })),
+            )
         }
         Act::Deferred { image, analyzer, attempts, next } => {
             let image = format!("{prefix}-{image}");

@@ -48,7 +48,7 @@ fn answered(image: &str, analyzer: &str, number: u64, outcome: Outcome, seconds:
         provenance: Provenance { model: Some("Gemma3:27b".to_owned()), ..Provenance::default() },
     };
     let digest = Digest::of(image.as_bytes());
-    Message::Partial(Box::new(Partial { digest, analysis, hash: None }))
+    Message::Partial(Box::new(Partial { digest, analysis, hash: None, image: None }))
 }
 
 async fn with(world: &World, texts: &[(&str, &str, &str)]) -> Catalog {

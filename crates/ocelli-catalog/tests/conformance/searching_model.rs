@@ -270,7 +270,12 @@ fn messages(prefix: &str, images: &[Image]) -> Vec<Message> {
                 provenance: Provenance::default(),
             };
             let digest = Digest::of(label.as_bytes());
-            messages.push(Message::Partial(Box::new(Partial { digest, analysis, hash: None })));
+            messages.push(Message::Partial(Box::new(Partial {
+                digest,
+                analysis,
+                hash: None,
+                image: None,
+            })));
         }
     }
     messages

@@ -63,6 +63,7 @@ pub(crate) fn intake(image: &str, analyzers: &[&str]) -> Intake {
         enqueued_at: at(0),
         dependence: ocelli_core::Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     }
 }
 
@@ -87,6 +88,7 @@ pub(crate) fn partial(image: &str, analyzer: &str, outcome: Outcome, seconds: i6
             provenance: Provenance::default(),
         },
         hash: None,
+        image: None,
     }))
 }
 

@@ -145,7 +145,12 @@ fn history(image: u64, now: Timestamp, chance: &mut Chance) -> Fallible<Vec<Mess
                 finished_at: jumped(now, chance)?,
                 provenance: Provenance::default(),
             };
-            messages.push(Message::Partial(Box::new(Partial { digest, analysis, hash: None })));
+            messages.push(Message::Partial(Box::new(Partial {
+                digest,
+                analysis,
+                hash: None,
+                image: None,
+            })));
         }
         messages.push(Message::Deferred(Deferred {
             digest,
@@ -188,6 +193,7 @@ fn intake(
         enqueued_at,
         dependence: ocelli_core::Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     }))
 }
 

@@ -158,6 +158,7 @@ impl World {
                 enqueued_at: now,
                 dependence: ocelli_core::Dependence::default(),
                 hash: None,
+                meta: ocelli_core::Meta::default(),
             });
             let body = encoded(&message);
             production.outbox.push_back(Sending { key: (digest, source), jobs, body });

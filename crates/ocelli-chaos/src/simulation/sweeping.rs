@@ -169,5 +169,6 @@ fn job(analyzer: &AnalyzerName, open: Open, now: Timestamp) -> Message {
         enqueued_at: now,
         dependence: ocelli_core::Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     })
 }

@@ -250,6 +250,7 @@ impl World {
                 provenance: Provenance::default(),
             },
             hash: None,
+            image: None,
         }));
         task.say.push_back((Queue::Results, encoded(&message)));
         task.stage = Stage::Say;

@@ -106,7 +106,12 @@ impl Texts {
                 finished_at: seen_at,
                 provenance: Provenance::default(),
             };
-            messages.push(Message::Partial(Box::new(Partial { digest, analysis, hash: None })));
+            messages.push(Message::Partial(Box::new(Partial {
+                digest,
+                analysis,
+                hash: None,
+                image: None,
+            })));
         }
         let intake = Intake {
             image: ImageFacts {
@@ -123,6 +128,7 @@ impl Texts {
             enqueued_at: seen_at,
             dependence: Dependence::default(),
             hash: None,
+            meta: ocelli_core::Meta::default(),
         };
         messages.insert(0, Message::Intake(intake));
         Ok(messages)

@@ -53,6 +53,7 @@ pub(crate) fn intake(image: &str) -> Intake {
         enqueued_at: now,
         dependence: ocelli_core::Dependence::default(),
         hash: None,
+        meta: ocelli_core::Meta::default(),
     }
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn partial(image: &str) -> Message {
             provenance: Provenance::default(),
         },
         hash: None,
+        image: None,
     }))
 }
 

@@ -23,6 +23,7 @@ fn intake() -> Message {
         enqueued_at: at,
         dependence: Dependence::default(),
         hash: None,
+        meta: crate::Meta::default(),
     })
 }
 
@@ -64,7 +65,7 @@ fn hashed() -> [Message; 2] {
         finished_at: intake.enqueued_at,
         provenance: crate::Provenance::default(),
     };
-    let partial = Partial { digest: intake.image.digest, analysis, hash };
+    let partial = Partial { digest: intake.image.digest, analysis, hash, image: None };
     [Message::Intake(intake), Message::Partial(Box::new(partial))]
 }
 
@@ -75,6 +76,30 @@ fn what_an_image_looks_like_is_written_only_where_it_is_known() {
         include_bytes!("../../golden/v1-partial-hash.msgpack"),
     ];
     for (message, golden) in hashed().into_iter().zip(golden) {
+        assert_eq!(Message::decode(golden).unwrap(), message);
+        assert_eq!(message.encode().unwrap(), golden, "the written form changed");
+    }
+}
+
+/// An image that nobody had read, with what a list said about it; and the answer of the worker that read it first.
+fn unread() -> [Message; 2] {
+    let [Message::Intake(mut intake), Message::Partial(mut partial)] = hashed() else {
+        unreachable!()
+    };
+    (intake.hash, partial.hash) = (None, None);
+    partial.image = Some(std::mem::replace(&mut intake.image, ImageFacts::unread(partial.digest)));
+    let said = [("author", "Grüße"), ("tags", "[\"a\",1]")];
+    intake.meta = said.map(|(name, text)| (name.to_owned(), text.to_owned())).into_iter().collect();
+    [Message::Intake(intake), Message::Partial(partial)]
+}
+
+#[test]
+fn what_lists_say_and_workers_find_out_is_written_only_where_there_is_some() {
+    let golden: [&[u8]; 2] = [
+        include_bytes!("../../golden/v1-intake-meta.msgpack"),
+        include_bytes!("../../golden/v1-partial-image.msgpack"),
+    ];
+    for (message, golden) in unread().into_iter().zip(golden) {
         assert_eq!(Message::decode(golden).unwrap(), message);
         assert_eq!(message.encode().unwrap(), golden, "the written form changed");
     }

@@ -92,6 +92,7 @@ impl Fleet {
             enqueued_at: Timestamp::now(),
             dependence: ocelli_core::Dependence::default(),
             hash: None,
+            meta: ocelli_core::Meta::default(),
         });
         let body = Bytes::from(job.encode()?);
         let (answers, failed) = (Arc::default(), Arc::default());

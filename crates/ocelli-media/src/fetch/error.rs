@@ -136,6 +136,35 @@ pub enum FetchError {
         /// What the server said.
         directive: &'static str,
     },
+    /// The rules of the host say no.
+    #[error(
+        "{source_name}: the robots.txt of its host does not allow it (setting producer.obey_robots)"
+    )]
+    Disallowed {
+        /// As people write it.
+        source_name: String,
+    },
+    /// The rules of the host cannot be read, and without them nothing is fetched there.
+    #[error("{source_name}: it is not known whether its host allows it: {reason}")]
+    RulesUnknown {
+        /// As people write it.
+        source_name: String,
+        /// In words.
+        reason: String,
+    },
+    /// The host took no connection a moment ago.
+    #[error(
+        "{source_name}: {host} took no connection a moment ago ({reason}), and is left alone for a while (setting \
+         producer.host_away)"
+    )]
+    Away {
+        /// As people write it.
+        source_name: String,
+        /// Its name.
+        host: String,
+        /// In words.
+        reason: String,
+    },
     /// The body is compressed although nobody asked for that.
     #[error("{source_name}: the server sent it compressed ({encoding}) without being asked")]
     Compressed {
@@ -199,6 +228,7 @@ impl FetchError {
             | Self::Redirects { .. }
             | Self::BadRedirect { .. }
             | Self::Unwanted { .. }
+            | Self::Disallowed { .. }
             | Self::Compressed { .. } => FailureClass::Permanent,
             Self::Status { status, .. } => match status {
                 // Accepted, request timeout, too early, too many requests, and whatever ails the server itself.
@@ -214,11 +244,23 @@ impl FetchError {
             },
             // One host that cannot be reached is that host's matter, not an outage of what analyzers depend on: attempts
             // are spent, so that an image on a host that is gone for good comes to an end.
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => {
-                FailureClass::Transient
-            }
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Interrupted { .. }
+            | Self::Away { .. }
+            | Self::RulesUnknown { .. } => FailureClass::Transient,
             // Nothing is wrong with the image: this machine lacks certificates.
             Self::NoClient { .. } => FailureClass::Outage,
+        }
+    }
+
+    /// Whether the host could not be reached at all.
+    #[must_use]
+    pub fn is_no_connection(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Timeout { what, .. } => *what == NO_CONNECTION,
+            _ => false,
         }
     }
 
@@ -231,6 +273,9 @@ impl FetchError {
         }
     }
 }
+
+/// What did not happen when no connection came about in time.
+pub(super) const NO_CONNECTION: &str = "no connection to the server";
 
 /// The common ones, for people who do not know the numbers.
 fn in_words(status: u16) -> &'static str {

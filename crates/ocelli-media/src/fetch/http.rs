@@ -16,9 +16,10 @@ use reqwest::header::{
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
-use super::error::{FetchError, FetcherError};
+use super::error::{FetchError, FetcherError, NO_CONNECTION};
 use super::guard::{self, NotPublic, Pattern, PublicOnly};
 use super::robots;
+use super::validators::Validators;
 use crate::limits::FetchLimits;
 
 /// Said to every server, so that its people can see who asks.
@@ -37,8 +38,10 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// What was found at one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The bytes.
-    Bytes(Bytes),
+    /// The bytes, and by what the server would know them again.
+    Bytes(Bytes, Validators),
+    /// They are those that the server knows by the validators that it was asked with.
+    Unchanged,
     /// Another address, which was checked as a source is; nobody has asked there yet.
     Elsewhere(SourceUri),
 }
@@ -88,9 +91,11 @@ impl Http {
     ) -> Result<Bytes, FetchError> {
         let mut at = source.clone();
         for _ in 0..=limits.redirects {
-            match self.hop(source, &at, limits).await? {
+            match self.hop(source, &at, &Validators::default(), limits).await? {
                 Answer::Elsewhere(next) => at = next,
-                Answer::Bytes(bytes) => return Ok(bytes),
+                Answer::Bytes(bytes, _) => return Ok(bytes),
+                // Nobody asked whether.
+                Answer::Unchanged => break,
             }
         }
         Err(FetchError::Redirects { source_name: source.to_string(), limit: limits.redirects })
@@ -101,19 +106,26 @@ impl Http {
         &self,
         source: &SourceUri,
         at: &SourceUri,
+        known: &Validators,
         limits: &FetchLimits,
     ) -> Result<Answer, FetchError> {
-        let response = self.ask(source, at.url(), limits).await?;
-        match redirected(source, at.url(), &response)? {
-            Some(next) => Ok(Answer::Elsewhere(next)),
-            None => body(source, response, limits).await.map(Answer::Bytes),
+        let response = self.ask(source, at.url(), known, limits).await?;
+        if let Some(next) = redirected(source, at.url(), &response)? {
+            return Ok(Answer::Elsewhere(next));
         }
+        if response.status() == StatusCode::NOT_MODIFIED && !known.is_empty() {
+            is_wanted(source, response.headers(), limits)?;
+            return Ok(Answer::Unchanged);
+        }
+        let validators = Validators::of(response.headers());
+        body(source, response, limits).await.map(|bytes| Answer::Bytes(bytes, validators))
     }
 
     async fn ask(
         &self,
         source: &SourceUri,
         url: &Url,
+        known: &Validators,
         limits: &FetchLimits,
     ) -> Result<Response, FetchError> {
         let (public, open) = self.clients.as_ref().map_err(|reason| FetchError::NoClient {
@@ -133,6 +145,7 @@ impl Http {
         let client = if allowed { open } else { public };
         let request = client
             .get(url.clone())
+            .headers(known.conditions())
             .header(ACCEPT, ACCEPTED)
             // The digest is that of the bytes as they are stored, not as a transport squeezes them.
             .header(ACCEPT_ENCODING, "identity");
@@ -192,11 +205,7 @@ async fn body(
             retry_after: retry_after(response.headers()),
         });
     }
-    if limits.robots_tags
-        && let Some(directive) = robots::refusal(response.headers())
-    {
-        return Err(FetchError::Unwanted { source_name: source_name(), directive });
-    }
+    is_wanted(source, response.headers(), limits)?;
     if let Some(encoding) = compression(response.headers()) {
         return Err(FetchError::Compressed { source_name: source_name(), encoding });
     }
@@ -231,6 +240,18 @@ async fn body(
     }
 }
 
+/// Whether the server lets its image be used.
+fn is_wanted(
+    source: &SourceUri,
+    headers: &HeaderMap,
+    limits: &FetchLimits,
+) -> Result<(), FetchError> {
+    match robots::refusal(headers).filter(|_| limits.robots_tags) {
+        Some(directive) => Err(FetchError::Unwanted { source_name: source.to_string(), directive }),
+        None => Ok(()),
+    }
+}
+
 fn not_answered(
     source: &SourceUri,
     host: String,
@@ -242,11 +263,9 @@ fn not_answered(
         return FetchError::PrivateHost { source_name, host, address: *address };
     }
     match (error.is_timeout(), error.is_connect()) {
-        (true, true) => FetchError::Timeout {
-            source_name,
-            what: "no connection to the server",
-            limit: limits.connect_timeout,
-        },
+        (true, true) => {
+            FetchError::Timeout { source_name, what: NO_CONNECTION, limit: limits.connect_timeout }
+        }
         (true, false) => FetchError::Timeout {
             source_name,
             what: "no answer from the server",

@@ -8,6 +8,7 @@ mod member;
 pub mod objects;
 pub(crate) mod post;
 mod robots;
+mod validators;
 
 use std::io;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use error::{FetchError, FetcherError};
 pub use http::Answer;
 use http::Http;
 use objects::{Listing, Objects};
+pub use validators::Validators;
 
 /// Fetches bytes. Cheap to clone; connections are shared.
 #[derive(Debug, Clone)]
@@ -46,6 +48,11 @@ impl Fetcher {
         Ok(Self { limits: Arc::new(limits), http, objects, store })
     }
 
+    /// The same with other limits; which hosts may be asked stays as it is.
+    pub(crate) fn with_limits(&self, limits: FetchLimits) -> Self {
+        Self { limits: Arc::new(limits), ..self.clone() }
+    }
+
     /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> &FetchLimits {
@@ -65,7 +72,7 @@ impl Fetcher {
     }
 
     /// Asks at one of the addresses that `source` leads to (at first its own) and follows no redirect: for whoever has to ask before each
-    /// step. At most `within` this time.
+    /// step. At most `within` this time. With validators a server may say that nothing has changed.
     ///
     /// # Errors
     /// As [`Self::fetch`].
@@ -73,13 +80,15 @@ impl Fetcher {
         &self,
         source: &SourceUri,
         at: &SourceUri,
+        known: &Validators,
         within: Duration,
     ) -> Result<Answer, FetchError> {
         let asking = async {
             if at.is_web() {
-                self.http.hop(source, at, &self.limits).await
+                self.http.hop(source, at, known, &self.limits).await
             } else {
-                self.dispatch(at).await.map(Answer::Bytes)
+                let bytes = self.dispatch(at).await?;
+                Ok(Answer::Bytes(bytes, Validators::default()))
             }
         };
         tokio::time::timeout(within, asking).await.unwrap_or_else(|_| {

@@ -5,10 +5,14 @@
 
 mod archives;
 mod buckets;
+mod conditional;
+mod digests;
 mod folders;
 mod hostile;
 mod lists;
+mod metadata;
 mod orders;
+mod server;
 mod stopping;
 mod unchanged;
 mod urls;

@@ -213,6 +213,7 @@ impl World {
                 provenance: Provenance::default(),
             },
             hash: None,
+            image: None,
         };
         self.catalog.apply(&[Message::Partial(Box::new(partial))]).await.unwrap();
     }

@@ -148,6 +148,9 @@ impl Checker<'_> {
         for (at, number) in counts {
             self.need(number >= 1, at, "expected at least 1");
         }
+        // Lines of lists are not longer than 64 KiB, and columns go into messages of a few megabytes.
+        let ok = producer.meta_bytes <= ByteSize(1024 * 1024);
+        self.need(ok, &["producer", "meta_bytes"], "expected at most 1MiB");
         // Each is a condition in a condition of one statement.
         let reason = "expected at most 50";
         self.need(search.query_depth <= 50, &["search", "query_depth"], reason);

@@ -315,8 +315,14 @@ pub struct ProducerSettings {
     pub readers: usize,
     /// Whether files that look as they did are taken as known without being read.
     pub skip_unchanged: bool,
+    /// Whether a digest that a list gives for a URL is believed until a worker reads the image.
+    pub trust_digests: bool,
     /// Whether images of URLs are kept.
     pub keep_urls: bool,
+    /// Names of metadata of one reference.
+    pub meta_names: usize,
+    /// Bytes of them and their texts.
+    pub meta_bytes: ByteSize,
     /// Whether members of packed archives are kept.
     pub keep_packed: bool,
     /// Images of one batch whose jobs count as fresh work.
@@ -332,6 +338,9 @@ pub struct ProducerSettings {
     /// The longest pause that a host is given.
     #[serde(deserialize_with = "duration")]
     pub host_silence: Duration,
+    /// How long a host is left alone that takes no connection.
+    #[serde(deserialize_with = "duration")]
+    pub host_away: Duration,
     /// Whether `robots.txt` and `X-Robots-Tag` are obeyed.
     pub obey_robots: bool,
     /// Quiet time before a watched file is read.

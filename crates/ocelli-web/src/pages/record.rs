@@ -67,6 +67,8 @@ struct Seen {
     at: String,
     source: String,
     href: Option<String>,
+    /// What lists said about it.
+    said: Vec<(String, String)>,
 }
 
 /// An image that looks like this one.
@@ -223,7 +225,11 @@ async fn show(call: &Call, record: &Record, order: &[AnalyzerName]) -> Answer {
         takes: takes(&digest, !boxes.words.is_empty()),
         first_seen: record.first_seen().map(shown::time).unwrap_or_default(),
         more_sightings: sightings.len().saturating_sub(SIGHTINGS),
-        sightings: sightings.iter().take(SIGHTINGS).map(|sighting| seen(sighting)).collect(),
+        sightings: sightings
+            .iter()
+            .take(SIGHTINGS)
+            .map(|sighting| seen(record, sighting))
+            .collect(),
         sections: names.iter().map(|name| section(record, name, query.as_ref())).collect(),
         hits: if boxes.lit > 0 {
             counted(boxes.lit as u64, "word lit", "words lit")
@@ -298,12 +304,16 @@ async fn gone(app: &App, record: &Record) -> String {
     })
 }
 
-fn seen(sighting: &ocelli_core::Sighting) -> Seen {
+fn seen(record: &Record, sighting: &ocelli_core::Sighting) -> Seen {
     let is_web = matches!(sighting.source.url().scheme(), "http" | "https");
     Seen {
         at: shown::time(sighting.seen_at),
         source: line(&sighting.source.to_string(), 500),
         href: is_web.then(|| sighting.source.as_str().to_owned()),
+        said: record
+            .said(&sighting.source)
+            .map(|(name, text)| (line(name, 200), line(text, 500)))
+            .collect(),
     }
 }
 

@@ -27,7 +27,9 @@ pub(crate) async fn show(settings: &Settings, arguments: &ShowArgs) -> Result<Ex
         Format::Text if arguments.agreement => {
             output::print(&(layout::text(&record, &order) + &agreements::text(&agreement)))
         }
-        Format::Text => output::print(&layout::text(&record, &order)),
+        Format::Text => {
+            output::print(&(layout::text(&record, &order) + &layout::metadata(&record)))
+        }
         Format::Markdown => {
             output::print(&(layout::markdown(&record, &order) + &agreements::markdown(&agreement)))
         }

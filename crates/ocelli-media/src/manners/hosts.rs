@@ -1,8 +1,8 @@
 //! Manners towards the hosts that URLs are fetched from: so many connections at once, so many requests a second, silence for as long
 //! as a host asks for it, and what its `robots.txt` allows.
 //!
-//! Whoever waits for its turn keeps one of the `fetchers` places meanwhile: where a list names one slow host again and again, it is
-//! fetched at the pace of that host.
+//! Whoever waits for its turn keeps its place meanwhile: where a list names one slow host again and again, it is fetched at the pace of
+//! that host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use ocelli_core::retry::backoff;
 use ocelli_core::{FailureClass, SourceUri, chain};
-use ocelli_media::{FetchError, FetchLimits, Fetcher, FetcherError};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::robots::{MAX_BYTES, Robots};
+use super::rules::{MAX_BYTES, Robots};
+use crate::fetch::Fetcher;
+use crate::fetch::error::FetchError;
+use crate::limits::FetchLimits;
 
 /// Hosts that are remembered before those are forgotten that nobody asks: a crawl meets millions.
 const REMEMBERED: usize = 4096;
@@ -22,6 +24,10 @@ const REMEMBERED: usize = 4096;
 /// Tries for the rules of a host, the first wait between two, and the longest.
 const RULES_ATTEMPTS: u32 = 3;
 const RULES_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+
+/// How long rules count (RFC 9309, 2.4: a day at most), and how long nobody asks again a host that did not tell them.
+const RULES_COUNT: Duration = Duration::from_secs(24 * 3600);
+const RULES_FAILED: Duration = Duration::from_secs(60);
 
 /// How hosts are treated.
 #[derive(Debug, Clone)]
@@ -32,6 +38,8 @@ pub struct Manners {
     pub requests_per_second: f64,
     /// The longest silence that a host is given when it asks for one; a URL whose host asks for more is given up for this run.
     pub longest_silence: Duration,
+    /// How long a host is taken to be away that took no connection in any of the tries for a URL: others of it fail at once meanwhile.
+    pub away: Duration,
     /// Whether `robots.txt` is obeyed.
     pub robots: bool,
 }
@@ -42,6 +50,7 @@ impl Default for Manners {
             connections: 6,
             requests_per_second: 0.0,
             longest_silence: Duration::from_secs(120),
+            away: Duration::from_secs(10),
             robots: true,
         }
     }
@@ -58,7 +67,18 @@ struct Host {
     places: Arc<Semaphore>,
     /// When the next request may be sent.
     next: Mutex<Instant>,
-    robots: OnceCell<Result<Robots, String>>,
+    contact: Mutex<Contact>,
+    /// What it allows, and until when that counts. Whoever comes while it is asked waits for the answer.
+    robots: tokio::sync::Mutex<Option<(Instant, Result<Robots, String>)>>,
+}
+
+/// Whether a host is there.
+#[derive(Debug, Default)]
+struct Contact {
+    /// When it answered last.
+    answered: Option<Instant>,
+    /// Until when it is taken to be away, and why.
+    away: Option<(Instant, String)>,
 }
 
 /// Whether a host lets its images be fetched.
@@ -74,14 +94,16 @@ pub(crate) enum Permission {
 /// A place among those that ask one host at once.
 pub(crate) struct Place {
     host: Arc<Host>,
+    name: String,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Hosts {
-    pub(crate) fn new(manners: Manners, limits: &FetchLimits) -> Result<Self, FetcherError> {
+    pub(crate) fn new(manners: Manners, fetcher: &Fetcher) -> Self {
         // What a host says about its images says nothing about its rules.
-        let limits = FetchLimits { bytes: MAX_BYTES, robots_tags: false, ..limits.clone() };
-        Ok(Self { manners, robots: Fetcher::new(limits)?, hosts: Mutex::default() })
+        let limits = fetcher.limits().clone();
+        let limits = FetchLimits { bytes: MAX_BYTES, robots_tags: false, ..limits };
+        Self { manners, robots: fetcher.with_limits(limits), hosts: Mutex::default() }
     }
 
     fn host(&self, name: &str) -> Arc<Host> {
@@ -93,7 +115,8 @@ impl Hosts {
             Arc::new(Host {
                 places: Arc::new(Semaphore::new(self.manners.connections.max(1))),
                 next: Mutex::new(Instant::now()),
-                robots: OnceCell::new(),
+                contact: Mutex::default(),
+                robots: tokio::sync::Mutex::default(),
             })
         };
         Arc::clone(hosts.entry(name.to_owned()).or_insert_with(new))
@@ -110,21 +133,55 @@ impl Hosts {
         let (name, port) = (url.host_str()?, url.port_or_known_default().unwrap_or(0));
         let host = self.host(&format!("{}://{name}:{port}", url.scheme()));
         let permit = Arc::clone(&host.places).acquire_owned().await.ok()?;
-        Some(Place { host, _permit: permit })
+        Some(Place { host, name: name.to_owned(), _permit: permit })
     }
 
-    /// Whether the host lets this source be fetched. Asks for its rules once in a run.
+    /// Its name and the reason, while the host is taken to be away.
+    pub(crate) fn away(&self, place: &Place) -> Option<(String, String)> {
+        let contact = place.host.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, reason) = contact.away.as_ref()?;
+        (*until > Instant::now()).then(|| (place.name.clone(), reason.clone()))
+    }
+
+    /// The host is there.
+    pub(crate) fn answered(&self, place: &Place) {
+        let mut contact = place.host.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        *contact = Contact { answered: Some(Instant::now()), away: None };
+    }
+
+    /// A URL had no connection since `first`: unless another one had, the host is away.
+    pub(crate) fn gave_up(&self, place: &Place, error: &FetchError, first: Instant) {
+        let mut contact = place.host.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        if contact.answered.is_none_or(|at| at < first) {
+            let reason = match error {
+                FetchError::Connect { reason, .. } => reason.clone(),
+                FetchError::Timeout { what, .. } => (*what).to_owned(),
+                other => chain(other),
+            };
+            contact.away = Some((Instant::now() + self.manners.away, reason));
+        }
+    }
+
+    /// Whether the host lets this source be fetched. Asks for its rules once a day.
     pub(crate) async fn permission(&self, place: &Place, source: &SourceUri) -> Permission {
         if !self.manners.robots {
             return Permission::Granted;
         }
         let url = source.url();
-        let rules = place.host.robots.get_or_init(|| async { self.rules(place, source).await });
         let path = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        match rules.await {
+        let mut known = place.host.robots.lock().await;
+        let rules = match known.take() {
+            Some((until, rules)) if until > Instant::now() => known.insert((until, rules)),
+            _ => {
+                let rules = self.rules(place, source).await;
+                let counts = if rules.is_ok() { RULES_COUNT } else { RULES_FAILED };
+                known.insert((Instant::now() + counts, rules))
+            }
+        };
+        match &rules.1 {
             Ok(rules) if rules.allows(&path) => Permission::Granted,
             Ok(_) => Permission::Denied,
             Err(reason) => Permission::Unknown(reason.clone()),
@@ -186,7 +243,9 @@ impl Hosts {
         error: &FetchError,
         backoff: Duration,
     ) -> Option<Duration> {
-        if !matches!(error.class(), FailureClass::Transient | FailureClass::Outage) {
+        // Of those nobody knows more a moment later.
+        let is_told = matches!(error, FetchError::Away { .. } | FetchError::RulesUnknown { .. });
+        if is_told || !matches!(error.class(), FailureClass::Transient | FailureClass::Outage) {
             return None;
         }
         let asked = error.retry_after().unwrap_or_default();
@@ -206,7 +265,7 @@ mod tests {
     use super::*;
 
     fn hosts(manners: Manners) -> Hosts {
-        Hosts::new(manners, &FetchLimits::default()).unwrap()
+        Hosts::new(manners, &Fetcher::new(FetchLimits::default()).unwrap())
     }
 
     fn source(text: &str) -> SourceUri {
@@ -243,6 +302,29 @@ mod tests {
         hosts.turn(&neighbour).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(7));
         assert_eq!(hosts.wait(Some(&place), &error(3600), backoff), None, "for another run");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_took_no_connection_is_left_for_a_while_unless_it_answered_another() {
+        let hosts = hosts(Manners { away: Duration::from_secs(10), ..Manners::default() });
+        let place = hosts.place(&source("http://gone/a")).await.unwrap();
+        let error = FetchError::Connect {
+            source_name: "http://gone/a".to_owned(),
+            host: "gone".to_owned(),
+            reason: "nobody there".to_owned(),
+        };
+        let first = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(hosts.away(&place), None);
+        hosts.gave_up(&place, &error, first);
+        let neighbour = hosts.place(&source("http://gone/b")).await.unwrap();
+        let expected = ("gone".to_owned(), "nobody there".to_owned());
+        assert_eq!(hosts.away(&neighbour), Some(expected));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(hosts.away(&neighbour), None, "it is tried again");
+        hosts.answered(&neighbour);
+        hosts.gave_up(&place, &error, first);
+        assert_eq!(hosts.away(&place), None, "it answered meanwhile");
     }
 
     #[tokio::test]

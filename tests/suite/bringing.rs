@@ -1,0 +1,129 @@
+//! The producer over very many references: each ends, and its memory does not grow with them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use ocelli_testkit::program::memory;
+use serde_json::Value;
+
+use crate::services::{Database, Fleet};
+use crate::world::Service;
+
+/// A picture of one pixel.
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/// What the memory of two runs may differ by: digests that were published are remembered, up to a bound, and allocators round up.
+const SLACK: u64 = 24 << 20;
+
+/// One line in so many is broken.
+const BROKEN: usize = 100;
+
+/// Starts the producer over `source`; its summary, and the most memory it had, in bytes.
+fn produced(fleet: &Fleet, source: &Path) -> (Value, u64) {
+    let out = fleet.world.path("summary.json");
+    let command = format!("exec \"$0\" produce {} --json >{}", source.display(), out.display());
+    let program = fleet.world.command("ocelli").get_program().to_owned();
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(command).arg(program);
+    let log = fleet.world.path("producer.log");
+    let mut service = Service::start(&mut fleet.world.here(shell), log);
+    let mut most = 0;
+    loop {
+        let peak = memory(service.id(), "VmHWM:");
+        if peak == 0 {
+            break;
+        }
+        most = most.max(peak);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let code = service.wait();
+    assert!(code == 0 || code == 1, "{code}: {}", service.log());
+    (serde_json::from_slice(&fs::read(out).unwrap()).unwrap(), most)
+}
+
+/// So many tiny images, each with bytes of its own, in one folder.
+fn tiny(folder: &Path, count: usize) {
+    let pixel = base64::engine::general_purpose::STANDARD.decode(PIXEL).unwrap();
+    fs::create_dir(folder).unwrap();
+    for number in 0..count {
+        let bytes = [&pixel[..], &number.to_be_bytes()].concat();
+        fs::write(folder.join(format!("{number:07}.png")), bytes).unwrap();
+    }
+}
+
+fn list(path: &Path, lines: usize) {
+    let mut text = String::new();
+    for number in 0..lines {
+        if number % BROKEN == 0 {
+            text.push_str("{\"uri\":\"http://h/");
+        } else {
+            let digest = ocelli_core::Digest::of(&number.to_be_bytes());
+            write!(
+                text,
+                "{{\"uri\":\"http://nowhere.invalid/{number}.png\",\"digest\":\"{digest}\",\"note\":\"n{number}\"}}"
+            )
+            .unwrap();
+        }
+        text.push('\n');
+    }
+    fs::write(path, text).unwrap();
+}
+
+async fn files(few: usize, many: usize) {
+    let fleet = Fleet::new(Database::Sqlite).await;
+    let _collector = fleet.start("ocelli-collector");
+    let mut peaks = Vec::new();
+    for count in [few, many] {
+        let folder = fleet.world.path(format!("tiny-{count}"));
+        tiny(&folder, count);
+        let (summary, peak) = produced(&fleet, &folder);
+        assert_eq!(summary["accepted"].as_u64(), Some(count as u64), "{summary}");
+        peaks.push(peak);
+    }
+    assert!(peaks[0] > 0 && peaks[1] < peaks[0] + SLACK, "{peaks:?}");
+}
+
+async fn lines(few: usize, many: usize) {
+    let fleet = Fleet::new(Database::Sqlite).await;
+    let _collector = fleet.start("ocelli-collector");
+    let mut peaks = Vec::new();
+    for count in [few, many] {
+        let path = fleet.world.path(format!("{count}.ndjson"));
+        list(&path, count);
+        let (summary, peak) = produced(&fleet, &path);
+        let bad = (count / BROKEN) as u64;
+        assert_eq!(summary["accepted"].as_u64(), Some(count as u64 - bad), "{summary}");
+        assert_eq!(summary["unreadable"].as_u64(), Some(bad), "{summary}");
+        let first = summary["first_unreadable"][0].as_str().unwrap();
+        assert!(first.contains(".ndjson:"), "{first}");
+        peaks.push(peak);
+    }
+    assert!(peaks[0] > 0 && peaks[1] < peaks[0] + SLACK, "{peaks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_twenty_thousand_tiny_files_costs_the_memory_of_a_small_one() {
+    files(4_000, 20_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "many minutes, and some gigabytes of a disk"]
+async fn a_folder_of_a_million_tiny_files_costs_the_memory_of_a_small_one() {
+    files(100_000, 1_000_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_twenty_thousand_lines_costs_the_memory_of_a_short_one_and_broken_lines_only_themselves()
+ {
+    lines(4_000, 20_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "many minutes"]
+async fn a_list_of_a_million_lines_costs_the_memory_of_a_short_one_and_broken_lines_only_themselves()
+ {
+    lines(100_000, 1_000_000).await;
+}
