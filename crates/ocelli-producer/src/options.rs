@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ocelli_catalog::rules::Rules;
 use ocelli_core::AnalyzerName;
 use ocelli_core::phash::DEFAULT_DISTANCE;
 use ocelli_media::{DecodeLimits, FetchLimits};
@@ -62,6 +63,8 @@ pub struct ProducerOptions {
     pub fresh_images: u64,
     /// What each dependent analyzer needs: its jobs are wanted here, and enqueued by the collector.
     pub needs: BTreeMap<AnalyzerName, Vec<AnalyzerName>>,
+    /// Which analyzers an image gets.
+    pub rules: Rules,
     /// Analyzers that are asked of the first of near-identical images only: which that is the collector decides.
     pub only_first: BTreeSet<AnalyzerName>,
     /// Up to which distance of their perceptual hashes images count as near-identical.
@@ -119,6 +122,7 @@ impl Default for ProducerOptions {
             bulk: false,
             fresh_images: 1000,
             needs: BTreeMap::new(),
+            rules: Rules::default(),
             only_first: BTreeSet::new(),
             near_distance: DEFAULT_DISTANCE,
             batch_name: None,
