@@ -36,6 +36,7 @@ mod objectives;
 mod promql;
 mod real_model;
 mod roles;
+mod rules;
 mod search;
 mod security;
 mod services;

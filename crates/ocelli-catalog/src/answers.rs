@@ -30,6 +30,7 @@ pub(crate) type OpenColumns = (
     Option<String>,
     Option<String>,
     Option<i64>,
+    Option<String>,
 );
 
 /// A job that waits for an image of which nothing is asked any more is as good as ready: the next look makes it so.
@@ -38,7 +39,7 @@ macro_rules! open_columns {
         "SELECT w.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
          d.next_at, w.needs, CASE WHEN w.waits_for IS NOT NULL AND NOT EXISTS (SELECT 1 FROM wants f \
          WHERE f.digest = w.waits_for AND f.analyzer = w.analyzer AND f.state = 'open') THEN 'ready' \
-         ELSE w.hold END, w.near FROM wants w JOIN images i ON i.digest = w.digest \
+         ELSE w.hold END, w.near, w.rules FROM wants w JOIN images i ON i.digest = w.digest \
          LEFT JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer WHERE w.state = 'open'"
     };
 }
@@ -322,6 +323,7 @@ fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {
         needs,
         hold,
         near,
+        rules,
     ) = row;
     let digest = digest(&bytes)?;
     Ok(OpenJob {
@@ -335,5 +337,6 @@ fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {
         needs: load::needs_of(needs.as_deref())?,
         hold: load::hold_of(hold.as_deref())?,
         near: near.map(|near| crate::rows::number("distance", near)).transpose()?,
+        rules: load::rules_of(rules.as_deref())?,
     })
 }

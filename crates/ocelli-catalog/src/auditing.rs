@@ -68,19 +68,21 @@ const CHECKS: [(&str, &str); 29] = [
     ),
     (
         "analyses are in the search index as current and are not, or the other way round",
-        // Current is what answers the want, and beside an answer that is missing or failed the newest text.
+        // Current is what answers the want, and beside an answer that is missing, failed or a rule's (their revisions begin with
+        // eight zeros, and only who wants them is answered by them) the newest text.
         "SELECT COUNT(*) FROM search_answers s JOIN analyses a ON a.id = s.id \
          LEFT JOIN wants w ON w.digest = a.digest AND w.analyzer = a.analyzer WHERE s.current <> \
-         ((CASE WHEN w.revision IS NOT NULL THEN w.revision = a.revision ELSE NOT EXISTS \
-         (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer \
+         ((CASE WHEN w.revision IS NOT NULL THEN w.revision = a.revision ELSE a.revision NOT LIKE '00000000%' AND NOT EXISTS \
+         (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer AND o.revision NOT LIKE '00000000%' \
           AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) END) \
          OR (a.kind = 'done' AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.digest = a.digest \
           AND o.analyzer = a.analyzer AND o.kind = 'done' \
           AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) \
           AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer \
-          AND o.kind <> 'failed' AND CASE WHEN w.revision IS NOT NULL THEN w.revision = o.revision ELSE NOT EXISTS \
+          AND o.kind <> 'failed' AND o.revision NOT LIKE '00000000%' \
+          AND CASE WHEN w.revision IS NOT NULL THEN w.revision = o.revision ELSE NOT EXISTS \
           (SELECT 1 FROM analyses n WHERE n.digest = o.digest AND n.analyzer = o.analyzer \
-           AND (n.finished_at, n.revision) > (o.finished_at, o.revision)) END)))",
+           AND n.revision NOT LIKE '00000000%' AND (n.finished_at, n.revision) > (o.finished_at, o.revision)) END)))",
     ),
     (
         "answers are in the search index with another time than their image",
@@ -111,13 +113,13 @@ const CHECKS: [(&str, &str); 29] = [
         "SELECT COUNT(*) FROM wants w WHERE w.answer IS NOT NULL AND NOT EXISTS \
          (SELECT 1 FROM analyses a WHERE a.digest = w.digest AND a.analyzer = w.analyzer \
           AND a.revision = w.answer AND a.kind = w.state \
-          AND (w.revision IS NULL OR w.revision = a.revision))",
+          AND CASE WHEN w.revision IS NULL THEN a.revision NOT LIKE '00000000%' ELSE w.revision = a.revision END)",
     ),
     (
         "wants are noted as open although there is an answer",
         "SELECT COUNT(*) FROM wants w WHERE w.answer IS NULL AND EXISTS \
          (SELECT 1 FROM analyses a WHERE a.digest = w.digest AND a.analyzer = w.analyzer \
-          AND (w.revision IS NULL OR w.revision = a.revision))",
+          AND CASE WHEN w.revision IS NULL THEN a.revision NOT LIKE '00000000%' ELSE w.revision = a.revision END)",
     ),
     (
         "wants without an answer contradict their image about whether it was refused",
@@ -132,7 +134,7 @@ const CHECKS: [(&str, &str); 29] = [
         "jobs wait for other analyzers, of which none will answer",
         "SELECT COUNT(*) FROM wants w WHERE w.hold = 'needs' AND w.waits_for IS NULL AND NOT EXISTS \
          (SELECT 1 FROM wants n WHERE n.digest = w.digest AND n.state = 'open' \
-          AND ' ' || w.needs || ' ' LIKE '% ' || n.analyzer || ' %')",
+          AND ' ' || coalesce(w.needs, '') || ' ' || coalesce(w.rules_after, '') || ' ' LIKE '% ' || n.analyzer || ' %')",
     ),
     (
         "agreements are about records that are not complete, or about analyzers without a current text",
@@ -165,7 +167,7 @@ const CHECKS: [(&str, &str); 29] = [
         "SELECT COUNT(*) FROM wants w JOIN analyses a ON a.digest = w.digest AND a.analyzer = w.analyzer \
           AND a.revision = w.answer \
          WHERE w.revision IS NULL AND EXISTS (SELECT 1 FROM analyses b WHERE b.digest = w.digest \
-          AND b.analyzer = w.analyzer AND (b.finished_at, b.revision) > (a.finished_at, a.revision))",
+          AND b.analyzer = w.analyzer AND b.revision NOT LIKE '00000000%' AND (b.finished_at, b.revision) > (a.finished_at, a.revision))",
     ),
     (
         "references of batches belong to an image without intake",

@@ -2,11 +2,12 @@
 //! [`ocelli_core::Record`] is written down once: no SQL decides which of two analyses stays or what answers a want.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use ocelli_core::record::preferred;
 use ocelli_core::{
-    Analysis, AnalyzerName, Digest, ImageFacts, Need, Outcome, OutcomeKind, Revision,
+    Analysis, AnalyzerName, Digest, ImageFacts, Need, Outcome, OutcomeKind, Revision, RuleText,
 };
 
 use crate::agreements::Settled;
@@ -60,6 +61,16 @@ pub(crate) struct Wanted {
     pub(crate) near: Option<u32>,
     /// The image whose answer it waits for.
     pub(crate) waits_for: Option<Digest>,
+    /// Rules that the answers of `after` decide.
+    pub(crate) rules: Vec<RuleText>,
+    pub(crate) after: Vec<AnalyzerName>,
+}
+
+impl Wanted {
+    /// The analyzers that must have outcomes before its job is enqueued.
+    fn before(&self) -> impl Iterator<Item = &AnalyzerName> {
+        self.needs.iter().chain(&self.after)
+    }
 }
 
 impl Image {
@@ -217,6 +228,24 @@ pub(crate) fn wait(
     now.settle(digest, &stored, rows);
 }
 
+/// Settles a ready job by a rule that does not hold: the rule's revision is wanted in place of the analyzer's.
+pub(crate) fn leave_out(
+    digest: Digest,
+    analyzer: &AnalyzerName,
+    rule: &RuleText,
+    at: Timestamp,
+    stored: Stored,
+    rows: &mut Rows,
+) -> Folded {
+    let asked_at = stored.wants.get(analyzer).map(|want| want.asked_at);
+    // Later than what it replaces, whatever the clock says.
+    let next = asked_at.and_then(|at| at.checked_add(Duration::from_micros(1)).ok());
+    let at = next.map_or(at, |next| at.max(next));
+    let mut news = News { analyses: vec![rule.skip(analyzer, at)], ..News::default() };
+    news.wants.insert(analyzer.clone(), (at, Some(rule.revision())));
+    fold(digest, news, stored, &BTreeMap::new(), rows)
+}
+
 /// Takes a ready job, to enqueue it.
 pub(crate) fn take(
     digest: Digest,
@@ -280,16 +309,26 @@ impl Stored {
             hold: held,
             near: None,
             waits_for: None,
+            rules: Vec::new(),
+            after: Vec::new(),
         });
         // A want that is open already has its job, or its hold.
         if want.state != State::Open {
             want.hold = held;
         }
-        if let Some(need) = need
-            && asked_at >= want.asked_at
-        {
-            want.needs = need.of;
-            want.near = need.near;
+        match need {
+            Some(need) if asked_at >= want.asked_at => {
+                want.needs = need.of;
+                want.near = need.near;
+                want.rules = need.rules;
+                want.after = need.after;
+            }
+            // Asked anew, and no rule has a question left.
+            None if asked_at > want.asked_at => {
+                want.rules.clear();
+                want.after.clear();
+            }
+            _ => {}
         }
         want.enqueued_at = want.enqueued_at.max(asked_at);
         if (asked_at, &revision) > (want.asked_at, &want.revision) {
@@ -330,9 +369,10 @@ impl Stored {
 
     /// The revision that answers a want: the meaning of [`ocelli_core::Record::current`].
     fn answer(&self, analyzer: &AnalyzerName, wanted: Option<&Revision>) -> Option<&Key> {
+        let fits = |one: &Revision| wanted.map_or(!one.is_of_rule(), |wanted| one == wanted);
         self.heads
             .iter()
-            .filter(|(key, _)| key.0 == *analyzer && wanted.is_none_or(|wanted| key.1 == *wanted))
+            .filter(|(key, _)| key.0 == *analyzer && fits(&key.1))
             .max_by_key(|(key, head)| (head.finished_at, &key.1))
             .map(|(key, _)| key)
     }
@@ -343,9 +383,8 @@ impl Stored {
             .wants
             .iter()
             .filter(|(name, want)| {
-                !want.needs.is_empty()
-                    && self.answer(name, want.revision.as_ref()).is_none()
-                    && !want.needs.iter().all(|need| self.is_answered(need))
+                self.answer(name, want.revision.as_ref()).is_none()
+                    && !want.before().all(|need| self.is_answered(need))
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -360,16 +399,19 @@ impl Stored {
         self.answer(analyzer, wanted).is_some()
     }
 
-    /// The analyses that readers of the record see: what answers each want, and as long as that has not come or has failed,
-    /// the newest text of another revision. A newer model takes no text away before it gives its own.
+    /// The analyses that readers of the record see: what answers each want, and as long as that has not come, has failed, or is a
+    /// rule's, the newest text of another revision. A newer model takes no text away before it gives its own, and a rule none.
     pub(crate) fn current(&self) -> BTreeSet<Key> {
         let names: BTreeSet<&AnalyzerName> = self.heads.keys().map(|(name, _)| name).collect();
         let mut seen = BTreeSet::new();
         for name in names {
             let wanted = self.wants.get(name).and_then(|want| want.revision.as_ref());
             let answer = self.answer(name, wanted);
-            let kind = answer.and_then(|key| self.heads.get(key)).map(|head| head.kind);
-            if kind.is_none_or(|kind| kind == OutcomeKind::Failed) {
+            let is_open = answer.is_none_or(|key| {
+                let kind = self.heads.get(key).map(|head| head.kind);
+                key.1.is_of_rule() || kind == Some(OutcomeKind::Failed)
+            });
+            if is_open {
                 seen.extend(self.newest_text(name).cloned());
             }
             seen.extend(answer.cloned());
@@ -417,7 +459,7 @@ impl Stored {
             .wants
             .iter()
             .filter(|(_, want)| want.hold == Some(Hold::Needs) && want.waits_for.is_none())
-            .filter(|(_, want)| want.needs.iter().all(|need| self.is_answered(need)))
+            .filter(|(_, want)| want.before().all(|need| self.is_answered(need)))
             .map(|(analyzer, _)| analyzer.clone())
             .collect();
         let mut wants = std::mem::take(&mut self.wants);

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use ocelli_core::meta::MAX_NAME_BYTES;
 use ocelli_core::wire::{Announcement, BatchReport, Intake, Message, Problem};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Digest, ImageFacts, Need, Outcome, PerceptualHash, Revision,
-    Said, Sighting, SourceUri,
+    Analysis, AnalyzerName, BatchId, Digest, ImageFacts, LeftOut, Need, Outcome, PerceptualHash,
+    Revision, Said, Sighting, SourceUri,
 };
 
 use crate::rows::time;
@@ -178,6 +178,12 @@ impl Facts {
                 let new = (micros(intake.enqueued_at), need.clone());
                 keep(&mut news.needs, want.analyzer.clone(), new, |new, old| new.0 > old.0);
             }
+        }
+        for LeftOut { analyzer, rule } in &intake.dependence.left_out {
+            let asked_at = micros(intake.enqueued_at);
+            let new = (asked_at, Some(rule.revision()));
+            keep(&mut news.wants, analyzer.clone(), new, |new, old| new > old);
+            news.analyses.push(storable(&rule.skip(analyzer, asked_at)));
         }
         Ok(())
     }

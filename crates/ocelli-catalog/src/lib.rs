@@ -11,6 +11,7 @@
 //! | `sheets`, `pulse`, `deeds` | what pages for people need beside that: many images at once, the last half hour, who did what |
 //! | `answers`, `overview` | what is asked of it: single records and jobs; counts, workers, batches |
 //! | `dependents` | jobs that wait for what other analyzers answer, and those answers |
+//! | `leaving` | jobs that a rule about answers leaves out |
 //! | `failures`, `letters` | failed analyses and messages that died: listing, reopening, settling |
 //! | `firsts` | jobs that are done for the first of near-identical images only |
 //! | `fences` | the marks of the sweeper, and jobs that it takes |
@@ -24,6 +25,7 @@
 //! | `known_files`, `known_urls` | what local files looked like when they were read, and by what servers know again what they sent |
 //! | `orders` | batches that people paused, resumed or cancelled |
 //! | `payments`, `spending`, `tidying` | what models cost, as it is written down, as it is asked, and as it grows old; budgets |
+//! | [`rules`] | which analyzers an image gets |
 //! | `saved` | searches that people keep |
 //! | [`query`], [`search`] | what people type, as a tree; which records match, page by page, and the index behind it |
 //! | `carry`, `backup` | the whole archive into another database; into a file and back |
@@ -63,6 +65,7 @@ mod fold;
 mod gather;
 mod known_files;
 mod known_urls;
+mod leaving;
 mod letters;
 mod load;
 mod metrics;
@@ -76,6 +79,7 @@ mod pulse;
 pub mod query;
 mod references;
 mod rows;
+pub mod rules;
 mod saved;
 pub mod search;
 mod sheets;
@@ -98,6 +102,7 @@ pub use failures::FailureCursor;
 pub use firsts::{Firsts, SAME_RULE};
 pub use known_files::{FileStamp, NotedFile, RememberedFile};
 pub use known_urls::{NotedUrl, RememberedUrl, SeenImage};
+pub use leaving::Left;
 pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
 pub use model::{

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ocelli_core::{Analysis, AnalyzerName, Digest, OutcomeKind, Revision};
+use ocelli_core::{Analysis, AnalyzerName, Digest, OutcomeKind, Revision, RuleText};
 
 use crate::fold::{Head, Image, Stored, Wanted};
 use crate::model::Hold;
@@ -38,6 +38,8 @@ pub(crate) type WantColumns = (
     Option<String>,
     Option<i64>,
     Option<Vec<u8>>,
+    Option<String>,
+    Option<String>,
 );
 pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
 pub(crate) type AnalysisColumns = (
@@ -66,7 +68,7 @@ macro_rules! image_columns {
 macro_rules! want_columns {
     () => {
         "SELECT w.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
-         w.needs, w.hold, w.near, w.waits_for FROM "
+         w.needs, w.hold, w.near, w.waits_for, w.rules, w.rules_after FROM "
     };
 }
 macro_rules! analysis_columns {
@@ -243,6 +245,8 @@ pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
         hold,
         near,
         waits_for,
+        rules,
+        after,
     ) = row;
     let wanted = Wanted {
         asked_at: time(asked_at)?,
@@ -255,6 +259,8 @@ pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
         hold: hold_of(hold.as_deref())?,
         near: near.map(|near| number("distance", near)).transpose()?,
         waits_for: waits_for.map(|bytes| crate::rows::digest(&bytes)).transpose()?,
+        rules: rules_of(rules.as_deref())?,
+        after: needs_of(after.as_deref())?,
     };
     Ok((digest(&bytes)?, parse("analyzer name", &analyzer)?, wanted))
 }
@@ -262,6 +268,10 @@ pub(crate) fn want(row: WantColumns) -> Read<(Digest, AnalyzerName, Wanted)> {
 /// Names separated by spaces: none of them has one.
 pub(crate) fn needs_of(column: Option<&str>) -> Read<Vec<AnalyzerName>> {
     column.unwrap_or_default().split_whitespace().map(|name| parse("analyzer name", name)).collect()
+}
+
+pub(crate) fn rules_of(column: Option<&str>) -> Read<Vec<RuleText>> {
+    column.map_or_else(|| Ok(Vec::new()), |json| from_json("rules", json))
 }
 
 pub(crate) fn hold_of(column: Option<&str>) -> Read<Option<Hold>> {

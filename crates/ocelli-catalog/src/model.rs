@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use ocelli_core::{AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, SourceUri};
+use ocelli_core::{
+    AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, RuleText, SourceUri,
+};
 use serde::Serialize;
 
 use crate::failures::FailureCursor;
@@ -150,6 +152,8 @@ pub struct OpenJob {
     pub hold: Option<Hold>,
     /// Up to which distance images count as near-identical, when the job is for the first of them only.
     pub near: Option<u32>,
+    /// Rules that are asked once its hold is over: all must hold.
+    pub rules: Vec<RuleText>,
 }
 
 /// Which failures to list or to reopen. The default is all of them, 100 at a time.

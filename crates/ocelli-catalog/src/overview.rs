@@ -61,7 +61,8 @@ impl Catalog {
             .fetch_all(&mut *connection)
             .await?;
             let waiting: Vec<(String, Option<String>, i64)> = sqlx::query_as(
-                "SELECT analyzer, needs, COUNT(*) FROM (SELECT analyzer, CASE WHEN waits_for IS NULL THEN needs \
+                "SELECT analyzer, needs, COUNT(*) FROM (SELECT analyzer, CASE WHEN waits_for IS NULL THEN \
+                 trim(coalesce(needs, '') || ' ' || coalesce(rules_after, '')) \
                  ELSE 'a near-identical image' END AS needs FROM wants WHERE hold = 'needs') AS waiting \
                  GROUP BY analyzer, needs",
             )

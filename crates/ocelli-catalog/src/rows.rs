@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
 use ocelli_core::{
     Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, ImageFormat, Outcome,
-    OutcomeKind, PerceptualHash, Reading, Revision, Said, Sighting,
+    OutcomeKind, PerceptualHash, Reading, Revision, RuleText, Said, Sighting,
 };
 
 use crate::agreements::Settled;
@@ -186,6 +186,11 @@ pub(crate) fn number<T: TryFrom<i64, Error: ToString>>(what: &'static str, value
 /// A count for a column; [`crate::gather`] has rejected what does not fit.
 pub(crate) fn column(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Rules for one column; the inverse is [`crate::load::rules_of`].
+pub(crate) fn rules(rules: &[RuleText]) -> Option<String> {
+    (!rules.is_empty()).then(|| json(&rules))
 }
 
 /// Names for one column; the inverse is [`crate::load::needs_of`].

@@ -30,7 +30,7 @@ macro_rules! wants {
         " ON CONFLICT (digest, analyzer) DO UPDATE SET revision = excluded.revision, \
      asked_at = excluded.asked_at, enqueued_at = excluded.enqueued_at, state = excluded.state, \
      answer = excluded.answer, reopened = excluded.reopened, needs = excluded.needs, hold = excluded.hold, \
-     near = excluded.near, waits_for = excluded.waits_for"
+     near = excluded.near, waits_for = excluded.waits_for, rules = excluded.rules, rules_after = excluded.rules_after"
     };
 }
 

@@ -7,6 +7,8 @@
 //! Jobs that are for the first of near-identical images only come by here too: which of them is asked is decided when they
 //! are taken, and those that waited for one of which nothing is asked any more are made ready again.
 //!
+//! So do those that a rule about answers may leave out: a search says which of them, and they are settled in place of being taken.
+//!
 //! A job is taken, published, and noted as enqueued after its confirm. Of several collectors one takes it. Taken and
 //! never noted, it is taken again after [`LEASE`]: then it may be in its queue twice, and the ledger of the workers
 //! keeps the second from being asked.
@@ -92,13 +94,24 @@ async fn take(
     jobs: &[(OpenJob, Dependence)],
     now: Timestamp,
 ) -> Result<(BTreeSet<(Digest, AnalyzerName)>, u64, u64), EnqueueError> {
-    let is_first = |one: &&(OpenJob, Dependence)| one.0.near.is_some();
-    let all: Vec<SeenJob> =
-        jobs.iter().filter(|one| !is_first(one)).map(|one| seen(&one.0)).collect();
-    let first: Vec<SeenJob> = jobs.iter().filter(is_first).map(|one| seen(&one.0)).collect();
+    let ruled = jobs.iter().filter(|one| !one.0.rules.is_empty());
+    let ruled: Vec<_> = ruled.map(|one| (seen(&one.0), one.0.rules.clone())).collect();
+    let left = parts.catalog.leave_out(analyzer, &ruled, now).await?;
+    parts.metrics.complete(left.completed.len(), &left.asked);
+    let left_out = left.out.len() as u64;
+    if left_out > 0 {
+        tracing::debug!(%analyzer, left_out, "rules leave images out");
+    }
+    let (first, all): (Vec<&OpenJob>, Vec<&OpenJob>) = jobs
+        .iter()
+        .map(|one| &one.0)
+        .filter(|job| !left.out.contains(&job.image.digest))
+        .partition(|job| job.near.is_some());
+    let first: Vec<SeenJob> = first.into_iter().map(seen).collect();
+    let all: Vec<SeenJob> = all.into_iter().map(seen).collect();
     let mut taken = parts.catalog.take_ready(&all, now).await?;
     if first.is_empty() {
-        return Ok((taken, 0, 0));
+        return Ok((taken, left_out, 0));
     }
     let firsts = parts.catalog.take_first(analyzer, &first, now).await?;
     parts.metrics.complete(firsts.completed.len(), &firsts.asked);
@@ -107,7 +120,7 @@ async fn take(
         "near-identical images were told apart"
     );
     taken.extend(firsts.taken);
-    Ok((taken, firsts.same, firsts.waiting))
+    Ok((taken, left_out + firsts.same, firsts.waiting))
 }
 
 async fn turn(
@@ -130,8 +143,8 @@ async fn turn(
         }
         let full = page.len() == PAGE as usize;
         let jobs = enqueue.with_texts(page).await?;
-        let (taken, same, waiting) = take(parts, analyzer, &jobs, now).await?;
-        settled += same;
+        let (taken, not_asked, waiting) = take(parts, analyzer, &jobs, now).await?;
+        settled += not_asked;
         if !taken.is_empty() {
             reached(Failpoint::DependentTaken);
         }
@@ -154,7 +167,7 @@ async fn turn(
             }
         });
         let (mut enqueued, mut unsent): (Vec<SeenJob>, Vec<SeenJob>) = (Vec::new(), Vec::new());
-        let mut stuck = taken.is_empty() && same + waiting == 0;
+        let mut stuck = taken.is_empty() && not_asked + waiting == 0;
         let mut failed = None;
         for (job, published) in join_all(publishing).await {
             match published {

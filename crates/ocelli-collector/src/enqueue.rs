@@ -144,8 +144,10 @@ impl Enqueue<'_> {
                 of: job.needs.clone(),
                 held: false,
                 near: None,
+                rules: Vec::new(),
+                after: Vec::new(),
             };
-            Some((job, Dependence { needs: vec![need], texts }))
+            Some((job, Dependence { needs: vec![need], texts, left_out: Vec::new() }))
         });
         Ok(with_texts.collect())
     }

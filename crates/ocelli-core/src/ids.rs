@@ -184,11 +184,28 @@ impl FromStr for AnalyzerName {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(String);
 
+/// What revisions begin with that stand for a rule and not for an analyzer: see [`Revision::of_rule`].
+const RULE_PREFIX: &str = "00000000";
+
 impl Revision {
     /// The revision as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What is wanted of an image that a rule leaves out, in place of the analyzer's revision: the rule's answer has a key of
+    /// its own, so that it stands in nobody's way once the rule is another one. Begins with eight zeros.
+    #[must_use]
+    pub fn of_rule(name: &str, when: &str) -> Self {
+        let hash = RevisionBuilder::new("rule").part("name", name).part("when", when).build();
+        Self(format!("{RULE_PREFIX}{}", &hash.0[8..]))
+    }
+
+    /// Whether it is a rule's.
+    #[must_use]
+    pub fn is_of_rule(&self) -> bool {
+        self.0.starts_with(RULE_PREFIX)
     }
 }
 
@@ -227,7 +244,9 @@ impl RevisionBuilder {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         }
-        Revision(hex::encode(&hash.finalize()[..8]))
+        let text = hex::encode(&hash.finalize()[..8]);
+        // One in four billion would be taken for a rule's.
+        Revision(if text.starts_with(RULE_PREFIX) { text.replacen('0', "f", 1) } else { text })
     }
 }
 

@@ -49,7 +49,7 @@ pub use chain::chain;
 pub use ids::{AnalyzerName, BatchId, Digest, DigestPrefix, Revision, RevisionBuilder};
 pub use image::{ImageFacts, ImageFormat};
 pub use meta::{Meta, Said};
-pub use needs::{Dependence, Need, NeededText};
+pub use needs::{Dependence, LeftOut, Need, NeededText, RuleText};
 pub use outcome::{
     Analysis, FailureClass, Flag, Outcome, OutcomeKind, Provenance, Reading, Section, Step, Word,
 };

@@ -1,14 +1,16 @@
-//! Analyzers that read what other analyzers have answered: what a message says about them.
+//! Analyzers that read what other analyzers have answered, and those that a rule leaves out: what a message says about them.
 //!
 //! A dependent job is wanted like any other, but whoever asks for it does not enqueue it: the collector does, once
 //! everything it needs has an outcome. A message without dependent jobs says nothing here, and is written as if this did
 //! not exist.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AnalyzerName, OutcomeKind};
+use crate::{Analysis, AnalyzerName, Outcome, OutcomeKind, Provenance, Revision};
 
-/// What an [`Intake`](crate::wire::Intake) says about the dependent ones among its wants.
+/// What an [`Intake`](crate::wire::Intake) says beside its plain wants: about the dependent ones among them, and about analyzers
+/// that are not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dependence {
@@ -17,6 +19,51 @@ pub struct Dependence {
     /// What the needed analyzers answered; in jobs only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<NeededText>,
+    /// Analyzers that a rule leaves out: none of them is among the wants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// An analyzer that is not asked about an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Which.
+    pub analyzer: AnalyzerName,
+    /// The rule that says so.
+    pub rule: RuleText,
+}
+
+/// A rule as it stands in the settings.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RuleText {
+    /// Its name.
+    pub name: String,
+    /// The query that must hold for an analyzer to be asked.
+    pub when: String,
+}
+
+impl RuleText {
+    /// The answer of a rule that leaves an analyzer out.
+    #[must_use]
+    pub fn skip(&self, analyzer: &AnalyzerName, at: Timestamp) -> Analysis {
+        Analysis {
+            analyzer: analyzer.clone(),
+            revision: self.revision(),
+            outcome: Outcome::Skipped {
+                rule: self.name.clone(),
+                reason: format!("asked only when {}", self.when),
+            },
+            attempts: 0,
+            finished_at: at,
+            provenance: Provenance::default(),
+        }
+    }
+
+    /// What is wanted where it leaves an analyzer out.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        Revision::of_rule(&self.name, &self.when)
+    }
 }
 
 /// What one dependent analyzer needs.
@@ -33,6 +80,12 @@ pub struct Need {
     /// of them only. None: for every image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub near: Option<u32>,
+    /// Rules that only the answers of `after` can decide: all must hold, or the first that does not is the outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleText>,
+    /// The analyzers whose outcomes these rules ask about. They are waited for as those of [`Need::of`], and not told to anybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnalyzerName>,
 }
 
 /// What a needed analyzer answered.
@@ -53,7 +106,7 @@ impl Dependence {
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.needs.is_empty() && self.texts.is_empty()
+        self.needs.is_empty() && self.texts.is_empty() && self.left_out.is_empty()
     }
 
     /// What is said about one analyzer.

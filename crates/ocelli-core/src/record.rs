@@ -152,7 +152,8 @@ impl Record {
         }
     }
 
-    /// The analysis that answers what is wanted of `analyzer`: the wanted revision, or the newest when any will do.
+    /// The analysis that answers what is wanted of `analyzer`: the wanted revision, or the newest of the analyzer's own when any
+    /// will do.
     #[must_use]
     pub fn current(&self, analyzer: &AnalyzerName) -> Option<&Analysis> {
         match self.wants.get(analyzer) {
@@ -160,7 +161,9 @@ impl Record {
             _ => self
                 .analyses
                 .values()
-                .filter(|analysis| analysis.analyzer == *analyzer)
+                .filter(|analysis| {
+                    analysis.analyzer == *analyzer && !analysis.revision.is_of_rule()
+                })
                 .max_by(|a, b| (a.finished_at, &a.revision).cmp(&(b.finished_at, &b.revision))),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ocelli_catalog::rules::Seeing as Rulable;
 use ocelli_catalog::{Catalog, Known};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
@@ -24,7 +25,7 @@ use crate::error::ProducerError;
 use crate::examine::Verdict;
 use crate::metrics::{Ended, ProducerMetrics};
 use crate::orders::Gate;
-use crate::plan::{Why, plan};
+use crate::plan::{Ruled, Why, plan, ruled};
 use crate::publisher::Publisher;
 use crate::readers::{FileNews, Loaded};
 use crate::recent::Recent;
@@ -58,6 +59,7 @@ pub(crate) struct Decider {
     pub(crate) options: Arc<ProducerOptions>,
     pub(crate) wanted: Vec<Want>,
     pub(crate) batch: BatchId,
+    pub(crate) batch_name: String,
     pub(crate) stamps: Arc<Stamps>,
     pub(crate) recent: Recent,
     pub(crate) publisher: Publisher,
@@ -226,22 +228,29 @@ impl Decider {
             .await
     }
 
-    /// The wants that the collector enqueues: it alone knows when what they need is there, and which of near-identical
-    /// images is the first. An image without a hash is like no other.
-    fn dependence(&self, wants: &[Want], is_hashed: bool) -> Dependence {
+    /// The wants that the collector enqueues: it alone knows when what they need is there, what rules about answers say then, and
+    /// which of near-identical images is the first. An image without a hash is like no other.
+    fn dependence(&self, ruled: Ruled, is_hashed: bool) -> (Vec<Want>, Dependence) {
+        let Ruled { wants, mut later, left_out, unasked: _ } = ruled;
         let options = &self.options;
-        let needs = wants.iter().filter_map(|want| {
+        let mut need = |want: &Want| {
             let only_first = is_hashed && options.only_first.contains(&want.analyzer);
             let near = only_first.then_some(options.near_distance);
             let of = options.needs.get(&want.analyzer).cloned();
-            (of.is_some() || near.is_some()).then(|| Need {
+            let later = later.remove(&want.analyzer);
+            let held = of.is_some() || near.is_some() || later.is_some();
+            let (rules, after) = later.unwrap_or_default();
+            held.then(|| Need {
                 analyzer: want.analyzer.clone(),
                 of: of.unwrap_or_default(),
                 held: true,
                 near,
+                rules,
+                after,
             })
-        });
-        Dependence { needs: needs.collect(), texts: Vec::new() }
+        };
+        let needs = wants.iter().filter_map(&mut need).collect();
+        (wants, Dependence { needs, texts: Vec::new(), left_out })
     }
 
     /// Whether the next image's jobs are fresh work. Whoever watches folders goes on with what is new, whatever was there at first.
@@ -259,40 +268,52 @@ impl Decider {
         known: &HashMap<Digest, Known>,
     ) -> ControlFlow<()> {
         let digest = facts.digest;
-        let (wants, ended) = if refusal.is_some() {
-            (Vec::new(), Ended::Refused)
+        let (ruled, ended) = if refusal.is_some() {
+            (Ruled::default(), Ended::Refused)
         } else if self.recent.contains(&digest) {
-            (Vec::new(), Ended::Known)
+            (Ruled::default(), Ended::Known)
         } else {
-            let plan = plan(known.get(&digest), &self.wanted);
-            tracing::trace!(%digest, why = ?plan.why, jobs = plan.enqueue.len(), "planned");
+            let known = known.get(&digest);
+            let plan = plan(known, &self.wanted);
+            let seeing = Rulable {
+                image: &facts,
+                source: &sighting.source,
+                seen_at: sighting.seen_at,
+                batch: self.batch,
+                batch_name: &self.batch_name,
+                meta: &meta,
+            };
+            let ruled = ruled(known, plan.enqueue, &self.options.rules, &seeing);
+            tracing::trace!(%digest, why = ?plan.why, jobs = ruled.wants.len(), left_out = ruled.unasked, "planned");
             let ended = match plan.why {
                 Why::Refused => Ended::Refused,
-                _ if plan.enqueue.is_empty() => Ended::Known,
+                _ if ruled.wants.is_empty() => Ended::Known,
                 _ => Ended::Enqueued,
             };
-            (plan.enqueue, ended)
+            (ruled, ended)
         };
+        let left_out = ruled.unasked;
+        let (wants, dependence) = self.dependence(ruled, hash.is_some());
         let is_unread = matches!(file, FileNews::Unchanged | FileNews::Told);
-        if file == FileNews::Unchanged && wants.is_empty() {
+        if file == FileNews::Unchanged && wants.is_empty() && dependence.left_out.is_empty() {
             // The catalog has all of it: a row for each file of each run would grow for ever and say nothing.
             self.metrics.settled(ended);
             self.metrics.unread.inc();
             self.tally.count(|progress| {
                 progress.accepted += 1;
                 progress.unread += 1;
+                progress.left_out += left_out;
                 *progress.of(ended) += 1;
             });
             return ControlFlow::Continue(());
         }
         // Remembered before the confirm: a twin may be next in line. Should the confirm fail, the run ends, and the
-        // next one asks the catalog.
-        if ended == Ended::Enqueued {
+        // next one asks the catalog. A twin may lie where no rule leaves anything out.
+        if ended == Ended::Enqueued && left_out == 0 {
             self.recent.insert(digest);
         }
         let jobs = wants.len() as u64;
         let queue = if wants.is_empty() || self.is_fresh() { Queue::Jobs } else { Queue::Bulk };
-        let dependence = self.dependence(&wants, hash.is_some());
         let mut routes = vec![Queue::Results];
         routes.extend(
             wants
@@ -320,6 +341,7 @@ impl Decider {
                     progress.accepted += 1;
                     progress.unread += u64::from(is_unread);
                     progress.jobs += jobs;
+                    progress.left_out += left_out;
                     *progress.of(ended) += 1;
                 });
             })

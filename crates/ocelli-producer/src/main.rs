@@ -42,7 +42,7 @@ async fn produce(
         })
     });
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let mut options = ProducerOptions::from_settings(&process.settings);
+    let mut options = ProducerOptions::from_settings(&process.settings)?;
     options.batch_name = batch;
     options.skip_unchanged &= !verify;
     options.exclude_dirs.push(process.settings.data.dir.clone());

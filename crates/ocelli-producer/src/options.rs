@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ocelli_catalog::rules::Rules;
 use ocelli_core::AnalyzerName;
 use ocelli_core::phash::DEFAULT_DISTANCE;
 use ocelli_media::{DecodeLimits, FetchLimits, Manners};
@@ -66,6 +67,8 @@ pub struct ProducerOptions {
     pub fresh_images: u64,
     /// What each dependent analyzer needs: its jobs are wanted here, and enqueued by the collector.
     pub needs: BTreeMap<AnalyzerName, Vec<AnalyzerName>>,
+    /// Which analyzers an image gets.
+    pub rules: Rules,
     /// Analyzers that are asked of the first of near-identical images only: which that is the collector decides.
     pub only_first: BTreeSet<AnalyzerName>,
     /// Up to which distance of their perceptual hashes images count as near-identical.
@@ -125,6 +128,7 @@ impl Default for ProducerOptions {
             bulk: false,
             fresh_images: 1000,
             needs: BTreeMap::new(),
+            rules: Rules::default(),
             only_first: BTreeSet::new(),
             near_distance: DEFAULT_DISTANCE,
             batch_name: None,
@@ -146,7 +150,7 @@ impl ProducerOptions {
     /// Whether an image at a URL need not be fetched when its digest is known: nobody who is not a stranger gave the list, nobody asked
     /// for all bytes, and nothing here looks at pixels.
     pub(crate) fn trusts(&self) -> bool {
-        let looks = self.hash || !self.only_first.is_empty();
+        let looks = self.hash || !self.only_first.is_empty() || self.rules.ask_about_pixels();
         self.trust_digests && self.skip_unchanged && self.within.is_none() && !looks
     }
 

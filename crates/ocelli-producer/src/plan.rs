@@ -1,9 +1,13 @@
-//! Which analyzers an image still needs: the decision behind "run again, and only what is missing is enqueued".
+//! Which analyzers an image still needs: the decision behind "run again, and only what is missing is enqueued"; and which of them
+//! the rules let it have.
 //!
 //! Pure: what the catalog knows goes in, the jobs and the reason come out.
 
+use std::collections::BTreeMap;
+
 use ocelli_catalog::Known;
-use ocelli_core::Want;
+use ocelli_catalog::rules::{Rules, Seeing, Verdict};
+use ocelli_core::{AnalyzerName, LeftOut, Revision, RuleText, Want};
 
 /// What is enqueued for an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +75,70 @@ fn add(enqueue: &mut Vec<Want>, want: &Want) {
     }
 }
 
+/// A rule's word is no answer of the analyzer: as long as it stands, the rules are asked again.
 fn is_answered(known: &Known, want: &Want) -> bool {
+    if known.wanted.get(&want.analyzer).is_some_and(|asked| is_of_rule(asked.as_ref())) {
+        return false;
+    }
     match &want.revision {
         Some(revision) => known.answered.contains(&(want.analyzer.clone(), revision.clone())),
-        None => known.answered.iter().any(|(analyzer, _)| *analyzer == want.analyzer),
+        None => known
+            .answered
+            .iter()
+            .any(|(analyzer, given)| *analyzer == want.analyzer && !given.is_of_rule()),
     }
+}
+
+fn is_of_rule(revision: Option<&Revision>) -> bool {
+    revision.is_some_and(Revision::is_of_rule)
+}
+
+/// What becomes of the planned jobs once the rules have spoken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ruled {
+    /// Analyzers that are asked, in their order.
+    pub wants: Vec<Want>,
+    /// Of these, those about which only answers of other analyzers decide: the rules, and whose answers.
+    pub later: BTreeMap<AnalyzerName, (Vec<RuleText>, Vec<AnalyzerName>)>,
+    /// Analyzers that are not asked, where the catalog does not know it yet.
+    pub left_out: Vec<LeftOut>,
+    /// Analyzers that are not asked.
+    pub unasked: u64,
+}
+
+/// Asks the rules about planned jobs. What the very same rule has left out before stays so.
+#[must_use]
+pub fn ruled(
+    known: Option<&Known>,
+    planned: Vec<Want>,
+    rules: &Rules,
+    seeing: &Seeing<'_>,
+) -> Ruled {
+    let mut ruled = Ruled::default();
+    for want in planned {
+        let stands = |rule: &RuleText| {
+            let revision = rule.revision();
+            known.is_some_and(|known| {
+                known.wanted.get(&want.analyzer) == Some(&Some(revision.clone()))
+                    && known.answered.contains(&(want.analyzer.clone(), revision))
+            })
+        };
+        match rules.decide(&want.analyzer, seeing) {
+            Verdict::Asked => ruled.wants.push(want),
+            Verdict::LeftOut(rule) => {
+                ruled.unasked += 1;
+                if !stands(&rule) {
+                    ruled.left_out.push(LeftOut { analyzer: want.analyzer, rule });
+                }
+            }
+            Verdict::Later { rules, .. } if rules.iter().any(stands) => ruled.unasked += 1,
+            Verdict::Later { rules, after } => {
+                ruled.later.insert(want.analyzer.clone(), (rules, after));
+                ruled.wants.push(want);
+            }
+        }
+    }
+    ruled
 }
 
 fn is_open(known: &Known, want: &Want) -> bool {
@@ -88,7 +151,6 @@ fn is_open(known: &Known, want: &Want) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ocelli_core::{AnalyzerName, Revision};
     use proptest::prelude::*;
 
     use super::*;
@@ -202,6 +264,52 @@ mod tests {
             let plan = plan(None, &wanted);
             prop_assert_eq!(plan.enqueue.len(), names.len());
             prop_assert_eq!(plan.why, Why::New);
+        }
+    }
+
+    #[test]
+    fn what_a_rule_left_out_is_asked_once_it_does_not_any_more_and_no_message_repeats_it() {
+        use ocelli_catalog::query::QueryLimits;
+        use ocelli_catalog::rules::{Rule, RuleSource};
+        let rules = |when: &str| {
+            let text = RuleText { name: "small".to_owned(), when: when.to_owned() };
+            let source = RuleSource { text, analyzers: vec![name(0)], after: Vec::new() };
+            Rules::new(vec![Rule::new(source, &QueryLimits::default()).unwrap()])
+        };
+        let image = ocelli_core::ImageFacts {
+            digest: ocelli_core::Digest::of(b"x"),
+            bytes: 5,
+            format: None,
+            width: None,
+            height: None,
+        };
+        let source = "file:///a.png".parse().unwrap();
+        let seeing = Seeing {
+            image: &image,
+            source: &source,
+            seen_at: jiff::Timestamp::UNIX_EPOCH,
+            batch: ocelli_core::BatchId::new(uuid::Uuid::nil()),
+            batch_name: "pictures",
+            meta: &ocelli_core::Meta::default(),
+        };
+        for asked in [None, Some(0)] {
+            let wanted = [0, 1].map(|n| Want { analyzer: name(n), revision: asked.map(revision) });
+            let first = ruled(None, plan(None, &wanted).enqueue, &rules("bytes > 5"), &seeing);
+            assert_eq!((&first.wants[..], first.unasked), (&wanted[1..], 1));
+            let rule = first.left_out[0].rule.clone();
+            assert_eq!(first.left_out[0].analyzer, name(0));
+            let known = Known {
+                refused: false,
+                answered: [(name(0), rule.revision()), (name(1), revision(0))].into(),
+                wanted: [(name(0), Some(rule.revision())), (name(1), asked.map(revision))].into(),
+                open: [].into(),
+            };
+            let again = |when: &str| {
+                ruled(Some(&known), plan(Some(&known), &wanted).enqueue, &rules(when), &seeing)
+            };
+            assert_eq!(again("bytes > 5"), Ruled { unasked: 1, ..Ruled::default() });
+            assert_eq!(again("bytes > 6").left_out.len(), 1, "another rule says it anew");
+            assert_eq!(again("bytes >= 5").wants, wanted[..1]);
         }
     }
 

@@ -26,6 +26,7 @@ pub struct Produced {
     known: u64,
     refused: u64,
     jobs: u64,
+    left_out: u64,
     not_images: u64,
     unreadable: u64,
     first_unreadable: Vec<String>,
@@ -113,6 +114,7 @@ impl Produced {
             known: summary.known,
             refused: summary.refused,
             jobs: summary.jobs,
+            left_out: summary.left_out,
             not_images: summary.skipped,
             unreadable: summary.problems,
             first_unreadable: summary
@@ -143,6 +145,9 @@ impl Produced {
                 "{} of them not read again: unchanged files (--verify reads them)",
                 self.unread
             );
+        }
+        if self.left_out > 0 {
+            eprintln!("{} answers not asked for: rules leave them out", self.left_out);
         }
         if self.not_images > 0 {
             eprintln!("{} other files passed over (not images)", self.not_images);

@@ -204,6 +204,7 @@ async fn drive(
         fresh: 0,
         wanted,
         batch,
+        batch_name: name.clone(),
         stamps,
         recent: Recent::new(options.remember),
         publisher: publisher.clone(),

@@ -1,18 +1,22 @@
 //! The producer's options from the settings; the only module here that sees them besides [`crate::role`].
 
 use ocelli_runtime::Settings;
+use ocelli_wiring::Fault;
 use ocelli_wiring::parts::{decode_limits, fetch_limits, manners, needs, only_first};
+use ocelli_wiring::rules::rules;
 
 use crate::{MetaLimits, ProducerOptions};
 
 impl ProducerOptions {
-    /// From `[producer]` and `[limits]`.
-    #[must_use]
-    pub fn from_settings(settings: &Settings) -> Self {
+    /// From `[producer]`, `[limits]` and `[[rule]]`.
+    ///
+    /// # Errors
+    /// When a rule cannot be followed.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Fault> {
         let producer = &settings.producer;
         let defaults = Self::default();
         let only_first = only_first(settings);
-        Self {
+        Ok(Self {
             follow_links: producer.follow_links,
             hidden: producer.hidden,
             include: producer.include.clone(),
@@ -41,7 +45,8 @@ impl ProducerOptions {
             settle: producer.settle,
             drain: settings.worker.drain,
             needs: needs(settings),
+            rules: rules(settings)?,
             ..defaults
-        }
+        })
     }
 }

@@ -32,6 +32,8 @@ pub struct Progress {
     pub refused: u64,
     /// Jobs, over all analyzers.
     pub jobs: u64,
+    /// Answers that are not asked for because a rule says so, over all analyzers.
+    pub left_out: u64,
     /// Files that are no images and were not named one by one.
     pub skipped: u64,
     /// References without an image behind them.
@@ -86,6 +88,8 @@ pub struct Summary {
     pub refused: u64,
     /// Jobs, over all analyzers.
     pub jobs: u64,
+    /// Answers that are not asked for because a rule says so, over all analyzers.
+    pub left_out: u64,
     /// Files that are no images and were not named one by one.
     pub skipped: u64,
     /// References without an image behind them.
@@ -137,6 +141,7 @@ impl Tally {
             known: progress.known,
             refused: progress.refused,
             jobs: progress.jobs,
+            left_out: progress.left_out,
             skipped: progress.skipped,
             problems: progress.problems,
             first_problems: first.clone(),

@@ -242,7 +242,8 @@ impl Reach {
                 wants.map_err(|error| error.to_string())?.0
             }
         };
-        let mut options = ProducerOptions::from_settings(&self.settings);
+        let mut options =
+            ProducerOptions::from_settings(&self.settings).map_err(|fault| fault.message)?;
         options.batch_name = Some(delivery.name);
         options.within = Some(delivery.folder);
         let files = delivery

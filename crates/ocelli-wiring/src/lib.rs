@@ -11,6 +11,7 @@ mod listening;
 mod manual;
 pub mod parts;
 pub mod process;
+pub mod rules;
 pub mod workers;
 
 pub use books::Books;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ocelli_broker::{Broker, BrokerMetrics, ConnectError, MemoryOptions, RabbitOptions};
 use ocelli_catalog::query::QueryLimits;
+use ocelli_catalog::rules::Rules;
 use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
-use ocelli_core::needs::in_order;
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::{AnalyzerName, Want};
 use ocelli_media::{DecodeLimits, FetchLimits, Manners, ObjectOptions};
@@ -16,6 +16,7 @@ use ocelli_worker::WorkerOptions;
 use secrecy::ExposeSecret;
 
 use crate::fault::Fault;
+use crate::rules;
 
 /// Connects to the broker of the settings. `role` shows in the broker's list of connections.
 ///
@@ -294,22 +295,31 @@ pub fn only_first(settings: &Settings) -> BTreeSet<AnalyzerName> {
     wanted.filter(|one| one.only_first).map(|one| one.name.clone()).collect()
 }
 
-/// The wanted analyzers, each behind those that it needs.
+/// The wanted analyzers, each behind those that it waits for.
 #[must_use]
-pub fn by_need(settings: &Settings) -> Vec<&AnalyzerSettings> {
-    let wanted: Vec<_> =
-        settings.analyzers.iter().filter(|one| one.enabled != Enabled::No).collect();
+pub fn by_need<'a>(settings: &'a Settings, rules: &Rules) -> Vec<&'a AnalyzerSettings> {
     // Settings with a circle were refused.
-    let ordered = in_order(&wanted, |one| &one.name, |one| one.needs());
-    ordered.map_or_else(|_| wanted.clone(), |ordered| ordered.into_iter().copied().collect())
+    rules::ordered(settings, rules).unwrap_or_else(|_| {
+        settings.analyzers.iter().filter(|one| one.enabled != Enabled::No).collect()
+    })
 }
 
-/// Why an analyzer is off although it could work: something that it needs is.
+/// Why an analyzer is off although it could work: something that it needs is, or that a rule about it asks about.
 #[must_use]
-pub fn off_with_its_needs(analyzer: &AnalyzerSettings, off: &[Off]) -> Option<Off> {
-    let missing = off.iter().find(|off| analyzer.needs().contains(&off.analyzer))?;
-    let reason = format!("it needs {}, which is off: {}", missing.analyzer, missing.reason);
-    Some(Off { analyzer: analyzer.name.clone(), reason })
+pub fn off_with_its_needs(analyzer: &AnalyzerSettings, rules: &Rules, off: &[Off]) -> Option<Off> {
+    let because = |one: &Off, why: String| Off {
+        analyzer: analyzer.name.clone(),
+        reason: format!("{why}, which is off: {}", one.reason),
+    };
+    let missing = off.iter().find(|off| analyzer.needs().contains(&off.analyzer));
+    if let Some(missing) = missing {
+        return Some(because(missing, format!("it needs {}", missing.analyzer)));
+    }
+    rules.of(&analyzer.name).find_map(|rule| {
+        let missing = off.iter().find(|off| rule.after().contains(&off.analyzer))?;
+        let why = format!("its rule '{}' asks about {}", rule.text().name, missing.analyzer);
+        Some(because(missing, why))
+    })
 }
 
 /// An analyzer that is configured but not asked, and why.
@@ -351,9 +361,10 @@ pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>,
     let since = jiff::Timestamp::now().saturating_sub(PRESENT).unwrap_or(jiff::Timestamp::MIN);
     let workers = catalog.workers(since).await?;
     let (mut wants, mut off) = (Vec::new(), Vec::new());
-    for analyzer in by_need(settings) {
+    let rules = rules::rules(settings)?;
+    for analyzer in by_need(settings, &rules) {
         let name = &analyzer.name;
-        if let Some(missing) = off_with_its_needs(analyzer, &off) {
+        if let Some(missing) = off_with_its_needs(analyzer, &rules, &off) {
             off.push(missing);
             continue;
         }

@@ -14,7 +14,7 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
-use crate::{health, parts};
+use crate::{health, parts, rules};
 
 /// Options of every program.
 #[derive(Debug, Clone, Default, Args)]
@@ -60,11 +60,13 @@ impl CommonArgs {
             overrides.extend(value.iter().map(|value| (key.to_owned(), value.clone())));
         }
         overrides.extend_from_slice(more);
-        Ok(Settings::load(LoadOptions {
+        let loaded = Settings::load(LoadOptions {
             config_file: self.config.clone(),
             overrides,
             ..LoadOptions::default()
-        })?)
+        })?;
+        rules::rules(&loaded.settings)?;
+        Ok(loaded)
     }
 }
 

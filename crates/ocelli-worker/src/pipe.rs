@@ -496,7 +496,12 @@ fn supersede(intake: &Intake, want: &Want, revision: &Revision) -> Message {
         sighting: None,
         wants: vec![Want { analyzer: want.analyzer.clone(), revision: Some(revision.clone()) }],
         enqueued_at: Timestamp::now(),
-        dependence: Dependence { texts: Vec::new(), ..intake.dependence.clone() },
+        // What rules leave out was said once, at its time.
+        dependence: Dependence {
+            texts: Vec::new(),
+            left_out: Vec::new(),
+            needs: intake.dependence.needs.clone(),
+        },
         ..intake.clone()
     })
 }

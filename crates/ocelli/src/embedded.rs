@@ -23,6 +23,7 @@ use ocelli_producer::ProducerMetrics;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Reader};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::parts::{self, Off};
+use ocelli_wiring::rules::rules;
 use ocelli_wiring::{Books, Fault, Listening, Process, books, fault::chain};
 use ocelli_worker::{Analyzer, Ledger, WorkerMetrics};
 use tokio::task::JoinSet;
@@ -119,8 +120,9 @@ impl Embedded {
         fleet.collector = tokio::spawn(async move {
             ocelli_collector::run(collector, stop).await.map_err(|error| error.to_string())
         });
-        for analyzer in parts::by_need(settings) {
-            match parts::off_with_its_needs(analyzer, &fleet.off) {
+        let rules = rules(settings)?;
+        for analyzer in parts::by_need(settings, &rules) {
+            match parts::off_with_its_needs(analyzer, &rules, &fleet.off) {
                 Some(off) => fleet.off.push(off),
                 None => fleet.add(settings, analyzer).await?,
             }

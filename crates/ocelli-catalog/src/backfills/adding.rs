@@ -263,7 +263,14 @@ async fn add<U: Unit + Backfilling>(
         let mut news = News::default();
         news.wants.insert(analyzer.clone(), (at, Some(revision.clone())));
         if !needs.is_empty() {
-            let need = Need { analyzer: analyzer.clone(), of: needs.to_vec(), held, near: None };
+            let need = Need {
+                analyzer: analyzer.clone(),
+                of: needs.to_vec(),
+                held,
+                near: None,
+                rules: Vec::new(),
+                after: Vec::new(),
+            };
             news.needs.insert(analyzer.clone(), (at, need));
         }
         news.members.insert((backfill.batch, text_key(&format!("backfill {digest}"))));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ocelli_core::{AnalyzerName, BatchId, Digest};
+use ocelli_core::{AnalyzerName, BatchId, Digest, Revision};
 use ocelli_failpoint::{Failpoint, reached};
 
 use super::BatchOrder;
@@ -162,9 +162,12 @@ pub(crate) async fn leave_out_withdrawn<U: Obeying>(
         let is_new = |analyzer: &AnalyzerName| {
             known.is_none_or(|stored| !stored.wants.contains_key(analyzer))
         };
-        let before = news.wants.len();
+        let is_job =
+            |revision: &Option<Revision>| !revision.as_ref().is_some_and(Revision::is_of_rule);
+        let gone = news.wants.iter().filter(|(analyzer, want)| is_new(analyzer) && is_job(&want.1));
+        let left_out = gone.count() as u64;
         news.wants.retain(|analyzer, _| !is_new(analyzer));
-        let left_out = (before - news.wants.len()) as u64;
+        news.analyses.retain(|one| !(one.revision.is_of_rule() && is_new(&one.analyzer)));
         if let (Some(batch), true) = (batches.first(), left_out > 0) {
             unit.count_withdrawn(*batch, left_out).await?;
         }

@@ -12,7 +12,7 @@ use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
-use crate::rows::{OutcomeColumns, Rows, column, json, keys, names};
+use crate::rows::{OutcomeColumns, Rows, column, json, keys, names, rules};
 use crate::search::{index::IndexRows, vocabulary::Adding};
 use crate::unit::Unit;
 use crate::upserts;
@@ -135,8 +135,8 @@ impl Writing {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold, near, waits_for) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::bytea[])",
+            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold, near, waits_for, rules, rules_after) ",
+            "SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::bytea[], $13::text[], $14::text[])",
             upserts::wants!()
         ))
         .bind(rows.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -151,6 +151,8 @@ impl Writing {
         .bind(rows.iter().map(|(_, _, want)| want.hold.map(|hold| hold.name())).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| want.near.map(i64::from)).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| want.waits_for.as_ref().map(|digest| digest.as_bytes().as_slice())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, want)| rules(&want.rules)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, want)| names(&want.after)).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())

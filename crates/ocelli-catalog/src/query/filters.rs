@@ -9,11 +9,12 @@ use ocelli_core::phash::MOST_DISTANCE;
 use ocelli_core::{AnalyzerName, Digest, DigestPrefix, ImageFormat};
 
 use super::error::shown;
+use super::measures::{Bounds, Measure};
 use super::quoted;
 use crate::gather::{clean, micros};
 
 /// Names of filters with an example value each.
-pub(super) const NAMES: [(&str, &str); 15] = [
+pub(super) const NAMES: [(&str, &str); 19] = [
     ("analyzer", "tesseract-ocr"),
     ("has", "tesseract-ocr"),
     ("missing", "tesseract-ocr"),
@@ -26,6 +27,10 @@ pub(super) const NAMES: [(&str, &str); 15] = [
     ("batch", "pictures"),
     ("model", "gemma3"),
     ("format", "png"),
+    ("bytes", "<20MB"),
+    ("width", ">=640"),
+    ("height", ">=480"),
+    ("pixels", ">2MP"),
     ("agreement", "<0.5"),
     ("like", "cfbfaddac8ae"),
     ("meta", "author=me"),
@@ -59,6 +64,8 @@ pub enum Filter {
     Model(String),
     /// The container format of the image.
     Format(ImageFormat),
+    /// A number of the image lies within bounds.
+    Measured(Measure, Bounds),
     /// Two answers of the record agree so far, 0 to 1 (bounds in hundredths).
     Agreement(Confidence),
     /// The image looks like this one.
@@ -181,6 +188,7 @@ impl fmt::Display for Filter {
             Self::Batch(text) => write!(f, "batch:{}", quoted(text)),
             Self::Model(text) => write!(f, "model:{}", quoted(text)),
             Self::Format(format) => write!(f, "format:{}", format.name()),
+            Self::Measured(measure, bounds) => measure.write(*bounds, f),
             Self::Agreement(bounds) => write!(f, "agreement:{bounds}"),
             Self::Meta(name, None) => write!(f, "meta:{}", quoted(name)),
             Self::Meta(name, Some(text)) => write!(f, "meta:{}", quoted(&format!("{name}={text}"))),
@@ -208,6 +216,12 @@ impl fmt::Display for Confidence {
 /// Reads the value of the filter `name`, which is one of [`NAMES`]; an error says what may stand there.
 pub(super) fn read(name: &str, value: &str) -> Result<Filter, String> {
     let analyzer = || value.parse::<AnalyzerName>().map_err(|error| error.to_string());
+    if let Some(measure) = Measure::ALL.into_iter().find(|measure| measure.name() == name) {
+        let bounds = measure
+            .bounds(value)
+            .ok_or_else(|| format!("{name}: takes {}, not '{}'", measure.takes(), shown(value)))?;
+        return Ok(Filter::Measured(measure, bounds));
+    }
     Ok(match name {
         "analyzer" => Filter::Analyzer(analyzer()?),
         "has" if value == "text" => Filter::Has(None),

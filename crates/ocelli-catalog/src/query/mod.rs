@@ -5,12 +5,14 @@
 //! | this | the tree, and its text: printing a tree and parsing it gives the same tree |
 //! | `parse` | text → tree, or what is wrong and where |
 //! | `filters` | `name:value` |
+//! | `measures` | `bytes < 20MB` |
 //! | `chips` | its parts, for whoever wants to take one away |
 //! | `error` | [`QueryError`] |
 
 mod chips;
 mod error;
 mod filters;
+mod measures;
 mod parse;
 
 use std::fmt;
@@ -18,6 +20,7 @@ use std::fmt;
 pub use chips::Chip;
 pub use error::QueryError;
 pub use filters::{Confidence, Filter, Is, Like};
+pub use measures::{Bounds, Measure};
 pub use parse::QueryLimits;
 
 /// A parsed query.
@@ -25,6 +28,9 @@ pub use parse::QueryLimits;
 pub struct Query {
     pub(crate) expr: Expr,
 }
+
+/// Words that may also be operators, and are printed in quotes.
+pub(crate) const OPERATORS: [&str; 3] = ["and", "or", "not"];
 
 /// What must hold for one answer of a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,7 +164,8 @@ impl fmt::Display for Expr {
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let star = |open| if open { "*" } else { "" };
-        let plain = self.words.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let plain = self.words.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && (self.open_start || self.open_end || !OPERATORS.contains(&self.words.as_str()));
         let quote = if plain { "" } else { "\"" };
         write!(f, "{}{quote}{}{quote}{}", star(self.open_start), self.words, star(self.open_end))
     }

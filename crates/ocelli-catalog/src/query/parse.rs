@@ -2,7 +2,7 @@
 
 use super::error::shown;
 use super::filters::{NAMES, read};
-use super::{Expr, Filter, Query, QueryError, Term};
+use super::{Expr, Filter, Measure, Query, QueryError, Term};
 use crate::search::form;
 
 /// What a query may ask at most.
@@ -118,18 +118,95 @@ impl Parser {
     fn or(&mut self) -> Option<usize> {
         self.blanks();
         let at = self.at;
-        if self.eat('|') {
-            return Some(at);
+        (self.eat('|') || self.operator("or")).then_some(at)
+    }
+
+    /// Eats this operator. In capitals it always is one; in small letters it is a word like others, unless something stands
+    /// behind it that is no word: a filter, a group, or another operator.
+    fn operator(&mut self, name: &str) -> bool {
+        let from = self.at;
+        let end = from + name.len();
+        let Some(chars) = self.chars.get(from..end) else { return false };
+        let text: String = chars.iter().collect();
+        let ends = |next: &char| next.is_whitespace() || "()\"|".contains(*next);
+        if !text.eq_ignore_ascii_case(name) || !self.chars.get(end).is_none_or(ends) {
+            return false;
         }
-        let word = self.chars.get(at..at + 2) == Some(&['O', 'R'])
-            && self
-                .chars
-                .get(at + 2)
-                .is_none_or(|next| next.is_whitespace() || "()\"|".contains(*next));
-        word.then(|| {
-            self.at += 2;
-            at
-        })
+        self.at = end;
+        let is_one = text == name.to_uppercase() || (text == name && self.is_no_word());
+        if !is_one {
+            self.at = from;
+        }
+        is_one
+    }
+
+    /// Whether what comes next is a group or a filter, after a `not` or a `-` perhaps.
+    fn is_no_word(&mut self) -> bool {
+        let from = self.at;
+        self.blanks();
+        let is_no_word = self.peek() == Some('(')
+            || self.name_end(self.at).is_some()
+            || self.comparison(self.at).is_some()
+            || self.eat('-') && self.is_no_word()
+            || self.operator("not");
+        self.at = from;
+        is_no_word
+    }
+
+    /// Where the colon of `name:` stands.
+    fn name_end(&self, at: usize) -> Option<usize> {
+        (at..self.chars.len())
+            .find(|place| !self.chars[*place].is_ascii_alphabetic())
+            .filter(|end| *end > at && self.chars[*end] == ':')
+    }
+
+    /// Where the value of `bytes < 20MB` begins: a number of the image, and behind blanks perhaps a comparison.
+    fn comparison(&self, at: usize) -> Option<(Measure, usize)> {
+        let rest = self.chars.get(at..)?;
+        let begins = |name: &str| {
+            rest.len() > name.len() && name.chars().zip(rest).all(|(one, other)| one == *other)
+        };
+        let measure = Measure::ALL.into_iter().find(|measure| begins(measure.name()))?;
+        let mut end = at + measure.name().len();
+        while self.chars.get(end).is_some_and(|next| next.is_whitespace()) {
+            end += 1;
+        }
+        self.chars.get(end).filter(|next| "<>=".contains(**next)).map(|_| (measure, end))
+    }
+
+    /// `bytes < 20MB`, as `bytes:<20MB`.
+    fn compare(&mut self, at: usize, measure: Measure, value: usize) -> Parsed<Expr> {
+        self.at = value;
+        let mut text = String::new();
+        while let Some(next) = self.peek().filter(|next| "<>=".contains(*next)) {
+            text.push(next);
+            self.at += 1;
+        }
+        self.blanks();
+        text.push_str(&self.bare());
+        let from = self.at;
+        self.blanks();
+        let unit = self.bare();
+        if text.ends_with(|last: char| last.is_ascii_digit()) && measure.has_unit(&unit) {
+            text.push_str(&unit);
+        } else {
+            self.at = from;
+        }
+        if text.chars().nth(self.limits.term_characters).is_some() {
+            return Err(self.too_long(at));
+        }
+        self.read(at, measure.name(), &text)
+    }
+
+    fn read(&self, at: usize, name: &str, value: &str) -> Parsed<Expr> {
+        read(name, value)
+            .map(|mut filter| {
+                if let Filter::Like(like) = &mut filter {
+                    like.place = at + 1;
+                }
+                Expr::Filter(filter)
+            })
+            .map_err(|what| QueryError::new(at + 1, format!("at character {}: {what}", at + 1)))
     }
 
     fn all(&mut self) -> Parsed<Expr> {
@@ -141,6 +218,15 @@ impl Parser {
                 self.at = at;
                 return Ok(Expr::all(parts));
             }
+            if self.operator("and") {
+                if parts.is_empty() {
+                    return Err(self.error(at, "nothing stands before the AND"));
+                }
+                self.blanks();
+                if self.peek().is_none_or(|next| next == ')') || self.or().is_some() {
+                    return Err(self.error(at, "nothing stands behind the AND"));
+                }
+            }
             parts.push(self.one()?);
         }
     }
@@ -150,6 +236,13 @@ impl Parser {
         if self.eat('-') {
             if self.peek().is_none_or(|next| next.is_whitespace() || next == ')') {
                 return Err(self.error(at, "nothing stands behind the '-'"));
+            }
+            return self.nested(at, |parser| Ok(Expr::Not(Box::new(parser.one()?))));
+        }
+        if self.operator("not") {
+            self.blanks();
+            if self.peek().is_none_or(|next| next == ')' || next == '|') {
+                return Err(self.error(at, "nothing stands behind the NOT"));
             }
             return self.nested(at, |parser| Ok(Expr::Not(Box::new(parser.one()?))));
         }
@@ -172,10 +265,10 @@ impl Parser {
                 self.error(at, &format!("more than {most} words and filters: too many begin"))
             );
         }
-        let name_end = (at..self.chars.len())
-            .find(|place| !self.chars[*place].is_ascii_alphabetic())
-            .filter(|end| *end > at && self.chars[*end] == ':');
-        match name_end {
+        if let Some((measure, value)) = self.comparison(at) {
+            return self.compare(at, measure, value);
+        }
+        match self.name_end(at) {
             Some(end) => self.filter(at, end),
             None => self.term(at),
         }
@@ -229,14 +322,7 @@ impl Parser {
         if value.chars().nth(self.limits.term_characters).is_some() {
             return Err(self.too_long(at));
         }
-        read(known, &value)
-            .map(|mut filter| {
-                if let Filter::Like(like) = &mut filter {
-                    like.place = at + 1;
-                }
-                Expr::Filter(filter)
-            })
-            .map_err(|what| QueryError::new(at + 1, format!("at character {}: {what}", at + 1)))
+        self.read(at, known, &value)
     }
 
     fn too_long(&self, at: usize) -> QueryError {

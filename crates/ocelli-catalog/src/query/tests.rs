@@ -27,7 +27,7 @@ fn words_phrases_prefixes_and_insides_are_told_apart() {
 fn or_binds_weaker_than_a_blank_and_groups_bind_stronger() {
     assert_eq!(printed("a b OR c | d"), "(a b) OR c OR d");
     assert_eq!(printed("a (b OR (c OR d)) -(e f) --g"), "a (b OR c OR d) -(e f) --g");
-    assert_eq!(printed("or ORB (a)"), "or orb a");
+    assert_eq!(printed("or ORB (a)"), "\"or\" orb a");
 }
 
 #[test]
@@ -52,6 +52,11 @@ fn filters_are_read_and_printed() {
         "agreement:0.25..0.75",
         "like:cfbfaddac8ae",
         "like:cfbf~11",
+        "bytes:<20MB",
+        "bytes:512KiB..3TB",
+        "width:>=640",
+        "height:=1",
+        "pixels:<=2MP",
     ] {
         assert_eq!(printed(text), text);
     }
@@ -59,6 +64,28 @@ fn filters_are_read_and_printed() {
         printed("after:2024 before:2024-05 before:2024-02-29 model:GEMMA"),
         "after:2024-01-01T00:00:00Z before:2024-05-01T00:00:00Z before:2024-02-29T00:00:00Z model:gemma"
     );
+}
+
+#[test]
+fn numbers_of_images_are_compared_with_and_without_blanks() {
+    for text in ["bytes < 20MB", "bytes <20 MB", "bytes<20000000", "bytes:<20mb", "bytes  < 20MB"] {
+        assert_eq!(printed(text), "bytes:<20MB", "{text}");
+    }
+    assert_eq!(printed("width >= 640 height<= 480"), "width:>=640 height:<=480");
+    assert_eq!(printed("bytes width 20MB"), "bytes width 20mb");
+}
+
+#[test]
+fn operators_may_be_words_where_words_follow() {
+    let rule = "bytes < 20MB and not source:thumbs/";
+    assert_eq!(printed(rule), "bytes:<20MB -source:thumbs/");
+    assert_eq!(printed("bytes < 20MB AND NOT source:thumbs/"), printed(rule));
+    assert_eq!(printed("lang:eng or not (cat and width > 5)"), "lang:eng OR -(cat width:>5)");
+    assert_eq!(printed("not not is:done"), "--is:done");
+    assert_eq!(printed("cat and dog"), "cat \"and\" dog");
+    assert_eq!(printed("to be or not to be"), "to be \"or\" \"not\" to be");
+    assert_eq!(printed("\"and\" lang:eng \"not\" (a b)"), "\"and\" lang:eng \"not\" (a b)");
+    assert_eq!(printed("Not lang:eng and"), "\"not\" lang:eng \"and\"");
 }
 
 #[test]
@@ -77,6 +104,15 @@ fn what_is_wrong_is_said_with_its_place() {
         ("é \"b", "there is no second '\"' for the one at character 3"),
         ("a OR", "nothing stands behind the OR at character 3"),
         ("OR a", "nothing stands before the OR at character 1"),
+        ("a AND", "nothing stands behind the AND at character 3"),
+        ("a AND OR b", "nothing stands behind the AND at character 3"),
+        ("AND a", "nothing stands before the AND at character 1"),
+        ("a NOT", "nothing stands behind the NOT at character 3"),
+        (
+            "bytes < 20kg",
+            "at character 1: bytes: takes <20MB, <=20MB, >512KiB, >=512KiB, =1000 or 1MB..20MB, not '<20kg'",
+        ),
+        ("pixels:", "'pixels:' has no value (as in pixels:>2MP) at character 1"),
         ("a ()", "nothing stands in the '()' at character 3"),
         ("a - b", "nothing stands behind the '-' at character 3"),
         ("a & b", "'&' has no letter or digit to look for at character 3"),
@@ -139,7 +175,7 @@ fn piece() -> impl Strategy<Value = String> {
         4 => "[a-zA-Z0-9éßœ東ガЁ]{1,6}",
         2 => Just(" ".to_owned()),
         2 => prop::sample::select(vec!["(", ")", "\"", "*", "-", "|", " OR ", "\\", ":", "\0", "\u{301}", "conf:<6", "is:failed",
-            "has:text", "source:", "before:2024", "analyzer:ocr", "lang:eng"]).prop_map(str::to_owned),
+            "has:text", "source:", "before:2024", "analyzer:ocr", "lang:eng", " and ", " NOT ", "not", " or ", "bytes", " < ", "width>5", "20MB"]).prop_map(str::to_owned),
         1 => any::<char>().prop_map(String::from),
     ]
 }

@@ -6,7 +6,7 @@ use ocelli_core::Digest;
 
 use crate::firsts::SAME_RULE;
 use crate::gather::text_key;
-use crate::query::{Confidence, Expr, Filter, Is};
+use crate::query::{Bounds, Confidence, Expr, Filter, Is, Measure};
 use crate::rows::json;
 
 /// What the two databases spell differently.
@@ -221,6 +221,7 @@ fn is_of_record(expr: &Expr) -> bool {
             | Filter::Format(_)
             | Filter::Like(_)
             | Filter::Meta(..)
+            | Filter::Measured(..)
             | Filter::Agreement(_) => true,
             Filter::Is(is) => matches!(is, Is::Complete | Is::Incomplete | Is::Refused),
             Filter::Analyzer(_) | Filter::Lang(_) | Filter::Conf(_) | Filter::Model(_) => false,
@@ -293,6 +294,7 @@ fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
             }
             sql.push(")");
         }
+        Filter::Measured(measure, bounds) => measured(sql, *measure, *bounds),
         Filter::Format(format) => {
             sql.push("i.format = ").text(format.name());
         }
@@ -325,6 +327,35 @@ fn bounded(sql: &mut Sql, column: &str, bounds: Confidence) {
             bound(">=", from);
             sql.push(" AND ");
             bounded(sql, column, Confidence::AtMost(to));
+        }
+    }
+}
+
+/// Whether a number of the image lies within bounds. An area may be larger than a whole number of a database.
+fn measured(sql: &mut Sql, measure: Measure, bounds: Bounds) {
+    let column = match measure {
+        Measure::Bytes => "i.bytes",
+        Measure::Width => "i.width",
+        Measure::Height => "i.height",
+        Measure::Pixels => "CAST(i.width AS DOUBLE PRECISION) * CAST(i.height AS DOUBLE PRECISION)",
+    };
+    let mut bound = |operator: &str, number: u64| {
+        sql.push(&format!("{column} {operator} ")).bind(match measure {
+            #[expect(clippy::cast_precision_loss, reason = "the parser takes none beyond 2^53")]
+            Measure::Pixels => Value::Real(number as f64),
+            _ => Value::Number(crate::rows::column(number)),
+        });
+    };
+    match bounds {
+        Bounds::Below(to) => bound("<", to),
+        Bounds::AtMost(to) => bound("<=", to),
+        Bounds::Above(from) => bound(">", from),
+        Bounds::AtLeast(from) => bound(">=", from),
+        Bounds::Exactly(number) => bound("=", number),
+        Bounds::Between(from, to) => {
+            bound(">=", from);
+            sql.push(" AND ");
+            measured(sql, measure, Bounds::AtMost(to));
         }
     }
 }

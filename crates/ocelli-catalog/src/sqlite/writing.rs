@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
-use crate::rows::{OutcomeColumns, Rows, column, json, names};
+use crate::rows::{OutcomeColumns, Rows, column, json, names, rules};
 use crate::search::index::IndexRows;
 use crate::search::vocabulary::Adding;
 use crate::unit::Unit;
@@ -127,7 +127,7 @@ impl Writing {
         .await?;
         self.insert(
             "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, \
-             needs, hold, near, waits_for) ",
+             needs, hold, near, waits_for, rules, rules_after) ",
             upserts::wants!(),
             &rows.wants,
             |tuple, (digest, analyzer, want)| {
@@ -143,7 +143,9 @@ impl Writing {
                     .push_bind(names(&want.needs))
                     .push_bind(want.hold.map(|hold| hold.name()))
                     .push_bind(want.near.map(i64::from))
-                    .push_bind(want.waits_for.map(|digest| digest.as_bytes().to_vec()));
+                    .push_bind(want.waits_for.map(|digest| digest.as_bytes().to_vec()))
+                    .push_bind(rules(&want.rules))
+                    .push_bind(names(&want.after));
             },
         )
         .await?;

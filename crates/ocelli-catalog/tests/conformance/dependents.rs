@@ -17,9 +17,15 @@ fn digest(image: &str) -> Digest {
 
 /// An intake whose analyzer READER needs OCR and LLM, and whose sender left it to the collector.
 fn held(image: &str, analyzers: &[&str]) -> Message {
-    let need =
-        Need { analyzer: name(READER), of: vec![name(OCR), name(LLM)], held: true, near: None };
-    let dependence = Dependence { needs: vec![need], texts: Vec::new() };
+    let need = Need {
+        analyzer: name(READER),
+        of: vec![name(OCR), name(LLM)],
+        held: true,
+        near: None,
+        rules: Vec::new(),
+        after: Vec::new(),
+    };
+    let dependence = Dependence { needs: vec![need], texts: Vec::new(), ..Dependence::default() };
     Message::Intake(Intake { dependence, ..intake(image, analyzers) })
 }
 

@@ -17,10 +17,17 @@ fn digest(image: &str) -> Digest {
 
 /// An image of which [`LLM`] is asked as the first of those within a distance of 6, seen by this batch.
 fn held(image: &str, bits: u64, number: u128) -> Message {
-    let need = Need { analyzer: name(LLM), of: Vec::new(), held: true, near: Some(6) };
+    let need = Need {
+        analyzer: name(LLM),
+        of: Vec::new(),
+        held: true,
+        near: Some(6),
+        rules: Vec::new(),
+        after: Vec::new(),
+    };
     Message::Intake(Intake {
         sighting: Some(sighting(image, 0, number)),
-        dependence: Dependence { needs: vec![need], texts: Vec::new() },
+        dependence: Dependence { needs: vec![need], texts: Vec::new(), ..Dependence::default() },
         hash: Some(format!("dct1:{bits:016x}").parse().unwrap()),
         ..intake(image, &[LLM])
     })

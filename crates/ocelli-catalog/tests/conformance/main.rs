@@ -21,6 +21,7 @@ mod opening;
 mod orders;
 mod outages;
 mod pages;
+mod ruling;
 mod searching;
 mod searching_model;
 mod spending;
@@ -43,6 +44,7 @@ use known_files::*;
 use lost::*;
 use orders::*;
 use pages::*;
+use ruling::*;
 use searching::*;
 use spending::*;
 use telling::*;
@@ -67,6 +69,10 @@ macro_rules! on_both {
 }
 
 on_both! {
+    what_a_rule_leaves_out_is_skipped_until_it_is_asked_after_all,
+    what_a_rule_leaves_out_is_asked_where_any_revision_will_do,
+    a_rule_about_answers_is_decided_once_they_are_there,
+    a_backfill_asks_what_no_rule_leaves_out,
     a_record_comes_back_as_it_was_sent,
     a_file_is_remembered_once_its_image_was_seen_there,
     the_latter_state_of_a_file_counts,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ocelli_catalog::{AnalyzerStatus, Catalog, Known, Status};
 use ocelli_core::wire::{Deferred, Intake, Message, Partial};
 use ocelli_core::{
-    Analysis, AnalyzerName, Digest, FailureClass, Outcome, OutcomeKind, Provenance, Record, Want,
+    Analysis, AnalyzerName, Dependence, Digest, FailureClass, LeftOut, Outcome, OutcomeKind,
+    Provenance, Record, RuleText, Want,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -28,6 +29,8 @@ enum Act {
         wants: Vec<(u8, Option<u64>)>,
         refused: bool,
         time: i64,
+        /// Analyzers that a rule leaves out, and which of two rules.
+        left_out: Vec<(u8, u8)>,
     },
     Partial {
         image: u8,
@@ -52,13 +55,15 @@ fn act() -> impl Strategy<Value = Act> {
         proptest::collection::vec((0_u8..3, proptest::option::of(1_u64..4)), 0..4),
         proptest::bool::weighted(0.08),
         0_i64..4,
+        proptest::collection::vec((0_u8..3, 0_u8..2), 0..2),
     )
-        .prop_map(|(image, sighting, wants, refused, time)| Act::Intake {
+        .prop_map(|(image, sighting, wants, refused, time, left_out)| Act::Intake {
             image,
             sighting,
             wants,
             refused,
             time,
+            left_out,
         });
     let partial = (0..IMAGES, 0_u8..3, 1_u64..4, 0_u8..6, 0_i64..3, 1_u32..3).prop_map(
         |(image, analyzer, revision, outcome, time, attempts)| Act::Partial {
@@ -130,6 +135,12 @@ impl Model {
                 for want in &intake.wants {
                     news.add_want(intake.enqueued_at, want.clone());
                 }
+                for LeftOut { analyzer, rule } in &intake.dependence.left_out {
+                    let wanted =
+                        Want { analyzer: analyzer.clone(), revision: Some(rule.revision()) };
+                    news.add_want(intake.enqueued_at, wanted);
+                    news.add_analysis(rule.skip(analyzer, intake.enqueued_at));
+                }
                 record.merge(news);
             }
             Message::Partial(partial) => self.record(image).add_analysis(partial.analysis.clone()),
@@ -198,7 +209,7 @@ fn known(record: &Record) -> Known {
 
 fn message(prefix: &str, act: &Act) -> (String, Message) {
     match act {
-        Act::Intake { image, sighting: seen, wants, refused, time } => {
+        Act::Intake { image, sighting: seen, wants, refused, time, left_out } => {
             let image = format!("{prefix}-{image}");
             let seen =
                 seen.map(|(path, time, batch)| sighting(&format!("{image}-{path}"), time, batch));
@@ -216,7 +227,16 @@ fn message(prefix: &str, act: &Act) -> (String, Message) {
                     .collect(),
                 refusal: refused.then(|| "a text file".to_owned()),
                 enqueued_at: at(*time),
-                dependence: ocelli_core::Dependence::default(),
+                dependence: Dependence {
+                    left_out: left_out
+                        .iter()
+                        .map(|(analyzer, rule)| LeftOut {
+                            analyzer: name(ANALYZERS[usize::from(*analyzer)]),
+                            rule: RuleText { name: format!("rule-{rule}"), when: "x".to_owned() },
+                        })
+                        .collect(),
+                    ..Dependence::default()
+                },
                 hash: None,
                 meta: ocelli_core::Meta::default(),
             });

@@ -22,8 +22,16 @@ fn jobs() -> Queue {
 fn held(image: &str) -> Intake {
     let mut intake = intake(image);
     intake.wants.push(Want { analyzer: reader(), revision: Some(revision()) });
-    let need = Need { analyzer: reader(), of: vec![ocr()], held: true, near: None };
-    intake.dependence = Dependence { needs: vec![need], texts: Vec::new() };
+    let need = Need {
+        analyzer: reader(),
+        of: vec![ocr()],
+        held: true,
+        near: None,
+        rules: Vec::new(),
+        after: Vec::new(),
+    };
+    intake.dependence =
+        Dependence { needs: vec![need], texts: Vec::new(), ..Dependence::default() };
     intake
 }
 

@@ -113,7 +113,14 @@ async fn a_dependent_job_that_nobody_has_enqueued_is_not_taken_for_lost() {
     let world = World::new().await;
     let mut job = intake("a");
     let need = "another".parse().unwrap();
-    let need = ocelli_core::Need { analyzer: ocr(), of: vec![need], held: true, near: None };
+    let need = ocelli_core::Need {
+        analyzer: ocr(),
+        of: vec![need],
+        held: true,
+        near: None,
+        rules: Vec::new(),
+        after: Vec::new(),
+    };
     job.dependence.needs = vec![need];
     world.catalog.apply(&[Message::Intake(job)]).await.unwrap();
     assert_eq!(world.rounds().await, (0, vec![]));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ImageFormat, Need, NeededText, OutcomeKind};
+use crate::{ImageFormat, LeftOut, Need, NeededText, OutcomeKind, RuleText};
 
 fn intake() -> Message {
     let digest = Digest::of(b"image");
@@ -32,10 +32,17 @@ fn dependent() -> Message {
     let Message::Intake(mut intake) = intake() else { unreachable!() };
     let [ocr, reader] = ["tesseract-ocr", "reader"].map(|name| name.parse().unwrap());
     intake.wants.push(Want { analyzer: AnalyzerName::clone(&reader), revision: None });
-    let need =
-        Need { analyzer: reader, of: vec![AnalyzerName::clone(&ocr)], held: false, near: None };
+    let need = Need {
+        analyzer: reader,
+        of: vec![AnalyzerName::clone(&ocr)],
+        held: false,
+        near: None,
+        rules: Vec::new(),
+        after: Vec::new(),
+    };
     let text = NeededText::new(ocr, OutcomeKind::Done, "Grüße".to_owned(), 4);
-    intake.dependence = Dependence { needs: vec![need], texts: vec![text] };
+    intake.dependence =
+        Dependence { needs: vec![need], texts: vec![text], ..Dependence::default() };
     Message::Intake(intake)
 }
 
@@ -148,6 +155,27 @@ fn a_dependent_job_stays_readable_and_the_golden_message_of_before_has_none() {
     let golden = include_bytes!("../../golden/v1-intake-dependent.msgpack");
     assert_eq!(Message::decode(golden).unwrap(), dependent());
     assert_eq!(dependent().encode().unwrap(), golden, "the written form changed");
+}
+
+/// An image of which one analyzer is left out by a rule, and another one perhaps.
+fn ruled() -> Message {
+    let Message::Intake(mut intake) = dependent() else { unreachable!() };
+    let rule = |name: &str, when: &str| RuleText { name: name.to_owned(), when: when.to_owned() };
+    intake.dependence.texts.clear();
+    for need in &mut intake.dependence.needs {
+        need.rules.push(rule("worth-it", "has:tesseract-ocr"));
+        need.after.push("tesseract-ocr".parse().unwrap());
+    }
+    let rule = rule("small", "bytes < 20MB");
+    intake.dependence.left_out.push(LeftOut { analyzer: "dear".parse().unwrap(), rule });
+    Message::Intake(intake)
+}
+
+#[test]
+fn what_rules_say_is_written_only_where_there_are_rules() {
+    let golden = include_bytes!("../../golden/v1-intake-rules.msgpack");
+    assert_eq!(Message::decode(golden).unwrap(), ruled());
+    assert_eq!(ruled().encode().unwrap(), golden, "the written form changed");
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub(crate) fn check(settings: &Settings, tree: &Tree, problems: &mut Vec<Problem
         checker.analyzer(analyzer);
     }
     checker.budgets(settings);
+    checker.rules(settings);
     checker.events(settings);
 }
 
@@ -237,6 +238,25 @@ impl Checker<'_> {
                     llm.currency
                 );
                 self.need(llm.currency == *currency, &here, &reason);
+            }
+        }
+    }
+
+    /// Rules are about analyzers that there are. What they ask is checked by whoever can read it.
+    fn rules(&mut self, settings: &Settings) {
+        let most = settings.limits.rules;
+        let reason = format!("expected at most {most} rules (limits.rules)");
+        self.need(settings.rules.len() <= most, &["rule"], &reason);
+        for (index, rule) in settings.rules.iter().enumerate() {
+            for name in rule.analyzers.iter().chain(&rule.after) {
+                let all: Vec<_> = settings.analyzers.iter().map(|one| one.name.as_str()).collect();
+                let reason = format!(
+                    "the rule '{}' names '{name}', but there is no such analyzer; there are: {}",
+                    rule.name,
+                    all.join(", ")
+                );
+                let is_there = settings.analyzer(name).is_some();
+                self.need(is_there, &["rule", &index.to_string()], &reason);
             }
         }
     }

@@ -15,6 +15,7 @@ mod model;
 mod problem;
 mod read;
 mod reference;
+mod rule;
 mod schema;
 mod secret;
 mod show;
@@ -38,6 +39,7 @@ pub use model::{
 };
 pub use problem::{Problem, SettingsError};
 pub use reference::{default_toml, markdown};
+pub use rule::RuleSettings;
 pub use secret::{MASK, ServiceUrl, mask_url};
 pub use show::Shown;
 pub use units::{ByteSize, NotAUnit, format_duration, parse_duration};

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::analyzer::AnalyzerSettings;
+use super::rule::RuleSettings;
 use super::secret::ServiceUrl;
 use super::units::{ByteSize, duration, durations};
 use super::webhook::WebhookSettings;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub events: EventSettings,
     /// `[[webhook]]`, in the order of writing.
     pub webhooks: Vec<WebhookSettings>,
+    /// `[[rule]]`, in the order of writing.
+    pub rules: Vec<RuleSettings>,
 }
 
 impl Settings {
@@ -174,6 +177,8 @@ pub struct LimitSettings {
     pub archive_bytes: ByteSize,
     /// The most members of one archive.
     pub archive_members: u64,
+    /// The most rules.
+    pub rules: usize,
     /// Redirects followed.
     pub http_redirects: u32,
     /// Bound of connecting.

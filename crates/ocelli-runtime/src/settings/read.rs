@@ -14,11 +14,12 @@ use super::budget::BudgetTable;
 use super::known::Kinds;
 use super::model::Settings;
 use super::problem::Problem;
+use super::rule::RuleSettings;
 use super::schema::{Field, Schema};
 use super::show;
 use super::tree::{Path, Tree, key, path};
 use super::units::duration;
-use super::vet::{BUDGETS, WEBHOOKS};
+use super::vet::{BUDGETS, RULES, WEBHOOKS};
 use super::webhook::WebhookSettings;
 
 /// The largest secret file that is read: keys and URLs are short; a wrong path (a disk image) is not read to its end.
@@ -75,6 +76,7 @@ pub(crate) fn settings(
         analyzers,
         budgets: reader.budgets(),
         webhooks: reader.webhooks(),
+        rules: reader.rules(),
     })
 }
 
@@ -229,6 +231,30 @@ impl TreeReader<'_> {
             }
         }
         webhooks
+    }
+
+    /// Reads `[[rule]]`, as budgets are read.
+    fn rules(&mut self) -> Vec<RuleSettings> {
+        let at = path(&[RULES]);
+        let Some(list) = self.tree.get(&at).cloned() else { return Vec::new() };
+        let Value::Array(items) = list else {
+            self.refuse(&at, &list, "expected tables: [[rule]]");
+            return Vec::new();
+        };
+        let mut rules: Vec<RuleSettings> = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let here = path(&[RULES, &index.to_string()]);
+            let origin = self.tree.origin(&here).to_owned();
+            let read = RuleSettings::deserialize(&item).map_err(|error| error.to_string());
+            match read.and_then(|read| read.problem().map_or(Ok(read), Err)) {
+                Ok(read) if rules.iter().any(|other| other.name == read.name) => {
+                    self.refuse(&here, &item, "name: there is another rule of this name");
+                }
+                Ok(read) => rules.push(RuleSettings { origin, ..read }),
+                Err(reason) => self.refuse(&here, &item, &reason),
+            }
+        }
+        rules
     }
 
     /// Reports required fields that are missing and puts their example there, so that reading goes on.

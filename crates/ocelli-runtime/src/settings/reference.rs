@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::analyzer::Kind;
 use super::known::{Known, Setting};
-use super::schema::{BUDGET, Field, SETTINGS, Schema, WEBHOOK, kind_text};
+use super::schema::{BUDGET, Field, RULE, SETTINGS, Schema, WEBHOOK, kind_text};
 
 /// The built-in settings as a commented file: a starting point for one's own.
 #[must_use]
@@ -26,6 +26,8 @@ pub fn default_toml() -> String {
         text,
         "\n# Who is told of complete records; any number of these.\n#[[webhook]]\n{WEBHOOK}"
     );
+    let _ =
+        write!(text, "\n# Which analyzers an image gets; any number of these.\n#[[rule]]\n{RULE}");
     text
 }
 
@@ -80,6 +82,14 @@ Who is told of complete records by HTTP; any number of tables ([events](EVENTS.m
 
 ";
 
+const RULES: &str = "
+## `[[rule]]`
+
+Which analyzers an image gets; up to `limits.rules` tables ([rules](RULES.md)). An analyzer is asked where every rule about it
+holds; where one does not, the outcome is `skipped`, with the rule's name. There is no environment variable for rules.
+
+";
+
 /// The settings reference as Markdown (`docs/settings.md`).
 #[must_use]
 pub fn markdown() -> String {
@@ -98,6 +108,8 @@ pub fn markdown() -> String {
     table(&mut text, &schema.budget, None);
     text.push_str(WEBHOOKS);
     table(&mut text, &schema.webhook, None);
+    text.push_str(RULES);
+    table(&mut text, &schema.rule, None);
     text
 }
 

@@ -21,6 +21,9 @@ pub(crate) const BUDGET: &str = include_str!("defaults/budget.toml");
 /// Fields of a webhook.
 pub(crate) const WEBHOOK: &str = include_str!("defaults/webhook.toml");
 
+/// Fields of a rule.
+pub(crate) const RULE: &str = include_str!("defaults/rule.toml");
+
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
     sections: sections(SETTINGS)
         .into_iter()
@@ -30,6 +33,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
     llm: sections(LLM).remove(0).fields,
     budget: sections(BUDGET).remove(0).fields,
     webhook: sections(WEBHOOK).remove(0).fields,
+    rule: sections(RULE).remove(0).fields,
 });
 
 /// All settings.
@@ -42,6 +46,8 @@ pub(crate) struct Schema {
     pub(crate) budget: Vec<Field>,
     /// `[[webhook]]`, which has none either.
     pub(crate) webhook: Vec<Field>,
+    /// `[[rule]]`, which has none either.
+    pub(crate) rule: Vec<Field>,
 }
 
 /// One `[section]`.

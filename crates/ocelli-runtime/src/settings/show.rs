@@ -30,7 +30,8 @@ pub(crate) fn show(tree: &Tree, kinds: &Kinds, order: &[String]) -> Vec<Shown> {
             let fields = schema.kind(*kind).iter().map(|field| field.name.as_str());
             ["kind"].into_iter().chain(fields).map(move |field| path(&["analyzers", name, field]))
         });
-    let lists = [super::vet::BUDGETS, super::vet::WEBHOOKS].map(|name| path(&[name]));
+    let lists =
+        [super::vet::BUDGETS, super::vet::WEBHOOKS, super::vet::RULES].map(|name| path(&[name]));
     sections.chain(analyzers).chain(lists).filter_map(|path| shown(tree, &path)).collect()
 }
 

@@ -15,6 +15,8 @@ const ANALYZERS: &str = "analyzers";
 pub(crate) const BUDGETS: &str = "budget";
 /// Another one.
 pub(crate) const WEBHOOKS: &str = "webhook";
+/// And another one.
+pub(crate) const RULES: &str = "rule";
 
 /// Names and kinds of the analyzers of all layers; a later layer's kind wins. Tables that cannot become an analyzer are
 /// reported and removed.
@@ -73,11 +75,11 @@ pub(crate) fn kinds(layers: &mut [Layer], problems: &mut Vec<Problem>) -> Kinds 
 pub(crate) fn vet(layer: &mut Layer, kinds: &Kinds, known: &Known, problems: &mut Vec<Problem>) {
     let schema = Schema::get();
     let is_section = |name: &str| {
-        [ANALYZERS, BUDGETS, WEBHOOKS].contains(&name) || schema.section(name).is_some()
+        [ANALYZERS, BUDGETS, WEBHOOKS, RULES].contains(&name) || schema.section(name).is_some()
     };
     for (name, value) in take(&mut layer.0, |name| !is_section(name)) {
         let sections = schema.sections.iter().map(|section| section.name.as_str());
-        let section = nearest(&name, sections.chain([ANALYZERS, BUDGETS, WEBHOOKS]));
+        let section = nearest(&name, sections.chain([ANALYZERS, BUDGETS, WEBHOOKS, RULES]));
         // A setting outside its section is as common as a misspelt section.
         let nearest = section.or_else(|| known.nearest_key(&name));
         problems.push(Problem::UnknownKey { origin: origin(&value), key: name, nearest });

@@ -16,7 +16,7 @@ struct HelpPage {
     keys: [(&'static str, &'static str); 7],
 }
 
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 16] = [
     ("cat dog", "both words in one answer"),
     ("cat OR dog", "one of them"),
     ("\"open language\"", "these words, one behind the other"),
@@ -34,6 +34,7 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("source:example.org", "seen at an address or path with this in it"),
     ("batch:pictures", "brought in by this batch"),
     ("format:png model:gemma3", "by format, or by the name of the model"),
+    ("bytes < 20MB and not width < 640", "by length of the file, and size in pixels"),
     ("like:cfbfaddac8ae", "looks like the image whose digest begins so"),
 ];
 

@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use ocelli_broker::BrokerMetrics;
+use ocelli_catalog::rules::Rule;
+use ocelli_core::AnalyzerName;
 use ocelli_llm::{LlmAnalyzer, LlmMetrics, LlmOptions, Preparation};
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, OcrSettings, Reader};
 use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::rules::rules;
 use ocelli_wiring::{Fault, fault::chain, parts};
 use ocelli_worker::Analyzer as _;
 use serde::Serialize;
@@ -41,6 +44,7 @@ pub(crate) async fn doctor(settings: &Settings, arguments: &JsonArgs) -> Result<
     for analyzer in &settings.analyzers {
         findings.extend(look(settings, analyzer).await);
     }
+    findings.extend(rules(settings)?.iter().map(rule));
     let failed = findings.iter().any(|finding| finding.health == Health::Fail);
     if arguments.json {
         output::json(&findings)?;
@@ -146,6 +150,20 @@ async fn look(settings: &Settings, analyzer: &AnalyzerSettings) -> Vec<Finding> 
         Reader::Ocr(ocr) => tesseract(what, ocr).await,
         Reader::Llm(_) => vec![model(what, settings, analyzer).await],
     }
+}
+
+/// Rules that cannot be followed have kept the program from starting.
+fn rule(rule: &Rule) -> Finding {
+    let about = match rule.analyzers() {
+        [] => "every analyzer".to_owned(),
+        names => names.iter().map(AnalyzerName::as_str).collect::<Vec<_>>().join(", "),
+    };
+    let mut detail = format!("{about} is asked when {}", rule.query());
+    if !rule.after().is_empty() {
+        let names: Vec<_> = rule.after().iter().map(AnalyzerName::as_str).collect();
+        detail.push_str(&format!(", once {} has answered", names.join(" and ")));
+    }
+    finding(Health::Ok, format!("rule {}", rule.text().name), detail)
 }
 
 async fn tesseract(what: String, ocr: &OcrSettings) -> Vec<Finding> {

@@ -2,11 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ocelli_catalog::query::Query;
+use ocelli_catalog::rules::Rules;
 use ocelli_catalog::{Catalog, Extent};
 use ocelli_core::estimate::{Estimate, Range, estimate};
 use ocelli_core::{AnalyzerName, Revision};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::Fault;
+use ocelli_wiring::rules::rules;
 use serde::Serialize;
 
 use crate::arguments::PlanArgs;
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) revision: Option<Revision>,
     query: String,
     pub(crate) images: Extent,
+    /// Images that would be asked about if no rule left them out.
+    left_out: u64,
     #[serde(flatten)]
     estimate: Estimate,
     workers: usize,
@@ -52,7 +56,8 @@ pub(crate) async fn plan(settings: &Settings, arguments: &PlanArgs) -> Result<Ex
             Err(reason) => eprintln!("{analyzer} cannot be asked now: {reason}"),
         }
     }
-    let plan = Plan::of(&catalog, analyzer, revision, &query).await?;
+    let rules = rules(settings)?;
+    let plan = Plan::of(&catalog, analyzer, revision, &query, &rules).await?;
     catalog.close().await;
     if arguments.json {
         output::json(&plan)?;
@@ -80,8 +85,16 @@ impl Plan {
         analyzer: &AnalyzerName,
         revision: Option<Revision>,
         query: &Query,
+        rules: &Rules,
     ) -> Result<Self, Fault> {
-        let images = catalog.extent(query, analyzer, revision.as_ref()).await?;
+        let mut images = catalog.extent(query, analyzer, revision.as_ref()).await?;
+        let mut left_out = 0;
+        if rules.of(analyzer).next().is_some() {
+            let narrowed = rules.narrow(query, analyzer);
+            let asked = catalog.extent(&narrowed, analyzer, revision.as_ref()).await?.missing;
+            left_out = images.missing.saturating_sub(asked);
+            images.missing = asked;
+        }
         let since = Timestamp::now().saturating_sub(PRESENT).unwrap_or(Timestamp::MIN);
         let mut workers = catalog.workers(since).await?;
         workers.retain(|worker| worker.analyzer == *analyzer);
@@ -101,6 +114,7 @@ impl Plan {
             revision,
             query: query.to_string(),
             images,
+            left_out,
             estimate: estimate(images.missing, slots, &took),
             workers: workers.len(),
             slots,
@@ -122,6 +136,9 @@ impl Plan {
                 "images    {missing} to ask: {matching} match, {answered} are answered, {on_their_way} are on their way"
             ),
         ];
+        if self.left_out > 0 {
+            lines.push(format!("rules     leave out {} of those that match", self.left_out));
+        }
         let Estimate { tokens, money, currency, slot_hours, hours } = &self.estimate;
         let no_answer =
             "not known: nothing was measured yet, 'ocelli backfill --sample 20' measures";

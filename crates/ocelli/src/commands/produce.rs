@@ -9,7 +9,7 @@ use crate::output;
 
 pub(crate) async fn produce(process: Process, arguments: &ProduceArgs) -> Result<ExitCode, Fault> {
     let sources = sources(&arguments.sources)?;
-    let options = producer_options(&process.settings, &arguments.sources);
+    let options = producer_options(&process.settings, &arguments.sources)?;
     let produced = ocelli_producer::role::produce(&process, sources, options).await?;
     if arguments.json {
         output::json(&produced)?;

@@ -109,14 +109,17 @@ pub(crate) fn sources(arguments: &SourceArgs) -> Result<Vec<Source>, Fault> {
 }
 
 /// The producer's options for this process: its own data folder is never taken for a source.
-pub(crate) fn producer_options(settings: &Settings, arguments: &SourceArgs) -> ProducerOptions {
-    let mut options = ProducerOptions::from_settings(settings);
+pub(crate) fn producer_options(
+    settings: &Settings,
+    arguments: &SourceArgs,
+) -> Result<ProducerOptions, Fault> {
+    let mut options = ProducerOptions::from_settings(settings)?;
     options.batch_name.clone_from(&arguments.batch);
     options.skip_unchanged &= !arguments.verify;
     options.include.extend(arguments.include.iter().cloned());
     options.exclude.extend(arguments.exclude.iter().cloned());
     options.exclude_dirs.push(settings.data.dir.clone());
-    options
+    Ok(options)
 }
 
 /// Lists and waits until everything that can be done is done, or a signal came.
@@ -131,7 +134,7 @@ async fn work(
     let parts = Parts {
         broker: fleet.broker.clone(),
         catalog: fleet.catalog.clone(),
-        options: producer_options(&process.settings, arguments),
+        options: producer_options(&process.settings, arguments)?,
         wanted: fleet.wants.clone(),
         sources,
         progress,
@@ -204,6 +207,8 @@ struct Report {
     enqueued: u64,
     known: u64,
     refused: u64,
+    /// Answers that rules leave out.
+    left_out: u64,
     not_images: u64,
     unreadable: u64,
     first_unreadable: Vec<String>,
@@ -266,6 +271,7 @@ impl Report {
             enqueued: summary.enqueued,
             known: summary.known,
             refused: summary.refused,
+            left_out: summary.left_out,
             not_images: summary.skipped,
             unreadable: summary.problems,
             first_unreadable: summary
@@ -302,6 +308,9 @@ impl Report {
             }
         }
         eprintln!("{} images: {}", self.images, parts.join(", "));
+        if self.left_out > 0 {
+            eprintln!("  {} answers not asked for: rules leave them out", self.left_out);
+        }
         for one in &self.analyzers {
             eprintln!(
                 "  {}: {} done, {} empty, {} skipped, {} failed",

@@ -25,7 +25,7 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
     let parts = Parts {
         broker: fleet.broker.clone(),
         catalog: fleet.catalog.clone(),
-        options: producer_options(&process.settings, arguments),
+        options: producer_options(&process.settings, arguments)?,
         wanted: fleet.wants.clone(),
         sources,
         progress,

@@ -15,6 +15,7 @@ use ocelli_core::spend::parse_micros;
 use ocelli_core::{AnalyzerName, BatchId, Digest, Limit, Micros, Revision};
 use ocelli_runtime::settings::Reader;
 use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::rules::rules;
 use ocelli_wiring::{Fault, Process, parts};
 use serde::Serialize;
 
@@ -158,9 +159,13 @@ async fn note(catalog: &Catalog, wish: &Wish, revision: &Revision) -> Result<Bac
 }
 
 /// The images of a sample: the same ones each time, whether they have an answer or not.
-async fn sampled(catalog: &Catalog, wish: &Wish) -> Result<Option<Vec<Digest>>, Fault> {
+async fn sampled(
+    catalog: &Catalog,
+    query: &Query,
+    wish: &Wish,
+) -> Result<Option<Vec<Digest>>, Fault> {
     Ok(match wish.sample {
-        Some(most) => Some(catalog.lacking(&wish.query, None, None, most).await?),
+        Some(most) => Some(catalog.lacking(query, None, None, most).await?),
         None => None,
     })
 }
@@ -171,11 +176,12 @@ async fn parts_of(
     catalog: &Catalog,
     wish: &Wish,
 ) -> Result<BackfillParts, Fault> {
+    let query = rules(settings)?.narrow(&wish.query, &wish.analyzer);
     Ok(BackfillParts {
         broker,
         catalog: catalog.clone(),
-        query: wish.query.clone(),
-        only: sampled(catalog, wish).await?,
+        only: sampled(catalog, &query, wish).await?,
+        query,
         needs: parts::needs(settings).remove(&wish.analyzer).unwrap_or_default(),
         needed_text: needed_text(settings),
         // Nobody asks this process for its numbers.

@@ -17,6 +17,7 @@ What can be asked (put it in quotes, so that the shell leaves it alone):
   is:failed                 also done, empty, skipped, partial, flagged, older, complete, incomplete, refused, same
   conf:<60  conf:60..80     how sure the analyzer was
   lang:eng  model:gemma3  format:png  source:example.org  batch:NAME
+  bytes < 20MB  width >= 640  height  pixels > 2MP   numbers of the image; also AND, NOT
   agreement:<0.5            what a model quotes and what others have read agree less than half
   like:cfbfaddac8ae         looks like the image whose digest begins so; like:cfbfaddac8ae~4: differs in at most 4 of 64 bits
   after:2024-05 before:2024-06-15   first seen; before excludes the day, after includes it
