@@ -18,6 +18,7 @@ mod metrics;
 mod pipe;
 mod places;
 mod run;
+mod took;
 
 pub use analyzer::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
 pub use ledger::{Book, Ledger, LedgerError, Note};

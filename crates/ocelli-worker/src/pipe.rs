@@ -23,6 +23,7 @@ use crate::fetch::{fetch, learn};
 use crate::hand::Hand;
 use crate::hold::Hold;
 use crate::places::Places;
+use crate::took::{millis, panic_text, sign, since};
 use crate::{AnalyzeError, Analyzer, Answer, Job, Ledger, Meter, WorkerMetrics};
 
 /// What the pipe needs for every job.
@@ -481,14 +482,6 @@ impl<A: Analyzer> Pipe<A> {
     }
 }
 
-/// Writes down which attempt it was, so that what it cost is counted once.
-fn sign(provenance: &mut Provenance, hold: &Hold) {
-    if hold.is_claimed() || provenance.has_cost() {
-        provenance.attempt = Some(hold.attempt);
-        provenance.batch = hold.batch;
-    }
-}
-
 /// The want as this worker can answer it: a worker with another revision than the one asked for says so before it
 /// answers, or the want would stay open for ever.
 fn supersede(intake: &Intake, want: &Want, revision: &Revision) -> Message {
@@ -504,21 +497,4 @@ fn supersede(intake: &Intake, want: &Want, revision: &Revision) -> Message {
         },
         ..intake.clone()
     })
-}
-
-/// Clocks may disagree: a negative wait counts as none.
-fn since(then: Timestamp) -> Duration {
-    Timestamp::now().duration_since(then).try_into().unwrap_or(Duration::ZERO)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
