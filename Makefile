@@ -21,6 +21,7 @@ setup: ## install the Debian packages that are missing (Tesseract, clang, fonts)
 setup-servers:
 	@deploy/local/setup.sh --servers
 	@deploy/local/checkers.sh
+	@deploy/local/clouds.sh
 
 build: setup
 	@$(BUILD)

@@ -79,7 +79,7 @@ const fn cause(point: Failpoint) -> Cause {
             Cause::Reopening
         }
         Failpoint::BackfillAdded | Failpoint::BackfillPublished => Cause::Backfilling,
-        Failpoint::ExportRenamed => Cause::Exporting,
+        Failpoint::ExportPart | Failpoint::ExportRenamed => Cause::Exporting,
         Failpoint::EventsTaken | Failpoint::EventsTold => Cause::Telling,
         Failpoint::FenceNoted | Failpoint::FencePublished | Failpoint::SweeperForgot => {
             Cause::Healing
@@ -384,6 +384,7 @@ const fn embedded(point: Failpoint) -> Option<Cause> {
         | Failpoint::FencePublished
         | Failpoint::BackfillAdded
         | Failpoint::BackfillPublished
+        | Failpoint::ExportPart
         | Failpoint::ExportRenamed
         | Failpoint::EventsTaken
         | Failpoint::EventsTold

@@ -1,4 +1,4 @@
-//! An object of a bucket as a source: `s3://bucket/key`.
+//! An object of a bucket as a source: `s3://bucket/key`, `gs://bucket/key`, `az://container/key`.
 //!
 //! The key is percent-encoded whole (RFC 3986), as `of_object` writes it: a key may hold any character of UTF-8. A key that ends with
 //! `/`, or is missing, names all objects below it. Who reads it, and with which credentials, is a matter of settings and never of
@@ -10,8 +10,37 @@ use url::Url;
 
 use crate::member::{decoded, encoded};
 
-/// The scheme of the protocol of Amazon S3, which many servers speak.
-pub const S3: &str = "s3";
+/// The protocol that a bucket is read over; each has its own servers and credentials in the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cloud {
+    /// That of Amazon S3, which many servers speak.
+    S3,
+    /// That of Google Cloud Storage.
+    Gs,
+    /// That of Azure Blob Storage, whose buckets are called containers.
+    Az,
+}
+
+impl Cloud {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::S3, Self::Gs, Self::Az];
+
+    /// The scheme of its addresses.
+    #[must_use]
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Gs => "gs",
+            Self::Az => "az",
+        }
+    }
+
+    /// The protocol of a scheme.
+    #[must_use]
+    pub fn of_scheme(scheme: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cloud| cloud.scheme() == scheme)
+    }
+}
 
 /// Longest key, in bytes: that of Amazon S3.
 const MAX_KEY_BYTES: usize = 1024;
@@ -19,6 +48,8 @@ const MAX_KEY_BYTES: usize = 1024;
 /// A bucket, and an object or a prefix in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Object {
+    /// Over which protocol.
+    pub cloud: Cloud,
     /// The bucket: 3 to 63 letters, digits, dots, dashes and underscores.
     pub bucket: String,
     /// The key without a slash in front. Empty, or with a slash at its end: a prefix.
@@ -29,7 +60,7 @@ impl Object {
     /// The text of its URI.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("{S3}://{}/{}", self.bucket, encoded(self.key.as_bytes()))
+        format!("{}://{}/{}", self.cloud.scheme(), self.bucket, encoded(self.key.as_bytes()))
     }
 
     /// Whether it names all objects below it instead of one.
@@ -38,11 +69,12 @@ impl Object {
         self.key.is_empty() || self.key.ends_with('/')
     }
 
-    /// Reads `s3://bucket/key`; none when that names nothing, or something that a URI cannot name (a part of the key that is `.` or
+    /// Reads `s3://bucket/key` and the like; none when that names nothing, or something that a URI cannot name (a part of the key that is `.` or
     /// `..`).
     #[must_use]
     pub fn of_url(url: &Url) -> Option<Self> {
-        if url.scheme() != S3 || url.port().is_some() || url.query().is_some() {
+        let cloud = Cloud::of_scheme(url.scheme())?;
+        if url.port().is_some() || url.query().is_some() {
             return None;
         }
         let bucket = url.host_str()?;
@@ -53,14 +85,14 @@ impl Object {
         let key = String::from_utf8(decoded(url.path().strip_prefix('/').unwrap_or_default())?);
         let key = key.ok().filter(|key| key.len() <= MAX_KEY_BYTES)?;
         let is_part = |part: &str| part != "." && part != "..";
-        key.split('/').all(is_part).then(|| Self { bucket: bucket.to_owned(), key })
+        key.split('/').all(is_part).then(|| Self { cloud, bucket: bucket.to_owned(), key })
     }
 }
 
 impl fmt::Display for Object {
     /// As people write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{S3}://{}/{}", self.bucket, self.key)
+        write!(f, "{}://{}/{}", self.cloud.scheme(), self.bucket, self.key)
     }
 }
 
@@ -70,7 +102,7 @@ mod tests {
     use crate::SourceUri;
 
     fn object(key: &str) -> Object {
-        Object { bucket: "my.bucket-1".to_owned(), key: key.to_owned() }
+        Object { cloud: Cloud::S3, bucket: "my.bucket-1".to_owned(), key: key.to_owned() }
     }
 
     #[test]
@@ -95,6 +127,15 @@ mod tests {
     }
 
     #[test]
+    fn the_same_key_is_another_object_over_another_protocol() {
+        for (cloud, uri) in [(Cloud::Gs, "gs://bucket/a%20b"), (Cloud::Az, "az://bucket/a%20b")] {
+            let uri: SourceUri = uri.parse().unwrap();
+            let object = Object { cloud, bucket: "bucket".to_owned(), key: "a b".to_owned() };
+            assert_eq!((uri.object(), object.uri()), (Some(object), uri.to_string()));
+        }
+    }
+
+    #[test]
     fn what_names_no_object_is_no_source() {
         let long = format!("s3://bucket/{}", "x".repeat(MAX_KEY_BYTES + 1));
         for text in [
@@ -105,6 +146,8 @@ mod tests {
             "s3://bucket/key?versionId=1",
             "s3://buc ket/key",
             "s3://bucket/%FF",
+            "gs://b/key",
+            "az://access:secret@bucket/key",
             "s3://access:secret@bucket/key",
             &long,
         ] {
@@ -115,7 +158,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "s3:(//)?[/a-z!%?&=:@#0-9.]{0,40}") {
+        fn no_text_makes_it_panic(text in "(s3|gs|az):(//)?[/a-z!%?&=:@#0-9.]{0,40}") {
             if let Ok(uri) = text.parse::<SourceUri>() {
                 let object = uri.object().unwrap();
                 let again: SourceUri = object.uri().parse().unwrap();

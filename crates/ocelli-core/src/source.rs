@@ -9,7 +9,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::member::{ArchiveKind, Member};
-use crate::object::{Object, S3};
+use crate::object::{Cloud, Object};
 
 /// Longest URI that is kept; longer ones are refused by name.
 pub const MAX_URI_BYTES: usize = 8 * 1024;
@@ -30,14 +30,14 @@ pub enum SourceError {
         reason: String,
     },
     /// A scheme nobody reads.
-    #[error("'{0}:' sources are not supported; use file:, http:, https: or s3:")]
+    #[error("'{0}:' sources are not supported; use file:, http:, https:, s3:, gs: or az:")]
     Scheme(String),
     /// Not the URI of a member of an archive, as ocelli writes it.
     #[error("'{0}' names no member of an archive; name the archive as a source of its own")]
     Member(String),
     /// Not the URI of an object.
     #[error(
-        "'{0}' names no object of a bucket; write s3://bucket/key, with what is special in a key as %XX"
+        "'{0}' names no object of a bucket; write s3://bucket/key (or gs:, az:), with what is special in a key as %XX"
     )]
     Object(String),
     /// Longer than [`MAX_URI_BYTES`].
@@ -78,7 +78,7 @@ impl SourceUri {
         }
         match url.scheme() {
             "file" | "http" | "https" => {}
-            S3 => {
+            scheme if Cloud::of_scheme(scheme).is_some() => {
                 // Written in one way, so that one object is one source.
                 let object = Object::of_url(&url).and_then(|object| Url::parse(&object.uri()).ok());
                 url = object

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use ocelli_catalog::CatalogError;
 use thiserror::Error;
 
+use crate::objects::ObjectsError;
+
 /// What went wrong.
 #[derive(Debug, Error)]
 pub enum ExportError {
@@ -23,6 +25,17 @@ pub enum ExportError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A bucket does not take it, or cannot be read. Whole files stay; the same command goes on behind them.
+    #[error("the bucket cannot be exported to; the files that its manifest lists are whole")]
+    Objects(#[source] ObjectsError),
+    /// The prefix holds something else.
+    #[error("'{prefix}' {reason}; name an empty prefix, or one that holds an export of the same")]
+    Prefix {
+        /// Which.
+        prefix: String,
+        /// What.
+        reason: String,
     },
     /// The stream cannot be written.
     #[error("the stream cannot be written")]
@@ -42,10 +55,11 @@ pub enum ExportError {
 }
 
 impl ExportError {
-    /// Whether the disk is full.
+    /// Whether the disk or the bucket is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Write { source, .. } | Self::Stream { source }
+        matches!(self, Self::Objects(error) if error.full)
+            || matches!(self, Self::Write { source, .. } | Self::Stream { source }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge))
     }
 }

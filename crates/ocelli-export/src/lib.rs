@@ -8,7 +8,10 @@
 //! | module | room for |
 //! |---|---|
 //! | this | what is asked for; [`export`] |
-//! | `folder` | files under their partial names, the manifest, going on |
+//! | `target` | where it goes: either of the two below |
+//! | `folder` | files under their partial names |
+//! | [`objects`] | objects of a bucket, in parts; what the program lends for that |
+//! | `ledger` | the manifest, going on |
 //! | `hashed` | a file that knows its size and checksum |
 //! | `document` | a record as one JSON object |
 //! | `row` | a record as rows of a table: the columns of CSV and Parquet |
@@ -18,7 +21,9 @@
 //! | [`formats`] | its words with their boxes: hOCR, ALTO, TSV |
 //! | [`hits`] | many queries in, the lines of all their hits out |
 //!
-//! Absent on purpose: the bytes of images, which an archive does not hold.
+//! In a bucket the same holds of objects, which appear when they are whole.
+//!
+//! Absent on purpose: the bytes of images, which an archive does not hold; protocols of buckets, which the program lends.
 
 pub mod agreements;
 mod buffer;
@@ -29,8 +34,11 @@ pub mod formats;
 mod hashed;
 pub mod hits;
 pub mod layout;
+mod ledger;
 mod lines;
+pub mod objects;
 mod row;
+mod target;
 mod writers;
 
 use ocelli_catalog::Catalog;
@@ -41,8 +49,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use document::{SCHEMA, document};
 pub use error::ExportError;
-pub use folder::{FileEntry, Folder, Manifest};
+pub use ledger::{FileEntry, Manifest, Unfinished};
 pub use lines::Lines;
+pub use target::Target;
 use writers::Body;
 pub use writers::Format;
 
@@ -82,24 +91,44 @@ pub struct Exported {
     pub complete: bool,
 }
 
-/// Exports into a folder, behind what is there already.
+/// Exports into a folder or a bucket, behind what is there already.
 ///
 /// # Errors
-/// When the catalog does not answer or the disk does not take it. What the manifest lists stays, and the same call goes on
-/// there.
+/// When the catalog does not answer or the target does not take it. What the manifest lists stays, and the same call goes on there.
 pub async fn export(
     catalog: &Catalog,
     options: &Options,
-    folder: &mut Folder,
+    target: &mut Target,
     stop: &CancellationToken,
 ) -> Result<Exported, ExportError> {
-    let mut after = folder.cursor();
-    let mut done = Exported { records: 0, cursor: after, complete: false };
+    let complete = if target.stops_at_once() {
+        // A bucket may be slow: whoever stops does not wait for it.
+        stop.run_until_cancelled(fill(catalog, options, target, stop)).await.unwrap_or(Ok(false))
+    } else {
+        fill(catalog, options, target, stop).await
+    };
+    if !matches!(complete, Ok(true)) {
+        target.give_up().await;
+    }
+    let complete = complete?;
+    let records = target.manifest().records - target.found();
+    Ok(Exported { records, cursor: target.cursor(), complete })
+}
+
+/// Whether the end was reached.
+async fn fill(
+    catalog: &Catalog,
+    options: &Options,
+    target: &mut Target,
+    stop: &CancellationToken,
+) -> Result<bool, ExportError> {
+    let mut after = target.cursor();
+    let mut complete = false;
     let mut open: Option<Body> = None;
     'pages: loop {
         let places = catalog.places(&options.query, after, LISTED).await?;
         if places.is_empty() {
-            done.complete = true;
+            complete = true;
             break;
         }
         for part in places.chunks(AT_ONCE) {
@@ -113,25 +142,25 @@ pub async fn export(
                 let Some(record) = records.remove(&place.digest) else { continue };
                 let body = match &mut open {
                     Some(body) => body,
-                    None => open.insert(folder.begin(options)?),
+                    None => open.insert(target.begin(options)?),
                 };
-                body.add(options, &record).map_err(|source| folder.unwritten(source))?;
-                done.records += 1;
-                if body.size() >= options.file_bytes {
+                let added = body.add(options, &record);
+                let is_whole = body.size() >= options.file_bytes;
+                target.written(added).await?;
+                if is_whole {
                     let whole = open.take();
-                    folder.close(whole, *place)?;
+                    target.close(whole, *place).await?;
                 }
-                done.cursor = after;
             }
         }
     }
     if let Some(place) = after {
-        folder.close(open, place)?;
+        target.close(open, place).await?;
     }
-    if done.complete {
-        folder.complete()?;
+    if complete {
+        target.complete().await?;
     }
-    Ok(done)
+    Ok(complete)
 }
 
 /// Exports to a writer instead: one stream without a manifest. Only for formats that are lines.

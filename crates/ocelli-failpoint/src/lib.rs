@@ -100,6 +100,8 @@ points! {
     EventsTaken => "events-taken",
     /// Events: listeners were told, and that is not noted.
     EventsTold => "events-told",
+    /// `export`: a bucket has parts of a file that is not whole.
+    ExportPart => "export-part",
     /// `export`: a file is whole and has its name, and no manifest lists it.
     ExportRenamed => "export-renamed",
     /// `failures retry`: failures are open again, and not enqueued.

@@ -7,16 +7,17 @@
 //!
 //! | module | room for |
 //! |---|---|
-//! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, `s3:`, with limits while reading and a guard against private hosts |
+//! | [`fetch`] | [`Fetcher`]: `file:`, `http:`, `https:`, `s3:`, `gs:`, `az:`, with limits while reading and a guard against private hosts |
 //! | `fetch::post` | [`Poster`]: the other direction, behind the same guard |
 //! | [`manners`] | [`Polite`]: the same with the manners that hosts expect |
+//! | [`objects`] | buckets: reading, listing, writing |
 //! | [`digest`] | reading a local file once, for its bytes and its digest |
 //! | [`sniff`](mod@sniff) | what bytes are, by their beginning |
 //! | [`inspect`](mod@inspect) | the header only: format and size |
 //! | [`decode`](mod@decode) | pixels, upright and without transparency |
 //! | [`phash`] | what pixels look like, as 64 bits |
 //! | [`prepare`](mod@prepare) | the same, scaled and encoded again for a model server |
-//! | [`store`] | copies of images under their digest |
+//! | [`store`] | copies of images under their digest, in a folder or a bucket |
 //! | [`limits`] | [`DecodeLimits`], [`FetchLimits`] |
 
 pub mod decode;
@@ -25,6 +26,7 @@ pub mod fetch;
 pub mod inspect;
 pub mod limits;
 pub mod manners;
+pub mod objects;
 pub mod phash;
 pub mod prepare;
 pub mod sniff;
@@ -34,13 +36,13 @@ pub use decode::error::DecodeError;
 pub use decode::{Page, Place, decode, decode_frames};
 pub use digest::read_file;
 pub use fetch::error::{FetchError, FetcherError};
-pub use fetch::objects::{ListedObject, Listing, ObjectOptions};
 pub use fetch::post::{NoClient, PostError, Poster};
 pub use fetch::{Answer, Fetcher, Validators};
 pub use inspect::{Inspection, inspect};
 pub use limits::{DecodeLimits, FetchLimits};
 pub use manners::{Fetched, Manners, Polite, Stopped};
+pub use objects::{ListedObject, Listing, ObjectError, ObjectOptions, Prefix, Trouble, Upload};
 pub use phash::{perceptual_hash, perceptual_hash_of};
 pub use prepare::{Encoding, Prepare, Prepared, prepare};
 pub use sniff::{Sniff, sniff};
-pub use store::Store;
+pub use store::{Kept, Store};

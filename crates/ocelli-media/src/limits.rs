@@ -1,9 +1,9 @@
 //! Every bound of this crate, with its reason.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fetch::objects::ObjectOptions;
+use crate::objects::ObjectOptions;
+use crate::store::Kept;
 
 /// Bounds on an encoded image and on what decoding it may cost. Checked before anything is allocated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct FetchLimits {
     /// Who reads which buckets.
     pub objects: ObjectOptions,
     /// Where copies of images are kept; none: nowhere.
-    pub kept: Option<PathBuf>,
+    pub kept: Option<Kept>,
     /// Hosts that may be asked although their address is not public: `name`, `name:port`, an address, or
     /// `*.suffix`.
     pub allowed_hosts: Vec<String>,

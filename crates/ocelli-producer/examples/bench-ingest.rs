@@ -120,7 +120,7 @@ async fn fetched(bench: &Bench<'_>, files: u32) -> Result<(), Failed> {
         endpoint: Some(buckets.endpoint()),
         region: Some("us-east-1".to_owned()),
         credentials: Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned())),
-        buckets: Vec::new(),
+        ..ObjectOptions::default()
     };
     let bench = Bench { options, ..bench.clone() };
     let prefix: SourceUri = "s3://pictures/".parse()?;

@@ -93,8 +93,9 @@ impl Bucket {
 
 /// Where an object would be if buckets were folders, for globs.
 fn place(object: Option<&Object>) -> PathBuf {
-    let Some(Object { bucket, key }) = object else { return PathBuf::from("/") };
-    let path = [b"/s3:/", bucket.as_bytes(), b"/", key.as_bytes()].concat();
+    let Some(Object { cloud, bucket, key }) = object else { return PathBuf::from("/") };
+    let scheme = cloud.scheme().as_bytes();
+    let path = [b"/", scheme, b":/", bucket.as_bytes(), b"/", key.as_bytes()].concat();
     // A trailing slash would be a second name for the same folder.
     Path::new(std::ffi::OsStr::from_bytes(&path)).components().collect()
 }

@@ -284,6 +284,7 @@ impl Reader {
         let keeps = self.keeps(&reference.source) && fetcher.limits().kept.is_some();
         if keeps && known.refusal.is_none() {
             let kept = fetcher.kept(&known.image.digest).await;
+            let kept = kept.ok().flatten();
             if kept.is_none_or(|bytes| Digest::of(&bytes) != known.image.digest) {
                 return Validators::default();
             }

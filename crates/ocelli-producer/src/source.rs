@@ -154,10 +154,10 @@ impl SourceError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Empty => {
-                "name a file, a folder, an http(s) URL, s3://bucket/prefix/, a manifest, or '-' for standard input"
+                "name a file, a folder, an http(s) URL, s3://bucket/prefix/ (gs:, az:), a manifest, or '-' for standard input"
             }
             Self::Uri { .. } => {
-                "use a path, or a URI that begins with http://, https://, s3:// or file://"
+                "use a path, or a URI that begins with http://, https://, s3://, gs://, az:// or file://"
             }
             Self::Missing { .. } => {
                 "check the spelling; a relative path begins at the current folder"
@@ -184,7 +184,7 @@ impl SourceError {
                 "tar, tar.gz and zip are read; unpack others, and name their folder"
             }
             Self::Bucket { .. } => {
-                "write s3://bucket/prefix/; the settings [objects], or AWS_… in the environment, say which server and with which key"
+                "write s3://bucket/prefix/ (gs:, az:); the settings [objects], or AWS_…, GOOGLE_… or AZURE_… in the environment, say which server and with which key"
             }
             Self::NoBatch { .. } => "'ocelli batch list' names them",
             Self::Batches { .. } => "'ocelli doctor' says what is wrong with it",
@@ -445,7 +445,7 @@ mod tests {
         assert!(matches!(parse("https://example.org/a.png").unwrap(), Source::Url(_)));
         assert_eq!(parse("file:///a%20b.png").unwrap(), Source::Path("/a b.png".into()));
         assert!(matches!(parse("s3://bucket/a.png").unwrap(), Source::Url(_)));
-        for prefix in ["s3://bucket", "s3://bucket/", "s3://bucket/2024/"] {
+        for prefix in ["s3://bucket", "s3://bucket/", "gs://bucket/2024/", "az://bucket/2024/"] {
             assert!(matches!(parse(prefix).unwrap(), Source::Bucket(_)));
         }
         let raw = OsStr::from_bytes(b"a\xff://b");
@@ -457,7 +457,7 @@ mod tests {
         for text in [
             "",
             "manifest:",
-            "gs://bucket/key",
+            "ftp://host/a.png",
             "s3://b/key",
             "https://u:p@host/a.png",
             "http://",

@@ -7,6 +7,7 @@
 
 mod binaries;
 pub mod buckets;
+pub mod clouds;
 pub mod models;
 pub mod ports;
 pub mod program;

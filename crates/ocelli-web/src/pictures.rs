@@ -163,12 +163,15 @@ impl Pictures {
         let record =
             record.ok_or_else(|| WebError::Missing("there is no such image".to_owned()))?;
         let _turn = self.0.fetches.acquire().await.map_err(|_| WebError::Defect)?;
-        if let Some(bytes) = self.0.fetcher.kept(digest).await
-            && let Some(bytes) = only(digest, bytes).await?
-        {
-            return of_image(bytes);
-        }
         let mut reason = "it was seen nowhere".to_owned();
+        match self.0.fetcher.kept(digest).await {
+            Ok(Some(bytes)) => match only(digest, bytes).await? {
+                Some(bytes) => return of_image(bytes),
+                None => reason = "its kept copy is damaged".to_owned(),
+            },
+            Ok(None) => {}
+            Err(error) => reason = chain(&error),
+        }
         for source in latest(&record) {
             match self.0.fetcher.fetch(source).await {
                 Ok(bytes) => match only(digest, bytes).await? {

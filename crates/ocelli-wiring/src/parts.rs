@@ -8,12 +8,12 @@ use ocelli_catalog::query::QueryLimits;
 use ocelli_catalog::rules::Rules;
 use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
 use ocelli_core::routing::{Queue, queues};
-use ocelli_core::{AnalyzerName, Want};
-use ocelli_media::{DecodeLimits, FetchLimits, Manners, ObjectOptions};
+use ocelli_core::{AnalyzerName, SourceUri, Want};
+use ocelli_media::{DecodeLimits, FetchLimits, Kept, Manners, ObjectOptions};
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Kind};
 use ocelli_worker::WorkerOptions;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::fault::Fault;
 use crate::rules;
@@ -131,7 +131,7 @@ pub fn fetch_limits(settings: &Settings) -> FetchLimits {
         allow_private_hosts: limits.allow_private_hosts,
         robots_tags: settings.producer.obey_robots,
         objects: objects(settings),
-        kept: Some(settings.data.dir.join("kept")),
+        kept: Some(kept(settings)),
         allowed_hosts: limits.allowed_hosts.clone(),
     }
 }
@@ -149,14 +149,35 @@ pub fn manners(settings: &Settings) -> Manners {
     }
 }
 
-/// Who reads which buckets.
+/// Where copies of images are kept: a checked setting.
+#[must_use]
+pub fn kept(settings: &Settings) -> Kept {
+    let Some(text) = &settings.data.kept else {
+        return Kept::Folder(settings.data.dir.join("kept"));
+    };
+    let uri: Option<SourceUri> = text.parse().ok();
+    match uri.and_then(|uri| uri.object()) {
+        Some(prefix) => Kept::Bucket(prefix),
+        None => Kept::Folder(text.into()),
+    }
+}
+
+/// Who reads and writes which buckets.
 fn objects(settings: &Settings) -> ObjectOptions {
     let objects = &settings.objects;
-    let secret = objects.secret_key.as_ref().map(|secret| secret.expose_secret().trim().to_owned());
+    let secret = |secret: &Option<SecretString>| {
+        secret.as_ref().map(|secret| secret.expose_secret().trim().to_owned())
+    };
+    let key = objects.access_key.as_ref().map(|key| key.trim().to_owned());
     ObjectOptions {
         endpoint: objects.endpoint.clone(),
         region: objects.region.clone(),
-        credentials: objects.access_key.as_ref().map(|key| key.trim().to_owned()).zip(secret),
+        credentials: key.zip(secret(&objects.secret_key)),
+        gs_endpoint: objects.gs_endpoint.clone(),
+        gs_key: secret(&objects.gs_key),
+        az_endpoint: objects.az_endpoint.clone(),
+        az_account: objects.az_account.clone(),
+        az_key: secret(&objects.az_key),
         buckets: objects.buckets.clone(),
     }
 }

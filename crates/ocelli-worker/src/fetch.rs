@@ -4,32 +4,30 @@ use std::sync::Once;
 
 use bytes::Bytes;
 use ocelli_core::{Digest, FailureClass, ImageFacts, SourceUri};
-use ocelli_media::{DecodeLimits, Polite, Sniff, inspect, sniff};
+use ocelli_media::{DecodeLimits, FetchError, Fetcher, Polite, Sniff, inspect, sniff};
 
 use crate::AnalyzeError;
 
 /// Said once: whoever may not write there may not the next time either.
 static NOT_KEPT: Once = Once::new();
 
-/// Tries the kept copy and then the sources in order, until one gives bytes with the right digest. With `keep` a copy is kept of what
-/// a URL gave.
+/// Tries the kept copy and the sources in order, until one gives bytes with the right digest. With `keep` a copy is kept of what a URL
+/// gave.
 ///
 /// # Errors
-/// Transient when any source may still come back, else permanent; the reason names every source that was tried.
+/// Transient when any of them may still come back, else permanent; the reason names every one that was tried.
 pub(crate) async fn fetch(
     polite: &Polite,
     digest: Digest,
     sources: &[SourceUri],
     keep: bool,
 ) -> Result<Bytes, AnalyzeError> {
-    let mut reasons = Vec::new();
-    let mut class = FailureClass::Permanent;
-    if let Some(bytes) = polite.fetcher().kept(&digest).await {
-        let (bytes, found) = hashed(bytes).await?;
-        if found == digest {
-            return Ok(bytes);
-        }
-        reasons.push("the kept copy is damaged ('ocelli verify' names such)".to_owned());
+    let fetcher = polite.fetcher();
+    let mut tried = Tried::default();
+    // Only of such sources copies are kept; for others a store in a bucket would be asked in vain for each job.
+    let first = sources.iter().any(|source| source.is_web() || source.member().is_some());
+    if first && let Some(bytes) = kept(fetcher, digest, &mut tried).await? {
+        return Ok(bytes);
     }
     for source in sources {
         match polite.fetch(source).await {
@@ -41,25 +39,62 @@ pub(crate) async fn fetch(
                     }
                     return Ok(bytes);
                 }
-                reasons.push(format!(
+                tried.reasons.push(format!(
                     "{source} has changed since it was enqueued (digest {} instead of {}); enqueue it again to read its new content",
                     found.short(),
                     digest.short()
                 ));
             }
-            Err(error) => {
-                // One host that is away is no outage of the analyzer: the next image lies elsewhere.
-                if error.class() != FailureClass::Permanent {
-                    class = FailureClass::Transient;
-                }
-                reasons.push(error.to_string());
-            }
+            Err(error) => tried.note(&error),
         }
     }
-    if reasons.is_empty() {
-        reasons.push("the job names no source to fetch the image from".to_owned());
+    if !first && let Some(bytes) = kept(fetcher, digest, &mut tried).await? {
+        return Ok(bytes);
     }
-    Err(failed(class, reasons.join("; ")))
+    if tried.reasons.is_empty() {
+        tried.reasons.push("the job names no source to fetch the image from".to_owned());
+    }
+    let class = if tried.may_pass { FailureClass::Transient } else { FailureClass::Permanent };
+    Err(failed(class, tried.reasons.join("; ")))
+}
+
+/// What gave no bytes.
+#[derive(Default)]
+struct Tried {
+    reasons: Vec<String>,
+    may_pass: bool,
+}
+
+impl Tried {
+    fn note(&mut self, error: &FetchError) {
+        // One host that is away is no outage of the analyzer: the next image lies elsewhere.
+        self.may_pass |= error.class() != FailureClass::Permanent;
+        self.reasons.push(error.to_string());
+    }
+}
+
+/// The kept copy, if it is there and undamaged.
+async fn kept(
+    fetcher: &Fetcher,
+    digest: Digest,
+    tried: &mut Tried,
+) -> Result<Option<Bytes>, AnalyzeError> {
+    match fetcher.kept(&digest).await {
+        Ok(Some(bytes)) => {
+            let (bytes, found) = hashed(bytes).await?;
+            if found == digest {
+                return Ok(Some(bytes));
+            }
+            tried.reasons.push("the kept copy is damaged ('ocelli verify' names such)".to_owned());
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tried.note(&error);
+            // A store that is not there at all is a setting to be corrected, and no reason to give up an image.
+            tried.may_pass = true;
+        }
+    }
+    Ok(None)
 }
 
 /// What is hashed at once, in a fraction of a millisecond: another thread would cost more than that.
@@ -129,7 +164,7 @@ mod tests {
     #[tokio::test]
     async fn a_kept_copy_is_read_when_its_source_is_gone_and_a_damaged_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Some(folder.path().join("kept"));
+        let kept = Some(folder.path().join("kept").into());
         let fetcher = Fetcher::new(FetchLimits { kept, ..FetchLimits::default() }).unwrap();
         let polite = Polite::new(fetcher.clone(), Manners::default());
         let digest = Digest::of(b"pixels");

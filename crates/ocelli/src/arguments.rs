@@ -116,7 +116,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/), archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member),
+    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/, gs:, az:), archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member),
     /// manifests (.ndjson, .csv, .parquet, .txt with uri and first_seen), or - for standard input.
     #[arg(required_unless_present = "retry", value_name = "SOURCE")]
     pub(crate) sources: Vec<std::ffi::OsString>,
@@ -200,8 +200,8 @@ pub(crate) struct ExportArgs {
     /// Which records, as for 'ocelli search' (default: all).
     #[arg(long = "where", value_name = "QUERY", default_value = "", hide_default_value = true)]
     pub(crate) query: String,
-    /// Into this folder, with a manifest; without it jsonl, csv and text go to standard output.
-    #[arg(long, value_name = "DIR")]
+    /// Into this folder, or below s3://bucket/prefix/, with a manifest; without it jsonl, csv and text go to standard output.
+    #[arg(long, value_name = "DIR|URI")]
     pub(crate) out: Option<PathBuf>,
     /// Begin behind the cursor that an export ended with.
     #[arg(long, value_name = "CURSOR")]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ocelli_core::FailureClass;
 use thiserror::Error;
 
+use crate::objects::Trouble;
+
 /// Why no [`crate::Fetcher`] could be made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -74,8 +76,8 @@ pub enum FetchError {
         source_name: String,
         /// In words, without what the server wrote.
         reason: String,
-        /// Whether trying again may help.
-        class: FailureClass,
+        /// Of which kind.
+        trouble: Trouble,
     },
     /// More bytes than allowed. Reading stopped there.
     #[error("{source_name}: larger than {limit} bytes (setting limits.image_bytes)")]
@@ -235,7 +237,7 @@ impl FetchError {
                 202 | 408 | 425 | 429 | 500..=599 => FailureClass::Transient,
                 _ => FailureClass::Permanent,
             },
-            Self::Object { class, .. } => *class,
+            Self::Object { trouble, .. } => trouble.class(),
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::InvalidInput
                 | io::ErrorKind::InvalidFilename

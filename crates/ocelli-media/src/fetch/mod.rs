@@ -5,7 +5,6 @@ pub(crate) mod file;
 mod guard;
 mod http;
 mod member;
-pub mod objects;
 pub(crate) mod post;
 mod robots;
 mod validators;
@@ -15,14 +14,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use ocelli_core::object::Object;
 use ocelli_core::{Digest, SourceUri};
 
 use crate::limits::FetchLimits;
-use crate::store::Store;
+use crate::objects::{Listing, ObjectError, Objects, Prefix};
+use crate::store::Copies;
 use error::{FetchError, FetcherError};
 pub use http::Answer;
 use http::Http;
-use objects::{Listing, Objects};
 pub use validators::Validators;
 
 /// Fetches bytes. Cheap to clone; connections are shared.
@@ -31,7 +31,7 @@ pub struct Fetcher {
     limits: Arc<FetchLimits>,
     http: Arc<Http>,
     objects: Arc<Objects>,
-    store: Option<Store>,
+    store: Option<Copies>,
 }
 
 impl Fetcher {
@@ -42,9 +42,9 @@ impl Fetcher {
     /// still be read, and URLs are refused with the reason.
     pub fn new(limits: FetchLimits) -> Result<Self, FetcherError> {
         let http = Arc::new(Http::new(&limits)?);
-        let store = limits.kept.clone().map(Store::new);
         // Behind the HTTP client, which chooses how TLS is done in this process.
         let objects = Arc::new(Objects::new(&limits));
+        let store = limits.kept.clone().map(|kept| Copies::open(kept, &objects));
         Ok(Self { limits: Arc::new(limits), http, objects, store })
     }
 
@@ -105,14 +105,30 @@ impl Fetcher {
         let object = prefix
             .object()
             .ok_or_else(|| FetchError::NotLocal { source_name: prefix.to_string() })?;
-        self.objects.list(prefix, &object)
+        self.objects.list(&object)
     }
 
-    /// The kept copy of an image, where there is one. Whoever uses it compares its digest: it may have been damaged since.
-    pub async fn kept(&self, digest: &Digest) -> Option<Bytes> {
-        let path = self.store.as_ref()?.path(digest);
-        let most = self.limits.bytes;
-        tokio::task::spawn_blocking(move || file::read(&path, most)).await.ok()?.ok()
+    /// A prefix of a bucket to write below; its slash at the end may be missing.
+    ///
+    /// # Errors
+    /// When the settings do not let its bucket be used.
+    pub fn prefix(&self, prefix: &Object) -> Result<Prefix, ObjectError> {
+        self.objects.prefix(prefix)
+    }
+
+    /// The kept copy of an image; none when there is none. Whoever uses it compares its digest: it may have been damaged since.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read, or nobody can tell: a bucket that is away has lost nothing.
+    pub async fn kept(&self, digest: &Digest) -> Result<Option<Bytes>, FetchError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let limit = self.limits.total_timeout;
+        tokio::time::timeout(limit, store.get(digest, self.limits.bytes)).await.unwrap_or_else(
+            |_| {
+                let source_name = format!("the kept copy of {}", digest.short());
+                Err(FetchError::Timeout { source_name, what: "not read as a whole", limit })
+            },
+        )
     }
 
     /// Keeps a copy of an image; whether it is new. Nothing happens where nothing is kept.
@@ -120,9 +136,10 @@ impl Fetcher {
     /// # Errors
     /// When the store does not take it.
     pub async fn keep(&self, digest: Digest, bytes: Bytes) -> io::Result<bool> {
-        let Some(store) = self.store.clone() else { return Ok(false) };
-        let writing = tokio::task::spawn_blocking(move || store.put(&digest, &bytes));
-        writing.await.map_err(io::Error::other)?
+        match &self.store {
+            Some(store) => store.put(digest, bytes).await,
+            None => Ok(false),
+        }
     }
 
     /// Removes what processes left in the store that died while they wrote. Blocks.

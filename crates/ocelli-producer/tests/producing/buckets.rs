@@ -18,7 +18,7 @@ async fn world(buckets: &Buckets, secret: &str) -> World {
         endpoint: Some(buckets.endpoint()),
         region: Some("us-east-1".to_owned()),
         credentials: Some((ACCESS_KEY.to_owned(), secret.to_owned())),
-        buckets: Vec::new(),
+        ..ObjectOptions::default()
     };
     world
 }

@@ -68,7 +68,7 @@ async fn all_bytes_are_asked_for_on_request_and_weak_tags_are_none() {
 #[tokio::test]
 async fn a_url_whose_sighting_has_not_arrived_or_whose_copy_is_gone_is_fetched_again() {
     let (mut world, server, list) = world().await;
-    world.options.fetch.kept = Some(world.at("../kept"));
+    world.options.fetch.kept = Some(world.at("../kept").into());
     server.put("/a.png", png(1), TAG, SAME);
     for _ in 0..2 {
         // What was sent is still in its queue.

@@ -168,18 +168,19 @@ async fn a_host_that_asks_for_silence_is_given_it_and_one_that_asks_for_a_day_is
 async fn images_of_urls_are_kept_once_and_read_when_their_host_is_gone() {
     let mut world = World::new().await;
     world.options.fetch.allow_private_hosts = true;
-    world.options.fetch.kept = Some(world.at("../kept"));
+    world.options.fetch.kept = Some(world.at("../kept").into());
     let server = server(Arc::new(AtomicUsize::new(0))).await;
     let list = world.put("list.txt", format!("{server}/a.png\n{server}/page.png\n").as_bytes());
     let local = world.put_image("local.png", 7);
     let (summary, _) = world.produce(&[&list, &local]).await;
     assert_eq!((summary.enqueued, summary.refused), (2, 1));
     let fetcher = ocelli_media::Fetcher::new(world.options.fetch.clone()).unwrap();
-    assert_eq!(fetcher.kept(&Digest::of(&png(1))).await.unwrap(), png(1));
-    assert!(fetcher.kept(&Digest::of(&png(7))).await.is_none(), "files are read where they are");
+    assert_eq!(fetcher.kept(&Digest::of(&png(1))).await.unwrap().unwrap(), png(1));
+    let local_copy = fetcher.kept(&Digest::of(&png(7))).await.unwrap();
+    assert!(local_copy.is_none(), "files are read where they are");
     // A store that takes nothing costs each image its own visible failure.
     let file = world.put("../no-folder", b"");
-    world.options.fetch.kept = Some(file);
+    world.options.fetch.kept = Some(file.into());
     world.put("list.txt", format!("{server}/flaky.png\n").as_bytes());
     let (summary, sent) = world.produce(&[&list, &local]).await;
     assert_eq!((summary.known, summary.problems), (1, 1));

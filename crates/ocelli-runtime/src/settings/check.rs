@@ -1,6 +1,8 @@
 //! What types cannot say: ranges, addresses, and settings that must fit each other. Everything is checked before
 //! anything is opened.
 
+mod buckets;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use super::analyzer::{
     AnalyzerSettings, Enabled, LlmSettings, OcrSettings, PriceSettings, Protocol, Reader,
 };
 use super::known::shell_name;
-use super::model::{ObjectSettings, Settings, WebSettings};
+use super::model::{Settings, WebSettings};
 use super::problem::Problem;
 use super::show;
 use super::tree::{Tree, key, path};
@@ -45,6 +47,7 @@ pub(crate) fn check(settings: &Settings, tree: &Tree, problems: &mut Vec<Problem
     checker.numbers(settings);
     checker.process(settings);
     checker.objects(&settings.objects);
+    checker.kept(&settings.data);
     checker.names(settings);
     checker.needs(settings);
     for analyzer in &settings.analyzers {
@@ -313,26 +316,6 @@ impl Checker<'_> {
         for (field, time) in times {
             self.need(!time.is_zero(), &["web", field], "expected more than 0s");
         }
-    }
-
-    fn objects(&mut self, objects: &ObjectSettings) {
-        let is_address = |text: &String| {
-            let url = Url::parse(text);
-            url.is_ok_and(|url| {
-                matches!(url.scheme(), "http" | "https")
-                    && url.has_host()
-                    && url.password().is_none()
-            })
-        };
-        let reason = "expected \"https://host\" without a password";
-        self.need(
-            objects.endpoint.as_ref().is_none_or(is_address),
-            &["objects", "endpoint"],
-            reason,
-        );
-        let both = objects.access_key.is_some() == objects.secret_key.is_some();
-        let reason = "expected objects.access_key and objects.secret_key, or neither";
-        self.need(both, &["objects", "access_key"], reason);
     }
 
     /// Two names that differ only in punctuation would share their environment variables.

@@ -148,11 +148,13 @@ impl Layer {
 }
 
 /// Settings that can stand in a file of their own, `FIELD_file`.
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 7] = [
     ("broker", "url"),
     ("catalog", "url"),
     ("objects", "access_key"),
     ("objects", "secret_key"),
+    ("objects", "gs_key"),
+    ("objects", "az_key"),
     ("web", "token"),
 ];
 

@@ -105,6 +105,8 @@ pub struct EventSettings {
 pub struct DataSettings {
     /// The folder. Always set after loading; created by whoever writes there first.
     pub dir: PathBuf,
+    /// Where copies of images are kept: a folder, or a prefix of a bucket; none: in `dir`.
+    pub kept: Option<String>,
 }
 
 /// `[catalog]`: the database of records.
@@ -196,7 +198,7 @@ pub struct LimitSettings {
     pub allowed_hosts: Vec<String>,
 }
 
-/// `[objects]`: buckets that speak the protocol of Amazon S3.
+/// `[objects]`: buckets of Amazon S3, Google Cloud Storage and Azure, and of servers that speak their protocols.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectSettings {
@@ -208,6 +210,16 @@ pub struct ObjectSettings {
     pub access_key: Option<String>,
     /// Its secret. `secret_key_file` has been read into it.
     pub secret_key: Option<SecretString>,
+    /// The server of `gs:` addresses; none: Google's.
+    pub gs_endpoint: Option<String>,
+    /// The key of a service account. `gs_key_file` has been read into it.
+    pub gs_key: Option<SecretString>,
+    /// The server of `az:` addresses; none: Azure's.
+    pub az_endpoint: Option<String>,
+    /// The storage account.
+    pub az_account: Option<String>,
+    /// Its key. `az_key_file` has been read into it.
+    pub az_key: Option<SecretString>,
     /// The only buckets that are read; empty: all.
     pub buckets: Vec<String>,
 }

@@ -52,6 +52,8 @@ pub(crate) fn settings(
     reader.take_from_file("catalog", "url");
     reader.take_from_file("objects", "access_key");
     reader.take_from_file("objects", "secret_key");
+    reader.take_from_file("objects", "gs_key");
+    reader.take_from_file("objects", "az_key");
     reader.take_from_file("web", "token");
     reader.default_catalog();
     let mut analyzers: Vec<AnalyzerSettings> =

@@ -45,7 +45,8 @@ pub(crate) fn text(path: &[String], value: &Value) -> String {
     let names: Vec<&str> = path.iter().map(String::as_str).collect();
     let secret = match names.as_slice() {
         ["broker" | "catalog", "url", ..] => Secret::Url,
-        ["web", "token", ..] | ["objects", "access_key" | "secret_key", ..] => Secret::All,
+        ["web", "token", ..]
+        | ["objects", "access_key" | "secret_key" | "gs_key" | "az_key", ..] => Secret::All,
         ["analyzers", _, "endpoints", _, "url", ..] => Secret::Url,
         ["analyzers", _, "endpoints", _, "api_key" | "headers", ..] => Secret::All,
         ["analyzers", _, "endpoints", ..] => Secret::Endpoints,

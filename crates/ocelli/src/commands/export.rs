@@ -1,11 +1,14 @@
-//! `ocelli export`: records as files that other programs read.
+//! `ocelli export`: records as files that other programs read, in a folder, in a bucket or on standard output.
 
-use std::path::Path;
+mod bucket;
+
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use ocelli_catalog::search::Place;
-use ocelli_core::{AnalyzerName, Reading, Record};
-use ocelli_export::{ExportError, Exported, Folder, Options, Parts};
+use ocelli_core::object::Object;
+use ocelli_core::{AnalyzerName, Reading, Record, SourceUri};
+use ocelli_export::{ExportError, Exported, Options, Parts, Target};
 use ocelli_runtime::{ExitCode, Settings, shutdown};
 use ocelli_wiring::Fault;
 use serde::Serialize;
@@ -60,11 +63,21 @@ pub(crate) async fn export(settings: &Settings, arguments: &ExportArgs) -> Resul
     };
     let stop = shutdown::token().map_err(|error| Fault::caused(ExitCode::Internal, &error))?;
     let done = match &arguments.out {
-        Some(folder) => {
-            let mut folder = Folder::open(folder, &options, since).map_err(fault)?;
-            let done = ocelli_export::export(&catalog, &options, &mut folder, &stop).await;
+        Some(out) => {
+            let mut target = match Out::parse(out)? {
+                Out::Folder(folder) => Target::folder(&folder, &options, since),
+                Out::Prefix(prefix) => {
+                    let objects = bucket::Bucket::open(settings, &prefix, options.file_bytes)?;
+                    Target::objects(Box::new(objects), &options, since).await
+                }
+            }
+            .map_err(fault)?;
+            if let Some(left) = target.left() {
+                eprintln!("warning: {left}");
+            }
+            let done = ocelli_export::export(&catalog, &options, &mut target, &stop).await;
             let done = done.map_err(fault)?;
-            say(&folder, &done, arguments)?;
+            say(&target, &done, out, arguments.json)?;
             done
         }
         None if options.format.is_lines() => {
@@ -89,7 +102,7 @@ pub(crate) async fn export(settings: &Settings, arguments: &ExportArgs) -> Resul
         }
         None => {
             let name = options.format.name();
-            return Err(usage(&format!("{name} is files: name a folder with --out DIR")));
+            return Err(usage(&format!("{name} is files: name a folder or a bucket with --out")));
         }
     };
     catalog.close().await;
@@ -101,7 +114,30 @@ pub(crate) async fn export(settings: &Settings, arguments: &ExportArgs) -> Resul
     })
 }
 
-fn say(folder: &Folder, done: &Exported, arguments: &ExportArgs) -> Result<(), Fault> {
+/// What `--out` names.
+enum Out {
+    Folder(PathBuf),
+    Prefix(Object),
+}
+
+impl Out {
+    fn parse(out: &Path) -> Result<Self, Fault> {
+        let Some(text) = out.to_str().filter(|text| text.contains("://")) else {
+            return Ok(Self::Folder(out.to_owned()));
+        };
+        let uri: Result<SourceUri, _> = text.parse();
+        let uri = uri.map_err(|error| usage(&error))?;
+        match (uri.object(), uri.path()) {
+            (Some(object), _) => Ok(Self::Prefix(object)),
+            (None, Some(path)) => Ok(Self::Folder(path)),
+            (None, None) => Err(usage(&format!(
+                "'{text}' is no place for files: name a folder, or s3://bucket/prefix/"
+            ))),
+        }
+    }
+}
+
+fn say(target: &Target, done: &Exported, out: &Path, json: bool) -> Result<(), Fault> {
     #[derive(Serialize)]
     struct Report<'a> {
         records: u64,
@@ -111,8 +147,8 @@ fn say(folder: &Folder, done: &Exported, arguments: &ExportArgs) -> Result<(), F
         complete: bool,
         cursor: Option<&'a str>,
     }
-    let manifest = folder.manifest();
-    if arguments.json {
+    let manifest = target.manifest();
+    if json {
         return output::json(&Report {
             records: done.records,
             records_in_all: manifest.records,
@@ -122,12 +158,11 @@ fn say(folder: &Folder, done: &Exported, arguments: &ExportArgs) -> Result<(), F
             cursor: manifest.cursor.as_deref(),
         });
     }
-    let before = if folder.found() > 0 {
-        format!(" to {} that were there", folder.found())
+    let before = if target.found() > 0 {
+        format!(" to {} that were there", target.found())
     } else {
         String::new()
     };
-    let out = arguments.out.as_deref().unwrap_or(Path::new("."));
     eprintln!(
         "{} records{before}; {} records in {} files, listed in {}",
         done.records,
@@ -189,11 +224,12 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 fn fault(error: ExportError) -> Fault {
     let code = match &error {
-        ExportError::Folder { .. } => ExitCode::Usage,
+        ExportError::Folder { .. } | ExportError::Prefix { .. } => ExitCode::Usage,
+        ExportError::Objects(error) if error.settings => ExitCode::Usage,
         _ => ExitCode::ServiceAway,
     };
     if error.is_full() {
-        let hint = "hint: the disk is full; make room, or export to another one";
+        let hint = "hint: there is no room left; make some, or export to another place";
         return Fault::new(code, format!("{}\n{hint}", ocelli_core::chain(&error)));
     }
     Fault::caused(code, &error)

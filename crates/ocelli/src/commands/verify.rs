@@ -2,6 +2,7 @@
 
 use clap::Args;
 use ocelli_catalog::SightingCursor;
+use ocelli_core::member::ArchiveKind;
 use ocelli_core::{Digest, SourceUri};
 use ocelli_media::{FetchError, Fetcher};
 use ocelli_runtime::{ExitCode, Settings};
@@ -10,6 +11,9 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::{archive, output};
+
+/// Said of a URL, whose bytes may be gone for good.
+const NO_COPY: &str = "no copy of it is kept where data.kept says, although producer.keep_urls wants one; produce it again";
 
 /// Sources read from the catalog at once.
 const PAGE: u32 = 1000;
@@ -34,6 +38,8 @@ enum Finding {
     Changed {
         /// What they are now.
         now: Digest,
+        /// Whether they are those of the kept copy, and not of the source.
+        kept: bool,
     },
     /// No bytes.
     Missing {
@@ -74,11 +80,17 @@ pub(crate) async fn verify(settings: &Settings, arguments: &VerifyArgs) -> Resul
             if looking.len() >= width {
                 note(looking.join_next().await, &mut sums, arguments.json)?;
             }
-            let is_url = source.is_web();
-            let (fetcher, skips) = (fetcher.clone(), is_url && !arguments.urls);
+            let (fetcher, urls) = (fetcher.clone(), arguments.urls);
+            let keeps = keeps(settings, &source);
             looking.spawn(async move {
-                let finding = if skips {
-                    look_kept(&fetcher, digest).await
+                let finding = if source.is_web() && !urls {
+                    look_kept(&fetcher, digest, keeps).await
+                } else if keeps {
+                    // The copy is what is read first, of an archive that is packed as a whole.
+                    match look_kept(&fetcher, digest, false).await {
+                        Finding::NotLookedAt => look(&fetcher, digest, &source).await,
+                        found => found,
+                    }
                 } else {
                     look(&fetcher, digest, &source).await
                 };
@@ -105,11 +117,21 @@ pub(crate) async fn verify(settings: &Settings, arguments: &VerifyArgs) -> Resul
     Ok(if sums.changed + sums.missing > 0 { ExitCode::Internal } else { ExitCode::Ok })
 }
 
-/// The copy of what a URL named.
-async fn look_kept(fetcher: &Fetcher, digest: Digest) -> Finding {
+/// Whether the settings want a copy of what is read there.
+fn keeps(settings: &Settings, source: &SourceUri) -> bool {
+    match source.member() {
+        Some(member) => settings.producer.keep_packed && member.kind == ArchiveKind::TarGz,
+        None => settings.producer.keep_urls && source.is_web(),
+    }
+}
+
+/// The copy of what a source named. With `keeps` there must be one.
+async fn look_kept(fetcher: &Fetcher, digest: Digest, keeps: bool) -> Finding {
     match fetcher.kept(&digest).await {
-        Some(bytes) => compare(digest, bytes).await,
-        None => Finding::NotLookedAt,
+        Ok(Some(bytes)) => compare(digest, bytes, true).await,
+        Ok(None) if keeps => Finding::Missing { reason: NO_COPY.to_owned() },
+        Ok(None) | Err(FetchError::TooLarge { .. }) => Finding::NotLookedAt,
+        Err(error) => Finding::Missing { reason: ocelli_core::chain(&error) },
     }
 }
 
@@ -119,13 +141,13 @@ async fn look(fetcher: &Fetcher, digest: Digest, source: &SourceUri) -> Finding 
         Err(FetchError::TooLarge { .. }) => return Finding::NotLookedAt,
         Err(error) => return Finding::Missing { reason: ocelli_core::chain(&error) },
     };
-    compare(digest, bytes).await
+    compare(digest, bytes, false).await
 }
 
-async fn compare(digest: Digest, bytes: impl AsRef<[u8]> + Send + 'static) -> Finding {
+async fn compare(digest: Digest, bytes: impl AsRef<[u8]> + Send + 'static, kept: bool) -> Finding {
     match tokio::task::spawn_blocking(move || Digest::of(bytes.as_ref())).await {
         Ok(now) if now == digest => Finding::Same,
-        Ok(now) => Finding::Changed { now },
+        Ok(now) => Finding::Changed { now, kept },
         Err(error) => Finding::Missing { reason: error.to_string() },
     }
 }
@@ -139,10 +161,15 @@ fn note(looked: Option<Looked>, sums: &mut Sums, json: bool) -> Result<(), Fault
     let (sum, said) = match &finding {
         Finding::Same => (&mut sums.same, None),
         Finding::NotLookedAt => (&mut sums.not_looked_at, None),
-        Finding::Changed { now } => (
-            &mut sums.changed,
-            Some(format!("changed  {}  {source}  is {} now", digest.short(), now.short())),
-        ),
+        Finding::Changed { now, kept } => {
+            let whose = if *kept { "its kept copy is" } else { "is" };
+            let line =
+                format!("changed  {}  {source}  {whose} {} now", digest.short(), now.short());
+            (&mut sums.changed, Some(line))
+        }
+        Finding::Missing { reason } if reason == NO_COPY => {
+            (&mut sums.missing, Some(format!("missing  {}  {source}: {reason}", digest.short())))
+        }
         Finding::Missing { reason } => {
             (&mut sums.missing, Some(format!("missing  {}  {reason}", digest.short())))
         }

@@ -1,4 +1,4 @@
-//! Copies of images under their digest, in a folder: written once, verified, whole or not there.
+//! Copies of images in a folder.
 //!
 //! An image is the file `ab/cdef…`, its digest cut after two digits, so that no folder grows beyond what file systems like. It is
 //! written under another name, flushed to the disk, and renamed: whoever finds it finds all of it, and a process that dies leaves
