@@ -218,7 +218,11 @@ mod tests {
     async fn what_a_url_gave_is_kept_and_its_host_is_asked_whether_it_allows_that() {
         let folder = tempfile::tempdir().unwrap();
         let kept = Some(folder.path().join("kept"));
-        let limits = FetchLimits { kept, allow_private_hosts: true, ..FetchLimits::default() };
+        let limits = FetchLimits {
+            kept: kept.map(Into::into),
+            allow_private_hosts: true,
+            ..FetchLimits::default()
+        };
         let fetcher = Fetcher::new(limits).unwrap();
         let polite = Polite::new(fetcher.clone(), Manners::default());
         let digest = Digest::of(b"pixels");
@@ -230,11 +234,14 @@ mod tests {
         assert!(error.reason.contains("producer.obey_robots"), "{}", error.reason);
         let other = Digest::of(b"other");
         assert!(fetch(&polite, other, &[source("a.png")], true).await.is_err());
-        assert!(fetcher.kept(&other).await.is_none() && fetcher.kept(&digest).await.is_none());
+        assert!(
+            fetcher.kept(&other).await.unwrap().is_none()
+                && fetcher.kept(&digest).await.unwrap().is_none()
+        );
         fetch(&polite, digest, &[source("a.png")], false).await.unwrap();
-        assert!(fetcher.kept(&digest).await.is_none(), "nobody wants it to be kept");
+        assert!(fetcher.kept(&digest).await.unwrap().is_none(), "nobody wants it to be kept");
         fetch(&polite, digest, &[source("a.png")], true).await.unwrap();
-        assert_eq!(fetcher.kept(&digest).await.unwrap(), "pixels");
+        assert_eq!(fetcher.kept(&digest).await.unwrap().unwrap(), "pixels");
         fetch(&polite, digest, &[source("a.png")], true).await.unwrap();
         assert_eq!(sent.load(Ordering::Relaxed), 3, "the last time the copy was read");
     }

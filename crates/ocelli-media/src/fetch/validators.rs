@@ -76,10 +76,10 @@ mod tests {
 
     #[test]
     fn only_what_stands_for_the_very_bytes_is_taken() {
-        let date = (DATE, "Sun, 06 Nov 1994 08:50:37 GMT");
+        let date = || (DATE, "Sun, 06 Nov 1994 08:50:37 GMT");
         let minute = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(of(&[(ETAG, "\"abc\"")]).0.as_deref(), Some("\"abc\""));
-        assert_eq!(of(&[date, (LAST_MODIFIED, minute)]).1.as_deref(), Some(minute));
+        assert_eq!(of(&[date(), (LAST_MODIFIED, minute)]).1.as_deref(), Some(minute));
         let long = format!("\"{}\"", "x".repeat(MAX_BYTES));
         for nothing in [
             vec![(ETAG, "W/\"abc\"")],
@@ -88,9 +88,9 @@ mod tests {
             vec![(ETAG, "\"a\""), (ETAG, "\"b\"")],
             vec![(ETAG, long.as_str())],
             vec![(LAST_MODIFIED, minute)],
-            vec![date, (LAST_MODIFIED, "yesterday")],
-            vec![date, (LAST_MODIFIED, "Sun, 06 Nov 1994 08:50:00 GMT")],
-            vec![date, (LAST_MODIFIED, "Sun, 06 Nov 2094 08:50:00 GMT")],
+            vec![date(), (LAST_MODIFIED, "yesterday")],
+            vec![date(), (LAST_MODIFIED, "Sun, 06 Nov 1994 08:50:00 GMT")],
+            vec![date(), (LAST_MODIFIED, "Sun, 06 Nov 2094 08:50:00 GMT")],
         ] {
             assert_eq!(of(&nothing), (None, None), "{nothing:?}");
         }
