@@ -37,6 +37,8 @@ pub struct Listing {
     below: Path,
     found: BoxStream<'static, Result<ObjectMeta, Error>>,
     last: Option<Path>,
+    /// Where it was taken up again.
+    behind: Option<Path>,
     resumed: u32,
 }
 
@@ -51,7 +53,15 @@ impl Listing {
         let below =
             Path::parse(&prefix.key).map_err(|error| ObjectError::of(prefix, &error.into()))?;
         let found = bucket.list(Some(&below));
-        Ok(Self { prefix: prefix.clone(), bucket, below, found, last: None, resumed: 0 })
+        Ok(Self {
+            prefix: prefix.clone(),
+            bucket,
+            below,
+            found,
+            last: None,
+            behind: None,
+            resumed: 0,
+        })
     }
 
     /// The next object. The inner error is that of one object, which cannot be named; the listing goes on behind it.
@@ -62,6 +72,9 @@ impl Listing {
         loop {
             match self.found.next().await {
                 None => return Ok(None),
+                // Not every server knows where to begin.
+                Some(Ok(found)) if self.behind.as_ref().is_some_and(|at| found.location <= *at) => {
+                }
                 Some(Ok(found)) => {
                     self.resumed = 0;
                     self.last = Some(found.location.clone());
@@ -75,6 +88,7 @@ impl Listing {
                     self.resumed += 1;
                     let wait = std::time::Duration::from_millis(100 << self.resumed);
                     tokio::time::sleep(wait).await;
+                    self.behind.clone_from(&self.last);
                     self.found = match &self.last {
                         Some(last) => self.bucket.list_with_offset(Some(&self.below), last),
                         None => self.bucket.list(Some(&self.below)),

@@ -132,14 +132,19 @@ impl Prefix {
     pub async fn names(&self, after: Option<&str>) -> Result<Vec<String>, ObjectError> {
         let failed = |error: Error| ObjectError::of(&self.prefix, &error);
         let below = Path::parse(&self.prefix.key).map_err(|error| failed(error.into()))?;
-        let found = match after {
-            Some(name) => self.bucket.list_with_offset(Some(&below), &self.path(name)?.1),
+        let offset = after.map(|name| self.path(name)).transpose()?.map(|(_, path)| path);
+        let mut found = match &offset {
+            Some(offset) => self.bucket.list_with_offset(Some(&below), offset),
             None => self.bucket.list(Some(&below)),
         };
         let mut names = Vec::new();
-        let mut found = found.take(PAGE);
-        while let Some(object) = found.next().await {
+        while names.len() < PAGE {
+            let Some(object) = found.next().await else { break };
             let key = object.map_err(failed)?.location;
+            // Not every server knows where to begin.
+            if offset.as_ref().is_some_and(|offset| key <= *offset) {
+                continue;
+            }
             let name = key.as_ref().strip_prefix(&self.prefix.key).unwrap_or(key.as_ref());
             names.push(name.to_owned());
         }
