@@ -40,7 +40,8 @@ fn produced(fleet: &Fleet, source: &Path) -> (Value, u64) {
         std::thread::park_timeout(Duration::from_millis(5));
     }
     let code = service.wait();
-    assert!(code == 0 || code == 1, "{code}: {}", service.log());
+    // 3: some references failed.
+    assert!(code == 0 || code == 3, "{code}: {}", service.log());
     (serde_json::from_slice(&fs::read(out).unwrap()).unwrap(), most)
 }
 
