@@ -9,7 +9,7 @@ pub(crate) use changes::{discard, leave_out, reopen, take, wait, withdraw};
 use jiff::Timestamp;
 use ocelli_core::record::preferred;
 use ocelli_core::{
-    Analysis, AnalyzerName, Digest, ImageFacts, Need, Outcome, OutcomeKind, Revision,
+    Analysis, AnalyzerName, Digest, ImageFacts, Need, OutcomeKind, Revision, RuleText,
 };
 
 use crate::agreements::Settled;
