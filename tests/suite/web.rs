@@ -247,8 +247,12 @@ fn whoever_asks_too_often_is_told_to_wait() {
     world.settings("rate = 1");
     world.samples("in", &[NOTE]);
     let site = Site::up(&world, "in");
-    let answers: Vec<_> = (0..20).map(|_| site.get("/help")).collect();
-    assert_eq!(answers[0].status, 200, "{:?}", answers[0]);
+    // All at once: one after the other they could be slow enough to be allowed.
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..20).map(|_| scope.spawn(|| site.get("/help"))).collect();
+        asking.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(answers.iter().any(|answer| answer.status == 200), "{:?}", answers[0]);
     let told = answers.iter().find(|answer| answer.status == 429).expect("some are too many");
     assert_eq!(told.header("retry-after"), "2");
     assert!(told.body.contains("too many requests from your address"), "{told:?}");

@@ -277,7 +277,7 @@ async fn claim<U: Claiming + Obeying>(
     let needless: Vec<&ClaimRequest> = requests
         .iter()
         .zip(&standing)
-        .filter(|pair| pair.1.done && mine(pair))
+        .filter(|pair| pair.0.lease.is_some() && pair.1.done && mine(pair))
         .map(|(request, _)| request)
         .collect();
     if !needless.is_empty() {

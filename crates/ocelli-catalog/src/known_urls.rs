@@ -118,7 +118,13 @@ impl Catalog {
             Store::Postgres(store) => {
                 let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
                 let sql = remembered!("(SELECT unnest($1::bytea[]) AS source_key) AS asked");
-                self.timed(action, sqlx::query_as(sql).bind(keys).fetch_all(&store.pool)).await
+                let asking = async {
+                    let mut transaction = store.keyed().await?;
+                    let rows = sqlx::query_as(sql).bind(keys).fetch_all(&mut *transaction).await?;
+                    transaction.end().await?;
+                    Ok::<_, sqlx::Error>(rows)
+                };
+                self.timed(action, asking).await
             }
         }?;
         let read = |(etag, modified, key, image, bytes, format, width, height, refusal)| {
@@ -160,7 +166,13 @@ impl Catalog {
                 let query = sqlx::query_as(sql)
                     .bind(keys.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
                     .bind(keys.iter().map(|(_, at)| at.as_bytes().as_slice()).collect::<Vec<_>>());
-                self.timed(action, query.fetch_all(&store.pool)).await
+                let asking = async {
+                    let mut transaction = store.keyed().await?;
+                    let rows = query.fetch_all(&mut *transaction).await?;
+                    transaction.end().await?;
+                    Ok::<_, sqlx::Error>(rows)
+                };
+                self.timed(action, asking).await
             }
         }?;
         let found = rows.into_iter().map(place).collect::<Read<HashMap<_, _>>>();

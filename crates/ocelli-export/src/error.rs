@@ -37,6 +37,14 @@ pub enum ExportError {
         /// What.
         reason: String,
     },
+    /// Another run exports to the prefix, and has been told of in its manifest since this one began.
+    #[error(
+        "'{prefix}' is being exported to by another run; let that one go on, or name another prefix"
+    )]
+    Another {
+        /// Which.
+        prefix: String,
+    },
     /// The stream cannot be written.
     #[error("the stream cannot be written")]
     Stream {

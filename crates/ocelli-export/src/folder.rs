@@ -45,23 +45,26 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Takes away files that no manifest lists and that are named as ours; anything else is not ours to write beside.
+    /// Takes away files that no manifest lists and that are named as ours; anything else is not ours to write beside. Nothing goes
+    /// before all names are known: what looks as ours in a foreign folder is not ours.
     fn clean(&self) -> io::Result<Result<(), ExportError>> {
         let known = self.ledger.names();
+        let mut unlisted = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if known.contains(&name) || name == MANIFEST {
                 continue;
             }
-            let ours = name.trim_end_matches(PARTIAL);
-            if ours != MANIFEST && !self.ledger.is_ours(ours) {
-                return Ok(Err(strange(
-                    &self.path,
-                    format!("holds '{name}', which is of no export"),
-                )));
+            let whole = name.trim_end_matches(PARTIAL);
+            let ours = whole == MANIFEST || self.ledger.is_ours(whole);
+            let noted = self.ledger.unlisted((&name, ours), entry.path(), &mut unlisted);
+            if let Err(reason) = noted {
+                return Ok(Err(strange(&self.path, reason)));
             }
-            fs::remove_file(entry.path())?;
+        }
+        for path in unlisted {
+            fs::remove_file(path)?;
         }
         Ok(Ok(()))
     }

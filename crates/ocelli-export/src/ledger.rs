@@ -10,6 +10,8 @@ use crate::writers::Body;
 use crate::{Format, Options};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
+/// Files that no manifest lists and that are taken away: a killed run leaves two. Where there are more, a manifest may be lost.
+pub(crate) const MOST_UNLISTED: usize = 100;
 
 /// What an export consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,21 @@ pub struct Manifest {
     /// A file that a bucket was taking in parts: whoever goes on takes them back, nobody else knows of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,
+    /// In a bucket, the run that exports to it at the moment, by a name of its own: another one that finds its own name gone stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
+/// Of a manifest what [`same_run`] needs.
+#[derive(Deserialize)]
+struct Running {
+    #[serde(default)]
+    run: Option<String>,
+}
+
+/// Whether this manifest is that of this run. One that cannot be read is another's.
+pub(crate) fn same_run(manifest: &[u8], run: &str) -> bool {
+    serde_json::from_slice::<Running>(manifest).is_ok_and(|found| found.run.as_deref() == Some(run))
 }
 
 /// Parts of a file that is not whole.
@@ -96,6 +113,7 @@ impl Ledger {
             cursor: since.map(|place| place.to_string()),
             files: Vec::new(),
             unfinished: None,
+            run: None,
         };
         let manifest = match found {
             None => fresh,
@@ -132,6 +150,26 @@ impl Ledger {
     /// Whether a name that the manifest does not list is one of ours.
     pub(crate) fn is_ours(&self, name: &str) -> bool {
         is_ours(name, self.manifest.format)
+    }
+
+    /// Notes a file that no manifest lists among those to be taken away, if it is one of ours and there are not too many.
+    ///
+    /// # Errors
+    /// Why nothing may be taken away here.
+    pub(crate) fn unlisted<T>(
+        &self,
+        (name, ours): (&str, bool),
+        file: T,
+        gathered: &mut Vec<T>,
+    ) -> Result<(), String> {
+        if !ours {
+            return Err(format!("holds '{name}', which is of no export"));
+        }
+        if gathered.len() >= MOST_UNLISTED {
+            return Err(format!("holds more than {MOST_UNLISTED} files that no manifest lists"));
+        }
+        gathered.push(file);
+        Ok(())
     }
 
     /// The names of whole files.

@@ -12,8 +12,8 @@ use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{Intake, Message, Problem};
 use ocelli_core::{
-    BatchId, Dependence, Digest, ImageFacts, Meta, Need, PerceptualHash, Sighting, SourceUri, Want,
-    chain,
+    AnalyzerName, BatchId, Dependence, Digest, ImageFacts, Meta, Need, PerceptualHash, Sighting,
+    SourceUri, Want, chain,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -28,7 +28,7 @@ use crate::orders::Gate;
 use crate::plan::{Ruled, Why, plan, ruled};
 use crate::publisher::Publisher;
 use crate::readers::{FileNews, Loaded};
-use crate::recent::Recent;
+use crate::recent::{ALL, Recent};
 use crate::source::clip;
 use crate::tally::Tally;
 
@@ -138,7 +138,7 @@ impl Decider {
                 Verdict::Image { facts, refusal: None, .. } => Some(facts.digest),
                 _ => None,
             })
-            .filter(|digest| !self.recent.contains(digest))
+            .filter(|digest| self.recent.asked(digest) != ALL)
             .collect();
         digests.sort_unstable();
         digests.dedup();
@@ -253,6 +253,12 @@ impl Decider {
         (wants, Dependence { needs, texts: Vec::new(), left_out })
     }
 
+    /// The bit of a wanted analyzer; of those behind the first 63 nothing is remembered.
+    fn bit(&self, analyzer: &AnalyzerName) -> u64 {
+        let place = self.wanted.iter().position(|want| want.analyzer == *analyzer);
+        place.filter(|place| *place < 63).map_or(0, |place| 1 << place)
+    }
+
     /// Whether the next image's jobs are fresh work. Whoever watches folders goes on with what is new, whatever was there at first.
     fn is_fresh(&mut self) -> bool {
         let is_new = self.stays && self.tally.progress().all_listed;
@@ -270,11 +276,14 @@ impl Decider {
         let digest = facts.digest;
         let (ruled, ended) = if refusal.is_some() {
             (Ruled::default(), Ended::Refused)
-        } else if self.recent.contains(&digest) {
+        } else if self.recent.asked(&digest) == ALL {
             (Ruled::default(), Ended::Known)
         } else {
             let known = known.get(&digest);
-            let plan = plan(known, &self.wanted);
+            let mut plan = plan(known, &self.wanted);
+            // A twin, perhaps where a rule says something else: what was asked for is not asked again, nor left out.
+            let asked = self.recent.asked(&digest);
+            plan.enqueue.retain(|want| asked & self.bit(&want.analyzer) == 0);
             let seeing = Rulable {
                 image: &facts,
                 source: &sighting.source,
@@ -293,8 +302,9 @@ impl Decider {
             (ruled, ended)
         };
         let left_out = ruled.unasked;
-        let (wants, dependence) = self.dependence(ruled, hash.is_some());
         let is_unread = matches!(file, FileNews::Unchanged | FileNews::Told);
+        // The collector compares by the hash that the catalog has; an image without one counts as the first of its kind.
+        let (wants, dependence) = self.dependence(ruled, hash.is_some() || is_unread);
         if file == FileNews::Unchanged && wants.is_empty() && dependence.left_out.is_empty() {
             // The catalog has all of it: a row for each file of each run would grow for ever and say nothing.
             self.metrics.settled(ended);
@@ -308,9 +318,10 @@ impl Decider {
             return ControlFlow::Continue(());
         }
         // Remembered before the confirm: a twin may be next in line. Should the confirm fail, the run ends, and the
-        // next one asks the catalog. A twin may lie where no rule leaves anything out.
-        if ended == Ended::Enqueued && left_out == 0 {
-            self.recent.insert(digest);
+        // next one asks the catalog. A twin may lie where a rule asks for what is left out here.
+        if ended == Ended::Enqueued {
+            let bits = wants.iter().fold(0, |bits, want| bits | self.bit(&want.analyzer));
+            self.recent.note(digest, if left_out == 0 { ALL } else { bits });
         }
         let jobs = wants.len() as u64;
         let queue = if wants.is_empty() || self.is_fresh() { Queue::Jobs } else { Queue::Bulk };

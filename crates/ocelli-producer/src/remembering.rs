@@ -124,6 +124,8 @@ async fn of_urls(catalog: &Catalog, urls: Vec<&mut Reference>) -> Result<(), Cat
     for (reference, remembered) in urls.into_iter().zip(remembered) {
         if let Some(RememberedUrl { etag, modified, seen }) = remembered
             && is_expected(reference, &seen.image.digest)
+            // What it is came with no message yet: rules would not know it.
+            && !seen.image.is_unread()
         {
             reference.conditions = Some((Validators { etag, modified }, seen));
         }

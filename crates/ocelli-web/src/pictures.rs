@@ -154,7 +154,7 @@ impl Pictures {
         Ok(made)
     }
 
-    /// The bytes as they were seen: the kept copy, else from the first source that still has them.
+    /// The bytes as they were seen: the kept copy, or from the first source that still has them.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -164,13 +164,11 @@ impl Pictures {
             record.ok_or_else(|| WebError::Missing("there is no such image".to_owned()))?;
         let _turn = self.0.fetches.acquire().await.map_err(|_| WebError::Defect)?;
         let mut reason = "it was seen nowhere".to_owned();
-        match self.0.fetcher.kept(digest).await {
-            Ok(Some(bytes)) => match only(digest, bytes).await? {
-                Some(bytes) => return of_image(bytes),
-                None => reason = "its kept copy is damaged".to_owned(),
-            },
-            Ok(None) => {}
-            Err(error) => reason = chain(&error),
+        // As workers do: only of such sources copies are kept, and for others a store in a bucket would be asked in vain.
+        let mut sources = record.sightings.keys();
+        let first = sources.any(|source| source.is_web() || source.member().is_some());
+        if first && let Some(bytes) = self.kept(digest, &mut reason).await? {
+            return of_image(bytes);
         }
         for source in latest(&record) {
             match self.0.fetcher.fetch(source).await {
@@ -181,7 +179,26 @@ impl Pictures {
                 Err(error) => reason = chain(&error),
             }
         }
+        if !first && let Some(bytes) = self.kept(digest, &mut reason).await? {
+            return of_image(bytes);
+        }
         Err(WebError::Missing(format!("the image is gone: {reason}")))
+    }
+
+    /// The kept copy, if it is there and undamaged; else why not, where that is worth telling.
+    async fn kept(&self, digest: &Digest, reason: &mut String) -> Result<Option<Bytes>, WebError> {
+        match self.0.fetcher.kept(digest).await {
+            Ok(Some(bytes)) => {
+                let bytes = only(digest, bytes).await?;
+                if bytes.is_none() {
+                    "its kept copy is damaged".clone_into(reason);
+                }
+                return Ok(bytes);
+            }
+            Ok(None) => {}
+            Err(error) => *reason = chain(&error),
+        }
+        Ok(None)
     }
 
     fn known_gone(&self, digest: &Digest) -> Option<String> {

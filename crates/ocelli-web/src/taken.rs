@@ -1,12 +1,14 @@
 //! Taking out what the archive holds: one record as a file, many records as one stream, the hits of many queries.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use ocelli_catalog::search::{Place, Sort};
 use ocelli_core::{AnalyzerName, Digest, Record};
 use ocelli_export::hits::{Hits, Table, Written};
-use ocelli_export::{Format, Lines, Options, agreements, formats, layout};
+use ocelli_export::{Format, Lines, Options, SCHEMA, agreements, formats, layout};
 
 use crate::app::App;
 use crate::call::{Call, Named};
@@ -17,6 +19,9 @@ use crate::streams;
 
 /// Behind which record an export ends: what comes later is got with `since`.
 const CURSOR: HeaderName = HeaderName::from_static("ocelli-cursor");
+
+/// How long it is looked whether the archive has changed: behind that an export without a tag is the better answer.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A record as a file: how it is asked for, what it is, how its name ends.
 pub(crate) const FILES: [(&str, &str, &str); 6] = [
@@ -79,7 +84,8 @@ fn words(
 /// All records that match, as one stream: `format`, `where`, `since`, `older`.
 ///
 /// Whoever has it already gets nothing: its tag is that of the archive as it was when it was asked, and of what was asked. What
-/// is written meanwhile can be in the stream, so that its tag is rather too old than too new.
+/// is written meanwhile can be in the stream, so that its tag is rather too old than too new. The look is a walk through the archive:
+/// whoever wants it needs a place, so that there are never more of them at once than exports.
 pub(crate) async fn export(call: &Call) -> Answer {
     let (app, asked) = (&call.app, &call.asked);
     let (format, kind) = match asked.get("format") {
@@ -97,13 +103,20 @@ pub(crate) async fn export(call: &Call) -> Answer {
         };
     let query = crate::pages::query(app, asked.get("where"))?;
     let order = app.options.names();
-    let mark = app.catalog.fingerprint().await?;
-    let what = (&mark, kind, asked.get("where"), since, asked.get("older"), &order);
-    let tag = format!("\"{}\"", Digest::of(format!("{what:?}").as_bytes()).short());
-    if knows(&call.head, &tag) {
-        return Ok(with_tag(StatusCode::NOT_MODIFIED.into_response(), &tag));
-    }
     let place = streams::place(app)?;
+    let tag = match tokio::time::timeout(LOOK, app.catalog.fingerprint()).await {
+        Ok(mark) => {
+            // Another program may write the same records in other words.
+            let program = (env!("CARGO_PKG_VERSION"), SCHEMA);
+            let question = (asked.get("where"), since, asked.get("older"));
+            let what = (mark?, program, kind, question, &order);
+            Some(format!("\"{}\"", Digest::of(format!("{what:?}").as_bytes()).short()))
+        }
+        Err(_) => None,
+    };
+    if let Some(tag) = tag.as_deref().filter(|tag| knows(&call.head, tag)) {
+        return Ok(with_tag(StatusCode::NOT_MODIFIED.into_response(), tag));
+    }
     // What comes in meanwhile is for the next export: so this one has an end, and that is known now.
     let until = app.catalog.last_place(&query).await?;
     let options = Options {
@@ -135,7 +148,10 @@ pub(crate) async fn export(call: &Call) -> Answer {
     {
         response.headers_mut().insert(CURSOR, cursor);
     }
-    Ok(with_tag(response, &tag))
+    Ok(match tag {
+        Some(tag) => with_tag(response, &tag),
+        None => response,
+    })
 }
 
 /// With its tag: a weak one, for the same records may come in other bytes.

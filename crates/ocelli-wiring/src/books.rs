@@ -119,10 +119,18 @@ async fn looker(catalog: Catalog, mut looks: mpsc::UnboundedReceiver<Look>) {
     let mut buffer = Vec::with_capacity(AT_ONCE);
     while looks.recv_many(&mut buffer, AT_ONCE).await > 0 {
         let (requests, answers): (Vec<_>, Vec<_>) = buffer.drain(..).unzip();
-        match catalog.look(requests).await {
+        match catalog.look(requests.clone()).await {
             Ok(claims) => {
                 for (answer, claim) in answers.into_iter().zip(claims) {
                     drop(answer.send(Ok(claim)));
+                }
+            }
+            // One of them is the reason. It must not keep the others from being answered.
+            Err(error) if !error.is_temporary() && requests.len() > 1 => {
+                for (request, answer) in requests.into_iter().zip(answers) {
+                    let claim = catalog.look(vec![request]).await;
+                    let claim = claim.map_err(|error| away(&error)).map(|mut one| one.remove(0));
+                    drop(answer.send(claim));
                 }
             }
             Err(error) => {

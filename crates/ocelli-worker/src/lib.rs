@@ -9,6 +9,7 @@
 
 mod analyzer;
 mod announce;
+mod disposition;
 mod fetch;
 mod hand;
 mod hold;

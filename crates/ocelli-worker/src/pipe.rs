@@ -19,6 +19,7 @@ use ocelli_failpoint::{Failpoint, reached};
 use ocelli_media::Polite;
 use tokio::time::Instant;
 
+use crate::disposition::{Disposition, Why};
 use crate::fetch::{fetch, learn};
 use crate::hand::Hand;
 use crate::hold::Hold;
@@ -59,44 +60,8 @@ pub(crate) enum Handled {
     Paused(String),
 }
 
-/// What to do with a delivery, decided by everything before the last step.
-#[derive(Debug)]
-enum Disposition {
-    /// Publish these to the queue with confirms, then ack.
-    Publish(Queue, Vec<Message>),
-    /// Nothing to publish: the job is done already (`duplicate`), or nobody wants it any more (`withdrawn`).
-    Needless(&'static str),
-    /// Say so, then let it wait and come back.
-    Retry { deferred: Box<Deferred>, delay: Duration, why: Why },
-    /// Not a job: keep it for people.
-    Reject(String),
-}
-
-/// Why a job is put off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// Its attempt failed.
-    Failed,
-    /// Something all jobs depend on is away.
-    Outage,
-    /// Somebody else works on it.
-    Held,
-    /// It may not be done at the moment.
-    JobPaused,
-    /// No job of the analyzer may be done at the moment.
-    AllPaused,
-}
-
-impl Why {
-    /// As [`WorkerMetrics`] counts it.
-    const fn counted(self) -> &'static str {
-        match self {
-            Self::Failed | Self::Outage => "retried",
-            Self::Held => "held",
-            Self::JobPaused | Self::AllPaused => "paused",
-        }
-    }
-}
+/// What an image is taken for in memory until its size is known.
+const USUAL_SIZE: u64 = 1 << 20;
 
 /// How long an analysis may overrun its own deadline before the pipe abandons it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -223,15 +188,22 @@ impl<A: Analyzer> Pipe<A> {
         learned: &mut Option<ImageFacts>,
     ) -> Result<Answer, AnalyzeError> {
         let name = self.analyzer.name().as_str();
-        // Of what nobody has read the size is not known: it may be the largest.
         let most = self.polite.fetcher().limits().bytes;
-        let size = if intake.image.is_unread() { most } else { intake.image.bytes };
-        let room = self.hand.room(size).await;
+        // Of what nobody has read the size is not known. Room for the largest would let each of them wait for all others, and all
+        // others for the slowest host: a usual size is taken for it until it is here.
+        let is_unread = intake.image.is_unread();
+        let size = if is_unread { USUAL_SIZE.min(most) } else { intake.image.bytes };
+        let mut room = self.hand.room(size).await;
         let fetching = Instant::now();
         let digest = intake.image.digest;
         let bytes = fetch(&self.polite, digest, &intake.sources, self.keep_urls).await?;
+        if is_unread {
+            // Given back first: whoever keeps some while asking for more may wait for others who do the same.
+            drop(room);
+            room = self.hand.room(bytes.len() as u64).await;
+        }
         let bytes = room.hold(bytes);
-        if intake.image.is_unread() {
+        if is_unread {
             *learned = learn(&bytes, digest, most).await;
         }
         reached(Failpoint::WorkerFetched);

@@ -84,7 +84,7 @@ impl Measure {
     pub fn of(self, image: &ImageFacts) -> Option<u64> {
         let (width, height) = (image.width.map(u64::from), image.height.map(u64::from));
         match self {
-            Self::Bytes => Some(image.bytes),
+            Self::Bytes => (!image.is_unread()).then_some(image.bytes),
             Self::Width => width,
             Self::Height => height,
             Self::Pixels => Some(width?.saturating_mul(height?)),

@@ -140,17 +140,31 @@ impl Parser {
         is_one
     }
 
-    /// Whether what comes next is a group or a filter, after a `not` or a `-` perhaps.
-    fn is_no_word(&mut self) -> bool {
-        let from = self.at;
-        self.blanks();
-        let is_no_word = self.peek() == Some('(')
-            || self.name_end(self.at).is_some()
-            || self.comparison(self.at).is_some()
-            || self.eat('-') && self.is_no_word()
-            || self.operator("not");
-        self.at = from;
-        is_no_word
+    /// Whether what comes next is a group or a filter, after any number of `not` and `-`. A loop: asked again for each of them, a query of
+    /// some hundred characters would take for ever.
+    fn is_no_word(&self) -> bool {
+        let mut at = self.at;
+        loop {
+            while self.chars.get(at).is_some_and(|next| next.is_whitespace()) {
+                at += 1;
+            }
+            if self.chars.get(at) == Some(&'(')
+                || self.name_end(at).is_some()
+                || self.comparison(at).is_some()
+            {
+                return true;
+            }
+            if self.chars.get(at) == Some(&'-') {
+                at += 1;
+                continue;
+            }
+            let ends = |next: &char| next.is_whitespace() || "()\"|".contains(*next);
+            match self.chars.get(at..at + 3) {
+                Some(['N', 'O', 'T']) if self.chars.get(at + 3).is_none_or(ends) => return true,
+                Some(['n', 'o', 't']) if self.chars.get(at + 3).is_none_or(ends) => at += 3,
+                _ => return false,
+            }
+        }
     }
 
     /// Where the colon of `name:` stands.

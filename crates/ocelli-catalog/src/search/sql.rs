@@ -334,7 +334,8 @@ fn bounded(sql: &mut Sql, column: &str, bounds: Confidence) {
 /// Whether a number of the image lies within bounds. An area may be larger than a whole number of a database.
 fn measured(sql: &mut Sql, measure: Measure, bounds: Bounds) {
     let column = match measure {
-        Measure::Bytes => "i.bytes",
+        // Nobody has read an image of 0 bytes yet.
+        Measure::Bytes => "nullif(i.bytes, 0)",
         Measure::Width => "i.width",
         Measure::Height => "i.height",
         Measure::Pixels => "CAST(i.width AS DOUBLE PRECISION) * CAST(i.height AS DOUBLE PRECISION)",

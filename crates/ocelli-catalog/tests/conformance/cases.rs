@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use ocelli_catalog::{Catalog, FailureFilter, OpenJobs};
+use ocelli_core::claim::{Claim, ClaimRequest, JobKey};
 use ocelli_core::wire::{Fence, Intake, Message, Partial};
 use ocelli_core::{
     Analysis, Digest, FailureClass, ImageFacts, Outcome, Reading, Record, SourceUri, Want,
@@ -60,6 +61,21 @@ pub(crate) async fn a_record_comes_back_as_it_was_sent(world: World) {
     assert_eq!(catalog.record(&digest("b")).await.unwrap(), None);
     assert!(catalog.is_done(&digest("a"), &name("analyzer-4"), &revision(1)).await.unwrap());
     assert!(!catalog.is_done(&digest("a"), &name("analyzer-4"), &revision(2)).await.unwrap());
+    // Workers ask about many at once, and are answered in order.
+    let asked = [2, 1, 3].map(|number| ClaimRequest {
+        job: JobKey {
+            digest: digest("a"),
+            analyzer: name("analyzer-4"),
+            revision: revision(number),
+        },
+        attempt: crate::claims::attempt(number.into()),
+        holder: "host:1".to_owned(),
+        batch: None,
+        lease: None,
+    });
+    let answers = catalog.look(asked.to_vec()).await.unwrap();
+    let free = Claim::Free { batch: None };
+    assert_eq!(answers, [free.clone(), Claim::Done, free]);
     sound(&catalog).await;
 }
 

@@ -130,11 +130,20 @@ impl Polite {
         }
     }
 
-    /// One try for whoever has an order of tries of his own.
+    /// One try for whoever has an order of tries of his own. Waiting for the host counts as well: whoever has another image to do must
+    /// not be kept by one that asks for silence.
     ///
     /// # Errors
     /// As [`Fetcher::fetch`], and when the host does not want it.
     pub async fn fetch(&self, source: &SourceUri) -> Result<Bytes, FetchError> {
+        let limit = self.fetcher.limits().total_timeout;
+        tokio::time::timeout(limit, self.try_once(source)).await.unwrap_or_else(|_| {
+            let what = "no turn at its host, or not fetched as a whole";
+            Err(FetchError::Timeout { source_name: source.to_string(), what, limit })
+        })
+    }
+
+    async fn try_once(&self, source: &SourceUri) -> Result<Bytes, FetchError> {
         match self.follow(source, &Validators::default()).await {
             Ok(Fetched::Bytes(bytes, _)) => Ok(bytes),
             // Nothing was said that could be unchanged.
@@ -148,5 +157,27 @@ impl Polite {
                 Err(stopped.error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::FetchLimits;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_asks_for_silence_keeps_nobody_longer_than_a_fetch_may_take() {
+        let limits =
+            FetchLimits { total_timeout: Duration::from_secs(5), ..FetchLimits::default() };
+        let manners = Manners { connections: 1, ..Manners::default() };
+        let polite = Polite::new(Fetcher::new(limits).unwrap(), manners);
+        let source: SourceUri = "http://tired/a".parse().unwrap();
+        // Somebody has its only place, and waits for the end of a silence.
+        let _place = polite.hosts.place(&source).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let error = polite.fetch(&source).await.unwrap_err();
+        assert!(error.to_string().contains("no turn at its host"), "{error}");
+        assert_eq!(error.class(), ocelli_core::FailureClass::Transient);
+        assert_eq!(begun.elapsed(), Duration::from_secs(5));
     }
 }

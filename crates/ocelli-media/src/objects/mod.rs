@@ -12,15 +12,19 @@ mod words;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::aws::{AmazonS3Builder, AwsCredential};
+use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{
+    BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, RetryConfig,
+    StaticCredentialProvider,
+};
 use ocelli_core::SourceUri;
 use ocelli_core::object::{Cloud, Object};
 
@@ -40,6 +44,10 @@ const RETRIES: usize = 2;
 
 /// The same for what is written: whoever writes an export is asked for again by people only.
 const WRITE_RETRIES: usize = 4;
+
+/// One request that writes, with all its tries. The limits of fetching are about what a stranger sends: silence of the server is the rule
+/// while a part of megabytes goes out over a slow line.
+const WRITING: Duration = Duration::from_secs(15 * 60);
 
 /// A bucket of any cloud.
 pub(crate) trait Store: ObjectStore + MultipartStore {}
@@ -119,8 +127,12 @@ impl Objects {
         if let Some(endpoint) = &endpoint {
             client = client.with_allow_http(endpoint.starts_with("http:"));
         }
-        let max_retries = if to == Use::Read { RETRIES } else { WRITE_RETRIES };
-        let retry = RetryConfig { max_retries, ..self.retry.clone() };
+        let mut retry = self.retry.clone();
+        if to == Use::Write {
+            client = client.with_read_timeout_disabled().with_timeout(WRITING);
+            retry.max_retries = WRITE_RETRIES;
+            retry.retry_timeout = WRITING;
+        }
         let name = object.bucket.as_str();
         Ok(match object.cloud {
             Cloud::S3 => {
@@ -132,7 +144,14 @@ impl Objects {
                     builder = builder.with_region(region);
                 }
                 if let Some((key, secret)) = &options.credentials {
-                    builder = builder.with_access_key_id(key).with_secret_access_key(secret);
+                    // The environment may have a token beside keys of its own, which would be sent along with these.
+                    let credential = AwsCredential {
+                        key_id: key.clone(),
+                        secret_key: secret.clone(),
+                        token: None,
+                    };
+                    builder = builder
+                        .with_credentials(Arc::new(StaticCredentialProvider::new(credential)));
                 }
                 Arc::new(builder.with_retry(retry).with_client_options(client).build()?)
             }
@@ -157,7 +176,11 @@ impl Objects {
                     builder = builder.with_account(account);
                 }
                 if let Some(key) = &options.az_key {
-                    builder = builder.with_access_key(key);
+                    // As above: a token of the environment would be used instead of it. An emulator takes the key alone.
+                    let credential = AzureCredential::AccessKey(AzureAccessKey::try_new(key)?);
+                    builder = builder
+                        .with_access_key(key)
+                        .with_credentials(Arc::new(StaticCredentialProvider::new(credential)));
                 }
                 Arc::new(builder.with_retry(retry).with_client_options(client).build()?)
             }
@@ -191,10 +214,10 @@ impl Objects {
         Prefix::new(self.bucket(prefix, Use::Write)?, prefix)
     }
 
-    /// A prefix that a setting names, which need not be among the buckets that sources may name.
+    /// A prefix that a setting names, which need not be among the buckets that sources may name. Whoever reads there bounds it.
     pub(crate) fn own_prefix(&self, prefix: &Object) -> Result<Prefix, ObjectError> {
         written(prefix)?;
-        Prefix::new(self.any_bucket(prefix, Use::Read)?, prefix)
+        Prefix::new(self.any_bucket(prefix, Use::Write)?, prefix)
     }
 }
 

@@ -107,15 +107,17 @@ impl Upload {
     /// Takes back what was sent.
     ///
     /// # Errors
-    /// When the server does not let it be done; its parts stay until somebody does.
+    /// When the server does not let it be done; its parts stay until somebody does, by its [`Self::id`], which stays as well.
     pub async fn abort(&mut self) -> Result<(), ObjectError> {
         self.gathered.clear();
         self.sending.shutdown().await;
-        let Some(id) = self.id.take() else { return Ok(()) };
+        let Some(id) = self.id.clone() else { return Ok(()) };
         match self.prefix.bucket().abort_multipart(&self.path, &id).await {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed(&error)),
+            Ok(()) | Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(self.failed(&error)),
         }
+        self.id = None;
+        Ok(())
     }
 
     async fn send(&mut self) -> Result<(), ObjectError> {

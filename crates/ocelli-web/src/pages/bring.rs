@@ -65,8 +65,10 @@ pub(crate) async fn page(call: Call) -> Answer {
 pub(crate) async fn take(call: Call, parts: Result<Multipart, MultipartRejection>) -> Answer {
     let (app, head) = (&call.app, &call.head);
     let parts = parts.map_err(|error| WebError::Bad(error.body_text()))?;
-    // With the header nothing of a foreign request is read at all; without it the first field says it.
-    if head.contains_key(FORM_HEADER) || head.contains_key(header::AUTHORIZATION) {
+    // With the header nothing of a foreign request is read at all; without it the first field says it, of a browser that has shown the
+    // token: nobody else holds a place for as long as it pleases.
+    let is_told = head.contains_key(FORM_HEADER) || head.contains_key(header::AUTHORIZATION);
+    if is_told || call.wants_json() || !app.session.allows(head) {
         app.session.allow(head, None)?;
     }
     if let Some(reason) = app.hands.0.cannot_bring() {

@@ -224,7 +224,9 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 fn fault(error: ExportError) -> Fault {
     let code = match &error {
-        ExportError::Folder { .. } | ExportError::Prefix { .. } => ExitCode::Usage,
+        ExportError::Folder { .. } | ExportError::Prefix { .. } | ExportError::Another { .. } => {
+            ExitCode::Usage
+        }
         ExportError::Objects(error) if error.settings => ExitCode::Usage,
         _ => ExitCode::ServiceAway,
     };

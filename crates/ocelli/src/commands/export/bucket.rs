@@ -10,6 +10,8 @@ use ocelli_wiring::{Fault, parts};
 const MANIFEST_BYTES: u64 = 256 << 20;
 /// Parts of this size are sent as long as a file has not too many of them.
 const PART_BYTES: u64 = 8 << 20;
+/// The largest file: its parts are in memory, four of 63 MB at once.
+const MOST_FILE_BYTES: u64 = 500_000_000_000;
 /// Fewer parts than a bucket takes of one object: the last record of a file may be large.
 const PARTS: u64 = 8_000;
 
@@ -25,13 +27,22 @@ impl Bucket {
         prefix: &Object,
         file_bytes: u64,
     ) -> Result<Self, Fault> {
+        let part_bytes = part_bytes(file_bytes)?;
         let fetcher = Fetcher::new(parts::fetch_limits(settings))
             .map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
         let prefix =
             fetcher.prefix(prefix).map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
-        let part_bytes = PART_BYTES.max(file_bytes.div_ceil(PARTS));
-        Ok(Self { prefix, part_bytes: usize::try_from(part_bytes).unwrap_or(usize::MAX) })
+        Ok(Self { prefix, part_bytes })
     }
+}
+
+fn part_bytes(file_bytes: u64) -> Result<usize, Fault> {
+    if file_bytes > MOST_FILE_BYTES {
+        let reason = "a file in a bucket has at most 500GB: choose a smaller --file-size";
+        return Err(Fault::new(ExitCode::Usage, reason));
+    }
+    let part_bytes = PART_BYTES.max(file_bytes.div_ceil(PARTS));
+    Ok(usize::try_from(part_bytes).unwrap_or(usize::MAX))
 }
 
 impl Objects for Bucket {
@@ -102,4 +113,17 @@ fn told(error: ObjectError) -> ObjectsError {
         Trouble::Missing | Trouble::NoBucket | Trouble::Refused | Trouble::Closed | Trouble::Name
     );
     ObjectsError { full: error.trouble == Trouble::Full, settings, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_with_the_file_up_to_a_limit() {
+        assert_eq!(part_bytes(1).ok(), Some(8 << 20));
+        assert_eq!(part_bytes(MOST_FILE_BYTES).ok(), Some(62_500_000));
+        let refused = part_bytes(MOST_FILE_BYTES + 1).unwrap_err();
+        assert!(refused.message.contains("--file-size"), "{}", refused.message);
+    }
 }
