@@ -68,11 +68,12 @@ impl Shelf {
         }
         found.sort();
         for (_, key, bytes) in found {
-            let gone = self.with(|index| {
-                // One that was made meanwhile is newer than anything found.
-                if index.pictures.contains_key(&key) { Vec::new() } else { index.add(key, bytes) }
+            self.with(|index| {
+                // One that was made meanwhile is newer than anything found, and one that had to go meanwhile is gone.
+                if !index.pictures.contains_key(&key) && self.path(key).exists() {
+                    self.add(index, key, bytes);
+                }
             });
-            self.remove(&gone);
         }
     }
 
@@ -104,8 +105,7 @@ impl Shelf {
             let path = shelf.path(key);
             let count = bytes.len() as u64;
             write(&path, &bytes)?;
-            let gone = shelf.with(|index| index.add(key, count));
-            shelf.remove(&gone);
+            shelf.with(|index| shelf.add(index, key, count));
             Ok::<_, io::Error>(())
         });
         if let Ok(Err(error)) = kept.await {
@@ -118,9 +118,10 @@ impl Shelf {
         self.folder.join(size.name()).join(&name[..2]).join(format!("{name}.jpg"))
     }
 
-    fn remove(&self, keys: &[Key]) {
-        for key in keys {
-            drop(fs::remove_file(self.path(*key)));
+    /// Notes a picture, and removes those that have to go for it while nobody else looks: what the index does not name is not there.
+    fn add(&self, index: &mut Index, key: Key, bytes: u64) {
+        for gone in index.add(key, bytes) {
+            drop(fs::remove_file(self.path(gone)));
         }
     }
 
