@@ -168,7 +168,10 @@ fn a_full_disk_ends_an_export_with_whole_files_only() {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "whole files only: {out} {err}");
     assert!(out.starts_with("code 4\n"), "{out} {err}");
-    assert!(err.contains("No space left on device") && err.contains("there is no room left"), "{err}");
+    assert!(
+        err.contains("No space left on device") && err.contains("there is no room left"),
+        "{err}"
+    );
     let found: Value = serde_json::from_str(out.split_once('\n').unwrap().1).unwrap();
     assert!(found["manifest"]["records"].as_u64() > Some(0), "{found}");
     assert_eq!(found["manifest"]["complete"], false);

@@ -17,6 +17,9 @@ use crate::rows::{Read, batch, digest, facts, parse, parse_some, time, unreadabl
 /// Digests of one lookup statement: 10,000 are a parameter of less than a megabyte.
 const LOOKED_UP_AT_ONCE: usize = 10_000;
 
+/// Source, time and batch.
+pub(crate) type SightingColumns = (String, i64, Vec<u8>);
+
 pub(crate) type OpenColumns = (
     Vec<u8>,
     String,
@@ -275,7 +278,7 @@ pub(crate) type MetaColumns = (Vec<u8>, String, Vec<u8>, String);
 
 pub(crate) fn record(
     image: ImageColumns,
-    (sightings, meta): (Vec<(String, i64, Vec<u8>)>, Vec<MetaColumns>),
+    (sightings, meta): (Vec<SightingColumns>, Vec<MetaColumns>),
     wants: Vec<WantColumns>,
     analyses: Vec<AnalysisColumns>,
 ) -> Read<Option<Record>> {

@@ -112,7 +112,8 @@ impl Catalog {
     pub async fn neighbours(&self, image: &Digest) -> Result<Neighbours, CatalogError> {
         // The rows behind each comparison of two columns are found by its first column alone, which is said once more: SQLite finds
         // its place in an index of an expression only so, and would walk through half of the archive otherwise.
-        let row: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = ask!(self, "look beside an image", pool => sqlx::query_as(concat!(
+        type Columns = (Option<Vec<u8>>, Option<Vec<u8>>);
+        let row: Option<Columns> = ask!(self, "look beside an image", pool => sqlx::query_as(concat!(
             "SELECT (SELECT n.digest FROM images n WHERE n.bytes IS NOT NULL AND (", seen!("n"), ", n.digest) > (",
             seen!("i"), ", i.digest) AND ", seen!("n"), " >= ", seen!("i"), " ORDER BY ", seen!("n"),
             ", n.digest LIMIT 1), (SELECT n.digest FROM images n WHERE n.bytes IS NOT NULL AND (", seen!("n"),

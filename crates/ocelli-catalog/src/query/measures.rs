@@ -96,7 +96,8 @@ impl Measure {
         if let Some((from, to)) = value.split_once("..") {
             return Some(Bounds::Between(self.number(from)?, self.number(to)?));
         }
-        let signs: [(&str, fn(u64) -> Bounds); 5] = [
+        type Make = fn(u64) -> Bounds;
+        let signs: [(&str, Make); 5] = [
             ("<=", Bounds::AtMost),
             (">=", Bounds::AtLeast),
             ("<", Bounds::Below),

@@ -223,7 +223,7 @@ pub(crate) async fn a_mark_of_the_archive_changes_with_every_record_and_with_not
         ("an answer to an image that has not arrived", partial("b", LLM, done("read"), 2)),
         ("that image", Message::Intake(intake("b", &[LLM]))),
     ] {
-        catalog.apply(&[message.clone()]).await.unwrap();
+        catalog.apply(std::slice::from_ref(&message)).await.unwrap();
         let mark = catalog.fingerprint().await.unwrap();
         assert_ne!(mark, last, "{what}");
         // The same once more is no change.
