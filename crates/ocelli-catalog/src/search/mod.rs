@@ -138,7 +138,7 @@ pub struct HitAnswer {
     pub snippet: Option<Snippet>,
 }
 
-/// How many of the records that match are like that; where more than [`COUNTED`] match, of so many of them. Most first.
+/// How many of the records that match are like that; where more match than are counted, of so many of them. Most first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Facets {
     /// How many records were counted.
