@@ -235,6 +235,18 @@ async function scripted() {
   await page.getByRole("button", { name: "Resume tesseract-ocr" }).click();
   await page.getByRole("button", { name: "Pause tesseract-ocr" }).waitFor();
 
+  step("who only looks at the fleet sees that somebody else has paused an analyzer, and keeps their place");
+  await page.evaluate(() => { window.isTheSamePage = true; document.querySelector("nav a").focus(); });
+  const other = await page.context().newPage();
+  await other.goto(page.url());
+  await other.getByLabel("Why tesseract-ocr is paused").fill("while the disk is changed");
+  await other.getByRole("button", { name: "Pause tesseract-ocr" }).click();
+  await page.getByText("paused on the web site: while the disk is changed").waitFor();
+  await other.getByRole("button", { name: "Resume tesseract-ocr" }).click();
+  await page.getByRole("button", { name: "Pause tesseract-ocr" }).waitFor();
+  await other.close();
+  assert.ok(await page.evaluate(() => window.isTheSamePage && document.activeElement.matches("nav a")));
+
   step("every page: axe, pictures, no complaint");
   const digest = new URL(record).pathname.split("/").pop();
   const pages = {

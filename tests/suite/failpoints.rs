@@ -242,7 +242,7 @@ async fn a_collector_that_dies_over_jobs_that_need_an_answer_enqueues_them_all_t
         dying.dies_at(point.name());
         let again = collector(&fleet, "");
         count += 3;
-        // What was taken and not enqueued is taken again after the dispatcher's lease, a minute.
+        // What was taken and not enqueued is taken again after the dispatcher's lease.
         whole(&fleet.world, point, count, 2);
         again.kill();
     }
@@ -348,7 +348,7 @@ async fn a_sweeper_that_dies_at_any_step_still_proves_what_is_lost() {
     clean(&fleet);
 }
 
-/// Settings with which a proof takes about half a minute.
+/// Settings with which a proof takes some ten seconds.
 fn quick(mut fleet: Fleet) -> Fleet {
     for name in ["gemma3-27b-vision", "llama3.2-vision"] {
         fleet.world.settings(&format!("[analyzers.\"{name}\"]\nenabled = false"));

@@ -28,7 +28,10 @@ impl Fleet {
             rabbitmq.url
         ));
         world.settings("[worker]\nannounce_every = \"1s\"\nprobe_every = \"1s\"\ndrain = \"5s\"");
-        world.settings("[collector]\nsweep_every = \"1s\"");
+        world.settings(
+            "[collector]\nsweep_every = \"1s\"\njob_reserve = \"1s\"\nclock_skew = \"500ms\"\n\
+             fence_patience = \"3s\"\ndispatch_lease = \"3s\"",
+        );
         let postgres = match database {
             Database::Postgres => {
                 let server = postgres().await;

@@ -281,8 +281,9 @@ async fn a_fleet_stops_at_its_budget_with_what_was_in_hand_and_goes_on_when_it_i
     let paid = server.calls();
     assert!((1..=2 * IN_HAND).contains(&paid), "{paid}");
     assert!(row()["note"].as_str().unwrap().contains("1 tokens per month for all analyzers"));
+    // And one of the sweeper's fences among them, at times.
     until("all other jobs wait", || {
-        fleet.messages("jobs") + fleet.messages("delay") == IMAGES - paid
+        fleet.messages("jobs") + fleet.messages("delay") >= IMAGES - paid
     });
     let log = workers[0].log();
     assert_eq!(

@@ -1,5 +1,6 @@
 //! [`Broker`]: one meaning over two backends.
 
+use async_recursion::async_recursion;
 use ocelli_core::routing::Queue;
 use tokio::sync::watch;
 use tracing::Instrument as _;
@@ -49,6 +50,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConnectError`] names the address without its password and says what to do.
+    #[async_recursion]
     pub async fn rabbitmq(options: RabbitOptions) -> Result<Self, ConnectError> {
         Ok(Self(Backend::Rabbit(Rabbit::connect(options).await?)))
     }
@@ -57,6 +59,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`TopologyError::Drifted`] when one exists with other arguments.
+    #[async_recursion]
     pub async fn declare(&self, queues: &[Queue]) -> Result<(), TopologyError> {
         match &self.0 {
             Backend::Memory(memory) => memory.declare(queues),
@@ -69,6 +72,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`TopologyError::Forbidden`] when one is missing that this user may not declare.
+    #[async_recursion]
     pub async fn provide(&self, queues: &[Queue]) -> Result<(), TopologyError> {
         match &self.0 {
             Backend::Memory(memory) => memory.declare(queues),
@@ -81,6 +85,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`TopologyError::Unsupported`] when it cannot.
+    #[async_recursion]
     pub async fn check_dead_lettering(&self) -> Result<(), TopologyError> {
         match &self.0 {
             Backend::Memory(_) => Ok(()),
@@ -92,6 +97,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`TopologyError::Missing`] names the first one that does not.
+    #[async_recursion]
     pub async fn check(&self, queues: &[Queue]) -> Result<(), TopologyError> {
         match &self.0 {
             Backend::Memory(memory) => memory.check(queues),
@@ -106,6 +112,7 @@ impl Broker {
     ///
     /// # Errors
     /// See [`PublishError`]; after an error some of the queues may have taken the message.
+    #[async_recursion]
     pub async fn publish(&self, mut message: Outgoing) -> Result<(), PublishError> {
         let span = trace::sending(&mut message);
         let publishing = async {
@@ -121,6 +128,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`TopologyError::Drifted`] when there is one of another kind.
+    #[async_recursion]
     pub async fn declare_events(&self) -> Result<(), TopologyError> {
         match &self.0 {
             // Nobody outside of the process could listen.
@@ -134,6 +142,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`PublishError::NoQueue`] when the exchange is missing and cannot be declared again.
+    #[async_recursion]
     pub async fn announce(&self, event: Event) -> Result<(), PublishError> {
         match &self.0 {
             Backend::Memory(_) => Ok(()),
@@ -145,6 +154,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConsumeError::NoQueue`] when the queue does not exist now; later losses are healed.
+    #[async_recursion]
     pub async fn consume(&self, queue: &Queue, prefetch: u16) -> Result<Consumer, ConsumeError> {
         match &self.0 {
             Backend::Memory(memory) => memory.consume(queue, prefetch).map(Consumer::memory),
@@ -156,6 +166,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`TopologyError::Missing`] when it does not exist.
+    #[async_recursion]
     pub async fn depth(&self, queue: &Queue) -> Result<Depth, TopologyError> {
         match &self.0 {
             Backend::Memory(memory) => memory.depth(queue),
@@ -174,6 +185,7 @@ impl Broker {
 
     /// Ends all consumers, writes out what was acked, and closes. Bounded in time; unsettled deliveries go back to
     /// their queues, unconfirmed publishes end in [`PublishError::Closed`].
+    #[async_recursion]
     pub async fn close(&self) {
         match &self.0 {
             Backend::Memory(memory) => memory.close(),

@@ -1,5 +1,6 @@
 //! [`Consumer`]: a stream of deliveries that survives what happens to the connection.
 
+use async_recursion::async_recursion;
 use tokio::sync::watch;
 
 use crate::memory::MemoryConsumer;
@@ -37,6 +38,7 @@ impl Consumer {
 
     /// Stops: nothing new is handed out, what was prefetched goes back. Deliveries already handed out can still be
     /// settled.
+    #[async_recursion]
     pub async fn cancel(&mut self) {
         match &mut self.0 {
             Backend::Memory(consumer) => consumer.cancel(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use bytes::Bytes;
 use ocelli_core::routing::Queue;
 
@@ -82,6 +83,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError::Stale`] when the connection that delivered it is gone: it comes again.
+    #[async_recursion]
     pub async fn ack(mut self) -> Result<(), SettleError> {
         match self.take() {
             Ticket::Memory(ticket) => ticket.ack(),
@@ -97,6 +99,7 @@ impl Delivery {
     /// # Errors
     /// [`SettleError::Move`] when the delay queue does not exist (the delivery was given back), or
     /// [`SettleError::Stale`].
+    #[async_recursion]
     pub async fn retry(mut self, delay: Duration, attempts: u32) -> Result<(), SettleError> {
         let ticket = self.take();
         match ticket {
@@ -110,6 +113,7 @@ impl Delivery {
     /// # Errors
     /// [`SettleError::Move`] when the dead queue does not exist (the delivery was given back), or
     /// [`SettleError::Stale`].
+    #[async_recursion]
     pub async fn reject(mut self, reason: &str) -> Result<(), SettleError> {
         let reason = clip_reason(reason);
         let ticket = self.take();
@@ -123,6 +127,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError::Stale`] when the connection is gone: the broker has taken it back by itself.
+    #[async_recursion]
     pub async fn give_back(mut self) -> Result<(), SettleError> {
         match self.take() {
             Ticket::Memory(ticket) => ticket.give_back(),
@@ -143,6 +148,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError::Stale`] when at least one belongs to a lost connection: those come again.
+    #[async_recursion]
     pub async fn ack_all(deliveries: Vec<Self>) -> Result<(), SettleError> {
         let mut rabbit = Vec::with_capacity(deliveries.len());
         let mut result = Ok(());

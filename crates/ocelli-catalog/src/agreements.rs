@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use ocelli_core::agreement::{Agreement, Pair};
 use ocelli_core::{Analysis, Digest};
 
@@ -131,6 +132,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn agreement(&self, digest: &Digest) -> Result<Vec<Pair>, CatalogError> {
         let rows: Vec<String> = ask!(self, "read agreements", pool => sqlx::query_scalar(
             "SELECT detail FROM agreements WHERE digest = $1 ORDER BY a, b",

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::phash::{MOST_DISTANCE, bands};
 use ocelli_core::{Digest, PerceptualHash, SourceUri};
@@ -108,6 +109,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn perceptual_hash(
         &self,
         image: &Digest,
@@ -127,6 +129,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn alike(
         &self,
         hash: &PerceptualHash,
@@ -164,6 +167,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn nearest(
         &self,
         image: &Digest,
@@ -181,6 +185,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn groups(
         &self,
         distance: u32,

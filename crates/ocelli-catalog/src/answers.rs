@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use async_recursion::async_recursion;
+use futures_util::stream::{self, StreamExt as _};
 use ocelli_core::{
     AnalyzerName, Digest, DigestPrefix, Record, Revision, Said, Sighting, SourceUri,
 };
@@ -16,6 +18,8 @@ use crate::rows::{Read, batch, digest, facts, parse, parse_some, time, unreadabl
 
 /// Digests of one lookup statement: 10,000 are a parameter of less than a megabyte.
 const LOOKED_UP_AT_ONCE: usize = 10_000;
+/// Lookups under way: while one answer is read, the database works on the next.
+const LOOKED_UP_BESIDE: usize = 2;
 
 /// Source, time and batch.
 pub(crate) type SightingColumns = (String, i64, Vec<u8>);
@@ -55,14 +59,14 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn lookup(&self, digests: &[Digest]) -> Result<HashMap<Digest, Known>, CatalogError> {
         let mut all = HashMap::with_capacity(digests.len());
-        for part in digests.chunks(LOOKED_UP_AT_ONCE) {
-            let rows = snapshot!(keyed, self, connection, backend => {
-                backend::known(connection, part).await
-            });
-            let rows = self.timed("look up images", rows).await?;
-            for row in rows {
+        let parts = digests.chunks(LOOKED_UP_AT_ONCE);
+        let lookups: Vec<_> = parts.map(|part| self.lookup_part(part)).collect();
+        let mut lookups = stream::iter(lookups).buffer_unordered(LOOKED_UP_BESIDE);
+        while let Some(rows) = lookups.next().await {
+            for row in rows? {
                 let (digest, known) = known(&row).map_err(|error| self.unreadable(error))?;
                 all.insert(digest, known);
             }
@@ -70,10 +74,18 @@ impl Catalog {
         Ok(all)
     }
 
+    async fn lookup_part(&self, part: &[Digest]) -> Result<Vec<KnownColumns>, CatalogError> {
+        let rows = snapshot!(keyed, self, connection, backend => {
+            backend::known(connection, part).await
+        });
+        self.timed("look up images", rows).await
+    }
+
     /// Whether this key has an outcome, so that the job need not be done.
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn is_done(
         &self,
         digest: &Digest,
@@ -93,6 +105,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn record(&self, digest: &Digest) -> Result<Option<Record>, CatalogError> {
         let key = digest.as_bytes().as_slice();
         let rows = snapshot!(self, connection => {
@@ -137,6 +150,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn find(
         &self,
         prefix: &DigestPrefix,
@@ -160,6 +174,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn find_source(&self, source: &SourceUri) -> Result<Option<Digest>, CatalogError> {
         let row: Option<Vec<u8>> = ask!(self, "find a source", pool => sqlx::query_scalar(
             "SELECT digest FROM sightings WHERE source_key = $1 ORDER BY seen_at DESC, batch DESC, digest DESC LIMIT 1",
@@ -173,6 +188,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn open_jobs(&self, query: &OpenJobs) -> Result<Vec<OpenJob>, CatalogError> {
         let (after, after_analyzer) = match &query.after {
             Some((digest, analyzer)) => (*digest.as_bytes(), analyzer.as_str()),
@@ -207,6 +223,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn open_job(
         &self,
         image: &Digest,

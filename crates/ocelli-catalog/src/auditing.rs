@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use ocelli_core::AnalyzerName;
 
 use crate::catalog::{Catalog, Store, snapshot};
@@ -273,6 +274,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn audit(&self) -> Result<Audit, CatalogError> {
         let mut audit = self.counts().await.map_err(|fault| fault.at(&self.place, "audit"))?;
         if let Store::Sqlite(store) = &self.store {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_recursion::async_recursion;
 use ocelli_core::phash::DEFAULT_DISTANCE;
 use ocelli_core::wire::Message;
 
@@ -115,6 +116,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Every variant of [`CatalogError`] can occur here.
+    #[async_recursion]
     pub async fn open(url: &str, options: CatalogOptions) -> Result<Self, CatalogError> {
         let operation_timeout = options.operation_timeout;
         let (store, place) = if let Some(path) = url.strip_prefix("sqlite:") {
@@ -199,6 +201,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take them: then none of them is kept.
+    #[async_recursion]
     pub async fn apply(&self, messages: &[Message]) -> Result<Applied, CatalogError> {
         if messages.is_empty() {
             return Ok(Applied::default());
@@ -218,6 +221,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take them: then none of them is kept.
+    #[async_recursion]
     pub async fn bury(&self, letters: &[Letter]) -> Result<Buried, CatalogError> {
         if letters.is_empty() {
             return Ok(Buried::default());
@@ -239,6 +243,7 @@ impl Catalog {
     }
 
     /// Waits for what is running and closes all connections.
+    #[async_recursion]
     pub async fn close(&self) {
         match &self.store {
             Store::Sqlite(store) => store.close().await,

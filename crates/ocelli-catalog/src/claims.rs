@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::claim::{Bookings, Claim, ClaimRequest, Ended, JobKey, Paid, Renewal};
 use ocelli_core::{AttemptId, BatchId, Budget, Digest, Limit};
@@ -79,6 +80,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: then nothing of it happened.
+    #[async_recursion]
     pub async fn book(
         &self,
         bookings: &Bookings,
@@ -95,6 +97,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn look(&self, mut requests: Vec<ClaimRequest>) -> Result<Vec<Claim>, CatalogError> {
         if requests.is_empty() {
             return Ok(Vec::new());
@@ -117,6 +120,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn forget_claims(&self, holder: &str) -> Result<u64, CatalogError> {
         const FORGET: &str = "UPDATE claims SET until = 0 WHERE holder = $1 AND until > 0";
         let action = "end the claims of a dead process";

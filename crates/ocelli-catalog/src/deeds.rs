@@ -1,5 +1,6 @@
 //! The log of what people did, beside what they did to failures: who paused an analyzer, who brought images in.
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::AnalyzerName;
 use serde::Serialize;
@@ -36,6 +37,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn note_deed(
         &self,
         at: Timestamp,
@@ -68,6 +70,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn deeds(&self, before: Option<i64>, limit: u32) -> Result<Vec<Deed>, CatalogError> {
         let rows: Vec<DeedColumns> = ask!(self, "list actions", pool => sqlx::query_as(
             "SELECT id, at, kind, digest, analyzer, detail FROM events WHERE id < $1 ORDER BY id DESC LIMIT $2",

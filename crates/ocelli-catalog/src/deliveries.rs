@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::Digest;
 use serde::Serialize;
@@ -217,6 +218,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn listen(&self, name: &str, at: Timestamp) -> Result<bool, CatalogError> {
         let sql = "INSERT INTO listeners (name, since) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         let rows = change!(
@@ -231,6 +233,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn forget_listener(&self, name: &str) -> Result<Option<u64>, CatalogError> {
         let known = change!(
             self,
@@ -249,6 +252,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn take_due(
         &self,
         listener: &str,
@@ -263,6 +267,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: it will be told once more.
+    #[async_recursion]
     pub async fn note_told(
         &self,
         listener: &str,
@@ -279,6 +284,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn listeners(&self) -> Result<Vec<ListenerState>, CatalogError> {
         type Columns = (String, i64, i64, i64, Option<i64>, Option<String>);
         let rows: Vec<Columns> = ask!(self, "list listeners", pool => sqlx::query_as(
@@ -304,6 +310,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn tell_again(&self, listener: &str, at: Timestamp) -> Result<u64, CatalogError> {
         let sql = "UPDATE deliveries SET dead = 0, attempts = 0, since = $2, next_at = $2 \
                    WHERE listener = $1 AND dead = 1";

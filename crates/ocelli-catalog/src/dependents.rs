@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, NeededText, OutcomeKind};
 
@@ -21,6 +22,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn ready_analyzers(&self) -> Result<BTreeSet<AnalyzerName>, CatalogError> {
         let rows: Vec<String> = ask!(self, "list ready analyzers", pool => sqlx::query_scalar(
             "SELECT DISTINCT analyzer FROM wants WHERE hold IN ('ready', 'taken')",
@@ -37,6 +39,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn ready_jobs(
         &self,
         analyzer: &AnalyzerName,
@@ -70,6 +73,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn take_ready(
         &self,
         jobs: &[SeenJob],
@@ -86,6 +90,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: they are ready again once they count as left behind.
+    #[async_recursion]
     pub async fn release_ready(&self, jobs: &[SeenJob], at: Timestamp) -> Result<(), CatalogError> {
         if jobs.is_empty() {
             return Ok(());
@@ -99,6 +104,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: they will be enqueued once more.
+    #[async_recursion]
     pub async fn note_enqueued(&self, jobs: &[SeenJob], at: Timestamp) -> Result<(), CatalogError> {
         if jobs.is_empty() {
             return Ok(());
@@ -111,6 +117,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn needed_texts(
         &self,
         digests: &[Digest],

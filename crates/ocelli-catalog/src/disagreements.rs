@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use async_recursion::async_recursion;
 use ocelli_core::agreement::Pair;
 use ocelli_core::{AnalyzerName, Digest};
 use serde::{Serialize, Serializer};
@@ -75,6 +76,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn disagreements(
         &self,
         of: Option<&PairOfNames>,
@@ -122,6 +124,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn compared_pairs(&self) -> Result<Vec<PairOfNames>, CatalogError> {
         let mut pairs: Vec<PairOfNames> = Vec::new();
         // From one to the next along the index: as many looks as there are pairs, however many images.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, Revision};
 
@@ -72,6 +73,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it; what was reopened before the error stays reopened.
+    #[async_recursion]
     pub async fn reopen_failures(
         &self,
         filter: &FailureFilter,
@@ -100,6 +102,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it; what was discarded before the error stays discarded.
+    #[async_recursion]
     pub async fn discard_failures(&self, filter: &FailureFilter) -> Result<u64, CatalogError> {
         let mut discarded = 0;
         let mut left = filter.limit;
@@ -123,6 +126,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn failures(&self, filter: &FailureFilter) -> Result<Vec<Failure>, CatalogError> {
         let rows = self.failure_rows(filter, "list failures", "LEFT JOIN").await?;
         rows.into_iter().map(failure).collect::<Read<_>>().map_err(|error| self.unreadable(error))
@@ -201,6 +205,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn history(&self, image: &Digest) -> Result<History, CatalogError> {
         let key = image.as_bytes().as_slice();
         // Of most images nothing is told, and every page of an image asks.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::wire::Announcement;
 use ocelli_core::{AnalyzerName, Digest};
@@ -18,6 +19,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn fences(&self) -> Result<BTreeMap<AnalyzerName, Vec<FenceState>>, CatalogError> {
         let rows: Vec<(String, i64, Option<i64>)> = ask!(self, "list fences", pool => sqlx::query_as(
             "SELECT analyzer, published_at, passed_at FROM fences ORDER BY analyzer, published_at",
@@ -43,6 +45,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn note_fence(
         &self,
         analyzer: &AnalyzerName,
@@ -57,6 +60,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn forget_fences(
         &self,
         analyzer: &AnalyzerName,
@@ -90,6 +94,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn last_words(
         &self,
         heard_after: Timestamp,
@@ -109,6 +114,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn open_analyzers(
         &self,
         enqueued_before: Timestamp,
@@ -129,6 +135,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn claim_jobs(
         &self,
         jobs: &[SeenJob],

@@ -4,6 +4,7 @@
 //! workers say every few seconds. So it is looked at when somebody asks: a walk through indexes and short rows, a small part of
 //! the export that would follow it.
 
+use async_recursion::async_recursion;
 use ocelli_core::Digest;
 
 use crate::catalog::{Catalog, Store, snapshot};
@@ -37,6 +38,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn fingerprint(&self) -> Result<String, CatalogError> {
         let told = match &self.store {
             Store::Sqlite(_) => TOLD_SQLITE,

@@ -16,6 +16,7 @@ mod comparing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{Analysis, AnalyzerName, Digest, Outcome, PerceptualHash, Provenance, Revision};
 use ocelli_failpoint::{Failpoint, reached};
@@ -75,6 +76,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: what was decided by then stays.
+    #[async_recursion]
     pub async fn take_first(
         &self,
         analyzer: &AnalyzerName,
@@ -100,6 +102,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: the next call goes on.
+    #[async_recursion]
     pub async fn wake_waiting(&self) -> Result<u64, CatalogError> {
         let over: Vec<(Vec<u8>, String)> = ask!(self, "look for jobs that wait no more", pool => sqlx::query_as(
             "SELECT d.waits_for, d.analyzer FROM \

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use async_recursion::async_recursion;
 use ocelli_core::{Digest, ImageFacts, SourceUri};
 
 use crate::catalog::{Catalog, Store};
@@ -87,6 +88,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn remembered_files(
         &self,
         sources: &[SourceUri],
@@ -125,6 +127,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn note_files(&self, files: &[NotedFile]) -> Result<(), CatalogError> {
         // In one order, so that two producers wait for each other and never for both.
         let rows: BTreeMap<[u8; 16], &NotedFile> =

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use async_recursion::async_recursion;
 use ocelli_core::{Digest, ImageFacts, SourceUri};
 
 use crate::catalog::{Catalog, Store};
@@ -98,6 +99,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn remembered_urls(
         &self,
         sources: &[SourceUri],
@@ -140,6 +142,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn seen_images(
         &self,
         places: &[(SourceUri, Digest)],
@@ -184,6 +187,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn note_urls(&self, urls: &[NotedUrl]) -> Result<(), CatalogError> {
         // In one order, so that two producers wait for each other and never for both.
         let rows: BTreeMap<[u8; 16], &NotedUrl> =

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, RuleText};
 use ocelli_failpoint::{Failpoint, reached};
@@ -15,7 +16,7 @@ use crate::error::{CatalogError, Fault};
 use crate::fold;
 use crate::gather::micros;
 use crate::model::{Hold, SeenJob};
-use crate::query::{Query, QueryLimits};
+use crate::query::{Query, QueryError, QueryLimits};
 use crate::rows::Rows;
 use crate::unit::Unit;
 
@@ -32,14 +33,19 @@ pub struct Left {
     pub completed: Vec<Digest>,
     /// When something was asked of each of these for the last time.
     pub asked: Vec<Timestamp>,
+    /// Images about which these rules are undecided, as they are in a language that this version does not know.
+    pub undecided: BTreeSet<Digest>,
+    /// Those rules, and what is wrong with each.
+    pub unread: BTreeMap<RuleText, QueryError>,
 }
 
 impl Catalog {
     /// Settles those ready jobs of an analyzer whose rules do not all hold now; jobs that changed since they were seen are left
-    /// alone.
+    /// alone. A rule that cannot be read, because a newer version wrote it down, decides nothing: its jobs are named and left alone.
     ///
     /// # Errors
-    /// When the database does not take it, or a rule is in a language that this version does not know: then nothing of it happened.
+    /// When the database does not take it: then nothing of it happened.
+    #[async_recursion]
     pub async fn leave_out(
         &self,
         analyzer: &AnalyzerName,
@@ -53,23 +59,35 @@ impl Catalog {
             }
         }
         let mut hold: BTreeSet<(&RuleText, Digest)> = BTreeSet::new();
+        let mut unread = BTreeMap::new();
         for (rule, digests) in by_rule {
-            let query = Query::parse_within(&rule.when, &WIDEST)?;
-            let matching = self.matching(&query, &digests).await?;
-            hold.extend(matching.into_iter().map(|digest| (rule, digest)));
+            let matching = match Query::parse_within(&rule.when, &WIDEST) {
+                Ok(query) => self.matching(&query, &digests).await,
+                Err(error) => Err(error.into()),
+            };
+            match matching {
+                Ok(matching) => hold.extend(matching.into_iter().map(|digest| (rule, digest))),
+                Err(CatalogError::Query(error)) => drop(unread.insert(rule.clone(), error)),
+                Err(error) => return Err(error),
+            }
         }
-        let out: Vec<(SeenJob, &RuleText)> = jobs
-            .iter()
-            .filter_map(|(seen, rules)| {
-                let rule = rules.iter().find(|rule| !hold.contains(&(*rule, seen.0)))?;
-                Some((seen.clone(), rule))
-            })
-            .collect();
-        if out.is_empty() {
-            return Ok(Left::default());
+        let (mut out, mut undecided) = (Vec::new(), BTreeSet::new());
+        for (seen, rules) in jobs {
+            // One that does not hold settles it, whatever an unread one says.
+            let (unknown, known): (Vec<_>, Vec<_>) =
+                rules.iter().partition(|rule| unread.contains_key(*rule));
+            if let Some(rule) = known.into_iter().find(|rule| !hold.contains(&(*rule, seen.0))) {
+                out.push((seen.clone(), rule));
+            } else if !unknown.is_empty() {
+                undecided.insert(seen.0);
+            }
         }
-        let at = micros(at);
-        transact!(self, "leave images out", unit => settle(unit, analyzer, &out, at))
+        let mut left = Left::default();
+        if !out.is_empty() {
+            let at = micros(at);
+            left = transact!(self, "leave images out", unit => settle(unit, analyzer, &out, at))?;
+        }
+        Ok(Left { undecided, unread, ..left })
     }
 }
 

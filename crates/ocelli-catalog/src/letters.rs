@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::wire::{Intake, Message, Partial};
 use ocelli_core::{
@@ -208,6 +209,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn dead_letters(
         &self,
         filter: &FailureFilter,
@@ -233,6 +235,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn discard_letters(&self, filter: &FailureFilter) -> Result<u64, CatalogError> {
         let sql = format!(
             "UPDATE dead_letters SET fate = 'discarded' WHERE fate = 'kept' AND {}",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use jiff::{SignedDuration, Timestamp};
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
 use ocelli_core::{AnalyzerName, BatchId, Revision};
@@ -25,6 +26,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn status(&self, now: Timestamp) -> Result<Status, CatalogError> {
         let since = now.checked_sub(MINUTE).unwrap_or(Timestamp::MIN).as_microsecond();
         let now = now.as_microsecond();
@@ -125,6 +127,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn oldest_open(&self) -> Result<BTreeMap<AnalyzerName, Timestamp>, CatalogError> {
         let rows: Vec<(String, i64)> = ask!(self, "look for the oldest open jobs", pool => sqlx::query_as(
             "SELECT analyzer, MIN(CASE WHEN reopened > asked_at THEN reopened ELSE asked_at END) FROM wants \
@@ -141,6 +144,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn revisions(&self) -> Result<BTreeMap<AnalyzerName, Revision>, CatalogError> {
         let rows: Vec<(String, String)> = ask!(self, "list revisions", pool => sqlx::query_as(
             "SELECT analyzer, revision FROM revisions ORDER BY last_announced, revision",
@@ -158,6 +162,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn workers(&self, heard_after: Timestamp) -> Result<Vec<Announcement>, CatalogError> {
         let rows: Vec<String> = ask!(self, "list workers", pool => sqlx::query_scalar(
             "SELECT body FROM workers WHERE NOT leaving AND at >= $1 ORDER BY analyzer, worker",
@@ -174,6 +179,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn batches(&self, limit: u32) -> Result<Vec<BatchReport>, CatalogError> {
         self.batches_behind(None, limit).await
     }
@@ -182,6 +188,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn batches_behind(
         &self,
         behind: Option<(Timestamp, BatchId)>,
@@ -205,6 +212,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn problems(
         &self,
         of: Option<BatchId>,

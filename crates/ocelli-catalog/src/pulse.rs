@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use jiff::{SignedDuration, Timestamp};
 use ocelli_core::{AnalyzerName, FailureClass};
 use serde::Serialize;
@@ -27,6 +28,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn pulse(
         &self,
         now: Timestamp,
@@ -64,6 +66,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn failure_counts(&self) -> Result<Vec<FailureCount>, CatalogError> {
         let rows: Vec<(String, Option<String>, i64)> = ask!(self, "count failures", pool => sqlx::query_as(
             "SELECT a.analyzer, a.class, COUNT(*) FROM analyses a \

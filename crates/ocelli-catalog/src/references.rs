@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use ocelli_core::wire::BatchReport;
 use ocelli_core::{AnalyzerName, BatchId, Digest, SourceUri};
 use serde::Serialize;
@@ -91,6 +92,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn references(
         &self,
         of: BatchId,
@@ -163,6 +165,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn sighted_sources(
         &self,
         after: Option<&SightingCursor>,
@@ -195,6 +198,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn find_batches(
         &self,
         text: &str,
@@ -216,6 +220,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn batch_counts(
         &self,
         of: BatchId,

@@ -1,5 +1,6 @@
 //! Searches that people keep under a name.
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -24,6 +25,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn save_search(
         &self,
         name: &str,
@@ -51,6 +53,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn forget_search(&self, name: &str) -> Result<bool, CatalogError> {
         let changed = change!(
             self,
@@ -64,6 +67,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn saved_searches(&self) -> Result<Vec<SavedSearch>, CatalogError> {
         let rows: Vec<(String, String, i64)> = ask!(self, "list kept searches", pool => {
             sqlx::query_as("SELECT name, query, saved_at FROM saved_searches ORDER BY name").fetch_all(pool)

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use async_recursion::async_recursion;
 use ocelli_core::wire::BatchReport;
 use ocelli_core::{AnalyzerName, BatchId, Digest, ImageFacts};
 use serde::Serialize;
@@ -77,6 +78,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn sheets(&self, digests: &[Digest]) -> Result<HashMap<Digest, Sheet>, CatalogError> {
         let mut all = HashMap::with_capacity(digests.len());
         for part in digests.chunks(ASKED_AT_ONCE) {
@@ -109,6 +111,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn neighbours(&self, image: &Digest) -> Result<Neighbours, CatalogError> {
         // The rows behind each comparison of two columns are found by its first column alone, which is said once more: SQLite finds
         // its place in an index of an expression only so, and would walk through half of the archive otherwise.
@@ -133,6 +136,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn batch(&self, of: BatchId, sample: u32) -> Result<Option<BatchView>, CatalogError> {
         let key = of.uuid().into_bytes().to_vec();
         let rows = snapshot!(self, connection => async {
@@ -191,6 +195,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When it does not.
+    #[async_recursion]
     pub async fn ping(&self) -> Result<(), CatalogError> {
         let _: i64 = ask!(self, "ask whether it is there", pool => {
             sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(pool)

@@ -1,5 +1,6 @@
 //! What work has cost so far, as far as a plan for more of it needs to know.
 
+use async_recursion::async_recursion;
 use ocelli_core::{AnalyzerName, Provenance};
 
 use crate::catalog::{Catalog, Store, ask};
@@ -26,6 +27,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn service(
         &self,
         analyzer: &AnalyzerName,
@@ -58,6 +60,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn size(&self) -> Result<u64, CatalogError> {
         let bytes: i64 = match &self.store {
             Store::Sqlite(store) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, BatchId, Budget, Limit, Micros, Period};
 use serde::Serialize;
@@ -125,6 +126,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn spend(&self) -> Result<Vec<SpendRow>, CatalogError> {
         let rows: Vec<SumColumns> = ask!(self, "list spending", pool => sqlx::query_as(concat!(
             "SELECT ", columns_of_sum!(), " FROM spend WHERE calls > 0 OR tokens_in > 0 OR tokens_out > 0 OR micros > 0 ORDER BY month DESC, analyzer, currency, model, batch"
@@ -156,6 +158,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn budgets(&self, budgets: &[Budget]) -> Result<Vec<BudgetState>, CatalogError> {
         if budgets.is_empty() {
             return Ok(Vec::new());
@@ -175,6 +178,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn open_of_batches(
         &self,
         analyzer: &AnalyzerName,
@@ -191,6 +195,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn pauses(&self) -> Result<BTreeMap<AnalyzerName, String>, CatalogError> {
         let rows: Vec<(String, String)> = ask!(self, "list pauses", pool => sqlx::query_as(
             "SELECT analyzer, reason FROM pauses ORDER BY analyzer",
@@ -206,6 +211,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn set_pause(
         &self,
         analyzer: &AnalyzerName,

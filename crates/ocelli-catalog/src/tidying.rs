@@ -13,6 +13,7 @@ use crate::claims::span;
 use crate::error::{CatalogError, Fault};
 use crate::payments::{Lost, Paying, write_off};
 use crate::unit::Unit;
+use async_recursion::async_recursion;
 
 /// Rows of one transaction: others that count wait for it.
 const AT_ONCE: u32 = 2000;
@@ -41,6 +42,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it; what was done by then stays done.
+    #[async_recursion]
     pub async fn tidy_accounts(&self, keep: Duration) -> Result<Tidied, CatalogError> {
         let mut tidied = Tidied::default();
         loop {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use async_recursion::async_recursion;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use ocelli_broker::Broker;
@@ -62,6 +63,7 @@ pub struct Backfilled {
 ///
 /// # Errors
 /// [`EnqueueError`]; what was enqueued by then stays enqueued.
+#[async_recursion]
 pub async fn backfill(
     parts: &BackfillParts,
     backfill: &Backfill,

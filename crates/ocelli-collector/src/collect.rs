@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_broker::{Broker, Consumer, Delivery, trace};
 use ocelli_catalog::{Applied, Catalog, CatalogError, Content, Letter};
@@ -45,6 +46,8 @@ pub struct CollectorOptions {
     pub retry_cap: Duration,
     /// The most bytes of one analyzer's text that a dependent job is given.
     pub needed_text: usize,
+    /// After how long a job that was taken from the catalog and not enqueued counts as left behind.
+    pub dispatch_lease: Duration,
     /// How long each attempt that cost something is remembered by itself.
     pub keep_payments: Duration,
     /// Analyzers that get heartbeats and stand in the metrics, also while nothing is asked of them.
@@ -70,6 +73,7 @@ impl Default for CollectorOptions {
             prefetch: 4000,
             retry_cap: Duration::from_secs(10),
             needed_text: NEEDED_TEXT,
+            dispatch_lease: Duration::from_secs(60),
             keep_payments: Duration::from_secs(90 * 24 * 3600),
             analyzers: Vec::new(),
             heartbeat_every: Duration::from_secs(60),
@@ -97,6 +101,7 @@ pub enum CollectorError {
 ///
 /// # Errors
 /// [`CollectorError`].
+#[async_recursion]
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), CollectorError> {
     let ready = Notify::new();
     let beside = async {

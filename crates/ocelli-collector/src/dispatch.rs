@@ -10,8 +10,9 @@
 //! So do those that a rule about answers may leave out: a search says which of them, and they are settled in place of being taken.
 //!
 //! A job is taken, published, and noted as enqueued after its confirm. Of several collectors one takes it. Taken and
-//! never noted, it is taken again after [`LEASE`]: then it may be in its queue twice, and the ledger of the workers
-//! keeps the second from being asked.
+//! never noted, it is taken again after `collector.dispatch_lease`: then it may be in its queue twice, and the ledger of the
+//! workers keeps the second from being asked. Those about which a rule is undecided are taken and not enqueued, so that they are
+//! looked at again by then and hold up nothing else.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,10 +34,8 @@ use crate::proof::earlier;
 
 /// How often is looked without being told: for what another process wrote, or left behind.
 const EVERY: Duration = Duration::from_secs(5);
-/// After how long a job that was taken and not enqueued counts as left behind.
-const LEASE: Duration = Duration::from_secs(60);
-/// How long a queue may take for a job: less than the lease, with what is done around it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The part of the lease that a queue may take for a job: the rest is for what is done around it.
+const PATIENCE: u32 = 3;
 /// The same once the process is to stop.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// The look for jobs that wait no more reads all that wait. It takes at most one part in so many of the time.
@@ -102,16 +101,27 @@ async fn take(
     if left_out > 0 {
         tracing::debug!(%analyzer, left_out, "rules leave images out");
     }
-    let (first, all): (Vec<&OpenJob>, Vec<&OpenJob>) = jobs
-        .iter()
-        .map(|one| &one.0)
-        .filter(|job| !left.out.contains(&job.image.digest))
-        .partition(|job| job.near.is_some());
+    for (rule, error) in &left.unread {
+        tracing::warn!(
+            %analyzer, rule = rule.name, jobs = left.undecided.len(),
+            "jobs wait, as this collector cannot read the rule they depend on; run the version that wrote it down: {}",
+            chain(error)
+        );
+    }
+    let remaining = jobs.iter().map(|one| &one.0);
+    let remaining = remaining.filter(|job| !left.out.contains(&job.image.digest));
+    let (undecided, remaining): (Vec<&OpenJob>, Vec<&OpenJob>) =
+        remaining.partition(|job| left.undecided.contains(&job.image.digest));
+    let undecided: Vec<SeenJob> = undecided.into_iter().map(seen).collect();
+    parts.catalog.take_ready(&undecided, now).await?;
+    let undecided = undecided.len() as u64;
+    let (first, all): (Vec<&OpenJob>, Vec<&OpenJob>) =
+        remaining.into_iter().partition(|job| job.near.is_some());
     let first: Vec<SeenJob> = first.into_iter().map(seen).collect();
     let all: Vec<SeenJob> = all.into_iter().map(seen).collect();
     let mut taken = parts.catalog.take_ready(&all, now).await?;
     if first.is_empty() {
-        return Ok((taken, left_out, 0));
+        return Ok((taken, left_out, undecided));
     }
     let firsts = parts.catalog.take_first(analyzer, &first, now).await?;
     parts.metrics.complete(firsts.completed.len(), &firsts.asked);
@@ -120,7 +130,7 @@ async fn take(
         "near-identical images were told apart"
     );
     taken.extend(firsts.taken);
-    Ok((taken, left_out + firsts.same, firsts.waiting))
+    Ok((taken, left_out + firsts.same, firsts.waiting + undecided))
 }
 
 async fn turn(
@@ -129,6 +139,7 @@ async fn turn(
     shutdown: &CancellationToken,
 ) -> Result<u64, EnqueueError> {
     let mut settled = 0;
+    let lease = parts.options.dispatch_lease;
     let enqueue = Enqueue {
         broker: &parts.broker,
         catalog: &parts.catalog,
@@ -137,7 +148,7 @@ async fn turn(
     };
     while !shutdown.is_cancelled() {
         let now = Timestamp::now();
-        let page = parts.catalog.ready_jobs(analyzer, earlier(now, LEASE), PAGE).await?;
+        let page = parts.catalog.ready_jobs(analyzer, earlier(now, lease), PAGE).await?;
         if page.is_empty() {
             return Ok(settled);
         }
@@ -157,7 +168,7 @@ async fn turn(
             let published = enqueue.publish_job(job, dependence, now, queue);
             let out_of_time = async {
                 tokio::select! {
-                    () = tokio::time::sleep(PATIENCE) => {}
+                    () = tokio::time::sleep(lease / PATIENCE) => {}
                     () = async { shutdown.cancelled().await; tokio::time::sleep(LAST_WAIT).await } => {}
                 }
             };

@@ -1,7 +1,5 @@
 //! The collector's options from the settings; the only module here that sees them.
 
-use std::time::Duration;
-
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled};
 
@@ -16,6 +14,7 @@ impl CollectorOptions {
             linger: settings.collector.linger,
             prefetch: settings.collector.prefetch,
             needed_text: needed_text(settings),
+            dispatch_lease: settings.collector.dispatch_lease,
             keep_payments: settings.collector.keep_payments,
             analyzers: wanted(settings).map(|analyzer| analyzer.name.clone()).collect(),
             heartbeat_every: settings.collector.heartbeat_every,
@@ -48,10 +47,12 @@ impl SweepOptions {
         let longest =
             wanted(settings).map(|analyzer| analyzer.job_deadline).max().unwrap_or_default();
         Self {
-            longest_job: longest * 3 + settings.worker.drain + Duration::from_secs(10),
+            longest_job: longest * 3 + settings.worker.drain + settings.collector.job_reserve,
             // A dead connection is noticed after two heartbeats.
             needed_text: needed_text(settings),
             silence: (settings.worker.announce_every * MISSED).max(settings.broker.heartbeat * 2),
+            clock_skew: settings.collector.clock_skew,
+            fence_patience: settings.collector.fence_patience,
             ..Self::default()
         }
     }

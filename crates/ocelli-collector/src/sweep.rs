@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_broker::{Broker, PublishError};
 use ocelli_catalog::{Catalog, FenceState};
@@ -78,6 +79,7 @@ pub struct Swept {
 ///
 /// # Errors
 /// [`EnqueueError`]; what was enqueued by then stays enqueued.
+#[async_recursion]
 pub async fn requeue_open(
     broker: &Broker,
     catalog: &Catalog,
@@ -98,6 +100,7 @@ pub async fn requeue_open(
 ///
 /// # Errors
 /// [`EnqueueError`]; what was not enqueued by then is found by the sweeper.
+#[async_recursion]
 pub async fn requeue_jobs(
     broker: &Broker,
     catalog: &Catalog,
@@ -122,6 +125,7 @@ pub async fn requeue_jobs(
 ///
 /// # Errors
 /// [`EnqueueError`].
+#[async_recursion]
 pub async fn sweep(
     broker: &Broker,
     catalog: &Catalog,

@@ -23,6 +23,7 @@ mod telling;
 
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_catalog::{Catalog, CatalogError};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,7 @@ pub struct EventOptions {
 ///
 /// # Errors
 /// When the catalog does not take it.
+#[async_recursion]
 pub async fn enlist(parts: &Parts) -> Result<(), CatalogError> {
     for listener in &parts.listeners {
         if parts.catalog.listen(listener.name(), Timestamp::now()).await? {
@@ -77,6 +79,7 @@ pub async fn enlist(parts: &Parts) -> Result<(), CatalogError> {
 }
 
 /// Tells until `shutdown`, and then what is still due, for [`EventOptions::drain`] at most. Returns at once when nobody listens.
+#[async_recursion]
 pub async fn run(parts: Parts, shutdown: CancellationToken) {
     let telling = parts.listeners.iter().map(|one| telling::keep_telling(&parts, one, &shutdown));
     futures_util::join!(

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_catalog::Catalog;
 use ocelli_catalog::query::{Query, QueryLimits};
@@ -158,6 +159,7 @@ impl Hits {
     ///
     /// # Errors
     /// When the catalog does not answer.
+    #[async_recursion]
     pub async fn next(&mut self, catalog: &Catalog) -> Result<Option<Piece>, ExportError> {
         let (text, mut search, left) = match self.open.take() {
             Some(open) => open,

@@ -41,6 +41,7 @@ mod row;
 mod target;
 mod writers;
 
+use async_recursion::async_recursion;
 use ocelli_catalog::Catalog;
 use ocelli_catalog::query::Query;
 use ocelli_catalog::search::Place;
@@ -95,6 +96,7 @@ pub struct Exported {
 ///
 /// # Errors
 /// When the catalog does not answer or the target does not take it. What the manifest lists stays, and the same call goes on there.
+#[async_recursion]
 pub async fn export(
     catalog: &Catalog,
     options: &Options,
@@ -167,6 +169,7 @@ async fn fill(
 ///
 /// # Errors
 /// When the catalog does not answer or the writer does not take it.
+#[async_recursion]
 pub async fn stream(
     catalog: &Catalog,
     options: &Options,

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use async_recursion::async_recursion;
 use ocelli_catalog::Catalog;
 use ocelli_catalog::search::Place;
 
@@ -41,6 +42,7 @@ impl Lines {
     ///
     /// # Errors
     /// When the catalog does not answer.
+    #[async_recursion]
     pub async fn next(
         &mut self,
         catalog: &Catalog,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use async_recursion::async_recursion;
 use ocelli_catalog::search::Place;
 
 use crate::folder::Folder;
@@ -35,6 +36,7 @@ impl Target {
     ///
     /// # Errors
     /// When it cannot be read or written, or holds something else.
+    #[async_recursion]
     pub async fn objects(
         objects: Box<dyn Objects>,
         options: &Options,

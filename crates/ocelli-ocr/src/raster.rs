@@ -3,8 +3,9 @@
 //! Scaling is left to `fast_image_resize`. The rest is own code instead of `image::imageops` because one plain loop per
 //! operation over bytes is several times faster there.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 /// Rows of one byte of brightness per pixel, without padding.
@@ -57,18 +58,17 @@ impl Raster {
         if (width, height) == (self.width, self.height) || self.data.is_empty() {
             return self.clone();
         }
-        let mut scaled = Image::new(width as u32, height as u32, PixelType::U8);
+        let mut data = vec![0; width * height];
         let how = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
             .use_alpha(false);
-        ImageRef::new(self.width as u32, self.height as u32, &self.data, PixelType::U8)
-            .map_err(|error| error.to_string())
-            .and_then(|source| {
-                let done = Resizer::new().resize(&source, &mut scaled, &how);
-                done.map_err(|error| error.to_string())
-            })
-            .expect("a raster has as many bytes as its sides say");
-        Self { width, height, data: scaled.into_vec() }
+        // By the type of its pixels: what is told at run time is compiled for thirteen types of pixels.
+        let fits = "a raster has as many bytes as its sides say";
+        let (from, to) = ((self.width as u32, self.height as u32), (width as u32, height as u32));
+        let source = TypedImageRef::<U8>::from_buffer(from.0, from.1, &self.data).expect(fits);
+        let mut scaled = TypedImage::<U8>::from_buffer(to.0, to.1, &mut data).expect(fits);
+        Resizer::new().resize_typed(&source, &mut scaled, &how).expect(fits);
+        Self { width, height, data }
     }
 
     /// Scaled so that the longest side is at most `side`.

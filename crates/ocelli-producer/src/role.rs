@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use async_recursion::async_recursion;
 use ocelli_broker::BrokerMetrics;
 use ocelli_catalog::CatalogMetrics;
 use ocelli_runtime::ExitCode;
@@ -41,6 +42,7 @@ pub struct Produced {
 ///
 /// # Errors
 /// When broker or catalog are away, or a source cannot be opened at all; nothing has been enqueued then.
+#[async_recursion]
 pub async fn produce(
     process: &Process,
     sources: Vec<Source>,

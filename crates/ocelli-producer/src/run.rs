@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use ocelli_broker::Broker;
 use ocelli_catalog::Catalog;
 use ocelli_core::{BatchId, Want};
@@ -65,6 +66,7 @@ pub struct Parts {
 /// # Errors
 /// [`ProducerError::Source`] before anything is enqueued, when one source cannot be opened at all; others later, when
 /// the broker or the catalog cannot go on. Whatever was accepted then stays accepted.
+#[async_recursion]
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<Summary, ProducerError> {
     let opened = open(&parts).await?;
     let stop = shutdown.child_token();
@@ -80,6 +82,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<Summary, P
 ///
 /// # Errors
 /// As [`run`]; and [`ProducerError::Watch`] when the system does not let the folders be watched.
+#[async_recursion]
 pub async fn watch(parts: Parts, shutdown: CancellationToken) -> Result<Summary, ProducerError> {
     if parts.sources.contains(&Source::Stdin) {
         return Err(SourceError::StdinWatched.into());

@@ -20,6 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::worded::Worded;
+
 /// Pause after a failed accept (no file descriptors left), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers under way may take when the process stops.
@@ -100,7 +102,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), named);
+        .serve_connection(TokioIo::new(Worded::new(stream)), named);
     let mut served = std::pin::pin!(served);
     let life = async {
         tokio::time::sleep(limits.life).await;

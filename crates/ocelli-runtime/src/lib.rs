@@ -27,6 +27,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
 pub mod watchdog;
+mod worded;
 
 pub use exit::ExitCode;
 pub use http::{HttpError, HttpServer};

@@ -58,13 +58,38 @@
         }
       }
     };
+    // What comes and goes, such as a worker or a pause, has no place for a text: the parts of the page are asked for once more.
+    // One in which somebody is typing, or which has the focus, waits until that is over.
+    let shape = live.dataset.shape;
+    let drawn = shape;
+    let asking = false;
+    const renew = async () => {
+      if (asking || shape === drawn) return;
+      asking = true;
+      try {
+        const answer = await fetch(location.href);
+        if (!answer.ok) return;
+        const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+        let all_drawn = true;
+        for (const part of all("[data-part]", next)) {
+          const here = one(`[data-part="${CSS.escape(part.dataset.part)}"]`);
+          if (here?.contains(document.activeElement)) all_drawn = false;
+          else if (here && here.innerHTML !== part.innerHTML) here.replaceWith(part);
+        }
+        if (all_drawn) drawn = next.querySelector("[data-shape]")?.dataset.shape ?? shape;
+      } catch { /* the next message asks again */ } finally { asking = false; }
+    };
+    document.addEventListener("focusout", () => setTimeout(renew));
     const open = () => {
       if (source || document.hidden) return;
       source = new EventSource(live.dataset.live);
       source.onmessage = (event) => {
         // The page knew nothing yet: it is asked for once more now.
         if (live.hasAttribute("data-reload")) { location.reload(); return; }
-        put(JSON.parse(event.data));
+        const texts = JSON.parse(event.data);
+        put(texts);
+        shape = texts.shape ?? shape;
+        renew();
       };
       source.addEventListener("over", (event) => {
         put(JSON.parse(event.data));

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use async_recursion::async_recursion;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use ocelli_broker::{Broker, BrokerMetrics};
@@ -43,6 +44,7 @@ pub enum Fleet {
 ///
 /// # Errors
 /// When the address is taken or the catalog is away; nothing was served then.
+#[async_recursion]
 pub async fn run(process: &Process) -> Result<(), Fault> {
     let settings = &process.settings;
     let listen = address(settings).ok_or_else(|| {
@@ -73,6 +75,7 @@ pub async fn run(process: &Process) -> Result<(), Fault> {
 }
 
 /// Serves the site until `shutdown` is cancelled, and waits for answers under way.
+#[async_recursion]
 pub async fn serve(listener: Listener, parts: Parts, shutdown: CancellationToken) {
     let limits = Limits {
         connections: parts.options.connections,

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use axum::http::Uri;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -53,6 +54,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the address cannot be listened on.
+    #[async_recursion]
     pub async fn bind(listen: &str) -> Result<Self, ListenError> {
         let refused = |source| ListenError { address: listen.to_owned(), source };
         let listener = TcpListener::bind(listen).await.map_err(refused)?;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ocelli_catalog::{Catalog, CatalogError};
@@ -64,6 +65,7 @@ impl Books {
     }
 
     /// Writes down what was said so far: claims that are not given back keep others waiting.
+    #[async_recursion]
     pub async fn close(self) {
         drop(self.said.send(Said::Close));
         if tokio::time::timeout(PATIENCE, self.clerk).await.is_err() {
@@ -200,6 +202,7 @@ impl Book for CatalogBook {
 ///
 /// # Errors
 /// When the catalog does not answer.
+#[async_recursion]
 pub async fn paused(
     catalog: &Catalog,
     budgets: &[Budget],

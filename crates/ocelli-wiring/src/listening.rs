@@ -1,5 +1,6 @@
 //! Whoever is told of complete records, as the settings name them.
 
+use async_recursion::async_recursion;
 use ocelli_broker::Broker;
 use ocelli_catalog::Catalog;
 use ocelli_catalog::query::Query;
@@ -25,6 +26,7 @@ impl Listening {
     ///
     /// # Errors
     /// When a webhook cannot be meant, or broker or catalog do not take it.
+    #[async_recursion]
     pub async fn start(
         settings: &Settings,
         broker: &Broker,
@@ -59,6 +61,7 @@ impl Listening {
     }
 
     /// Tells what is due, and ends. After the last record has become complete.
+    #[async_recursion]
     pub async fn end(self) {
         self.stop.cancel();
         drop(self.task.await);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use async_recursion::async_recursion;
 use ocelli_broker::{Broker, BrokerMetrics, ConnectError, MemoryOptions, RabbitOptions};
 use ocelli_catalog::query::QueryLimits;
 use ocelli_catalog::rules::Rules;
@@ -22,6 +23,7 @@ use crate::rules;
 ///
 /// # Errors
 /// When the broker is away or refuses; the message names its address without the password.
+#[async_recursion]
 pub async fn broker(
     settings: &Settings,
     role: &str,
@@ -53,6 +55,7 @@ pub async fn broker(
 ///
 /// # Errors
 /// When the database is away, refuses, or is of a newer schema.
+#[async_recursion]
 pub async fn catalog(
     settings: &Settings,
     metrics: Option<CatalogMetrics>,
@@ -377,6 +380,7 @@ const PRESENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 ///
 /// # Errors
 /// When the catalog does not answer.
+#[async_recursion]
 pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>, Vec<Off>), Fault> {
     let revisions = catalog.revisions().await?;
     let since = jiff::Timestamp::now().saturating_sub(PRESENT).unwrap_or(jiff::Timestamp::MIN);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use clap::Args;
 use ocelli_broker::{Broker, BrokerState};
 use ocelli_runtime::{
@@ -127,6 +128,7 @@ impl Process {
     ///
     /// # Errors
     /// When the address of the side door is taken, or a signal handler cannot be installed.
+    #[async_recursion]
     pub async fn begin(binary: &'static str, settings: Settings) -> Result<Self, Fault> {
         let registry = metrics::registry(binary)?;
         if let Some(folder) = parts::catalog_folder(&settings) {
@@ -162,6 +164,7 @@ impl Process {
     }
 
     /// Closes the side door.
+    #[async_recursion]
     pub async fn end(self) {
         self.over.cancel();
         if let Some(http) = self.http {

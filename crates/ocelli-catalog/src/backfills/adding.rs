@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, BatchId, Digest, Need, Revision};
 use ocelli_failpoint::{Failpoint, reached};
@@ -166,6 +167,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: then nothing of it happened.
+    #[async_recursion]
     pub async fn add_to_backfill(
         &self,
         backfill: &Backfill,
@@ -184,6 +186,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: they are published once more.
+    #[async_recursion]
     pub async fn note_published(
         &self,
         backfill: &Backfill,
@@ -200,6 +203,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: then nothing of it happened.
+    #[async_recursion]
     pub async fn withdraw_backfill(
         &self,
         backfill: &Backfill,

@@ -1,5 +1,6 @@
 //! Which images lack an answer, how many, and what answers have cost so far.
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, Provenance, Revision};
 use serde::Serialize;
@@ -40,6 +41,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn lacking(
         &self,
         query: &Query,
@@ -55,6 +57,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn extent(
         &self,
         query: &Query,
@@ -82,6 +85,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn measured(
         &self,
         analyzer: &AnalyzerName,

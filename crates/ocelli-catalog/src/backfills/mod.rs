@@ -19,6 +19,7 @@ mod adding;
 pub(crate) mod covering;
 mod extent;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, BatchId, Budget, Digest, Limit, Period, Revision};
 use serde::Serialize;
@@ -195,6 +196,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn begin_backfill(&self, wish: &Backfill) -> Result<Begun, CatalogError> {
         const BATCH: &str = "INSERT INTO batches (batch, name, started_at, at, finished, accepted, known, skipped, problems) \
              SELECT f.batch, f.name, f.created_at, f.created_at, $2, 0, 0, 0, 0 FROM backfills f WHERE f.name = $1 \
@@ -252,6 +254,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn backfill(&self, name: &str) -> Result<Option<Backfill>, CatalogError> {
         let row: Option<Columns> = ask!(self, "look up a backfill", pool => {
             sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE f.name = $1")))
@@ -265,6 +268,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn all_backfills(&self) -> Result<Vec<Backfill>, CatalogError> {
         let rows: Vec<Columns> = ask!(self, "list backfills", pool => {
             sqlx::query_as(sqlx::AssertSqlSafe(format!(
@@ -279,6 +283,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn backfills(&self) -> Result<Vec<BackfillProgress>, CatalogError> {
         const COUNTS: &str = "SELECT COUNT(*), COUNT(w.digest), \
              (SELECT COUNT(*) FROM backfill_jobs j WHERE j.batch = $1 AND j.withdrawn = 1) FROM backfill_jobs j \
@@ -321,6 +326,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn set_backfill(
         &self,
         name: &str,
@@ -340,6 +346,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn unpublished(
         &self,
         backfill: &Backfill,
@@ -361,6 +368,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn note_listed(
         &self,
         backfill: &Backfill,

@@ -18,6 +18,7 @@ mod withdrawing;
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::BatchId;
 use serde::Serialize;
@@ -81,6 +82,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it.
+    #[async_recursion]
     pub async fn order_batch(
         &self,
         id: BatchId,
@@ -114,6 +116,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn batch_orders(&self) -> Result<BTreeMap<BatchId, Order>, CatalogError> {
         let rows: Vec<(Vec<u8>, String, i64, i64)> = ask!(self, "list orders about batches", pool => {
             sqlx::query_as("SELECT batch, state, at, withdrawn FROM batch_orders").fetch_all(pool)
@@ -130,6 +133,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn batch_order(&self, id: BatchId) -> Result<Option<BatchOrder>, CatalogError> {
         let state: Option<String> = ask!(self, "look for an order about a batch", pool => {
             sqlx::query_scalar("SELECT state FROM batch_orders WHERE batch = $1")
@@ -144,6 +148,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: it will be enqueued once more.
+    #[async_recursion]
     pub async fn forget_resumed(&self, id: BatchId) -> Result<(), CatalogError> {
         change!(
             self,

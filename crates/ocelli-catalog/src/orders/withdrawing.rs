@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion;
 use ocelli_core::{AnalyzerName, BatchId, Digest, Revision};
 use ocelli_failpoint::{Failpoint, reached};
 
@@ -30,6 +31,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not take it: then nothing of it happened.
+    #[async_recursion]
     pub async fn withdraw_batch(
         &self,
         batch: BatchId,
@@ -44,6 +46,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn postponed_of_batch(
         &self,
         batch: BatchId,
@@ -81,6 +84,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn open_of_paused_batches(
         &self,
     ) -> Result<BTreeMap<AnalyzerName, u64>, CatalogError> {

@@ -32,6 +32,7 @@ pub(crate) mod vocabulary;
 pub(crate) mod walk;
 mod whole;
 
+use async_recursion::async_recursion;
 use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, ImageFormat, OutcomeKind, Revision, SourceUri};
 use serde::Serialize;
@@ -161,6 +162,7 @@ impl Catalog {
     /// # Errors
     /// When the database does not answer, or not in time; [`CatalogError::Query`] when the query names an image that is not here or
     /// cannot be compared.
+    #[async_recursion]
     pub async fn search(&self, search: &Search) -> Result<Page, CatalogError> {
         let query = self.settled(&search.query).await?;
         let search = Search { query, ..search.clone() };

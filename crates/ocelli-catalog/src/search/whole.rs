@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
+use async_recursion::async_recursion;
 use ocelli_core::{Digest, Record};
 
 use super::run::{Plan, fetch};
@@ -59,6 +60,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn places(
         &self,
         query: &Query,
@@ -93,6 +95,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn matching(
         &self,
         query: &Query,
@@ -125,6 +128,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn last_place(&self, query: &Query) -> Result<Option<Place>, CatalogError> {
         let search = all(query);
         let plan = Plan::new(self, &search);
@@ -146,6 +150,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
+    #[async_recursion]
     pub async fn records(
         &self,
         digests: &[Digest],

@@ -138,8 +138,16 @@ pub(crate) async fn a_rule_about_answers_is_decided_once_they_are_there(world: W
     let job = catalog.open_job(&digest("a"), &name(LLM)).await.unwrap().unwrap();
     assert_eq!(job.hold, Some(Hold::Ready));
     assert_eq!(counts(&catalog, LLM).await, (0, 2, 0, 2));
-    let wrong = [(jobs[0].0.clone(), vec![rule("newer", "unheard:of")])];
-    assert!(catalog.leave_out(&name(LLM), &wrong, at(22)).await.is_err());
+    let newer = || rule("newer", "unheard:of");
+    let open = jobs.iter().find(|(seen, _)| seen.0 == digest("a")).unwrap();
+    let undecided = [(open.0.clone(), vec![newer()])];
+    let left = catalog.leave_out(&name(LLM), &undecided, at(22)).await.unwrap();
+    assert!(left.out.is_empty(), "nobody knows what it says");
+    assert_eq!(left.undecided, BTreeSet::from([digest("a")]));
+    assert!(left.unread[&newer()].to_string().contains("unheard"), "{:?}", left.unread);
+    let settled = [(open.0.clone(), vec![newer(), rule("read", "has:nobody")])];
+    let left = catalog.leave_out(&name(LLM), &settled, at(23)).await.unwrap();
+    assert_eq!((left.out, left.undecided), (BTreeSet::from([digest("a")]), BTreeSet::new()));
 }
 
 pub(crate) async fn a_backfill_asks_what_no_rule_leaves_out(world: World) {

@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_recursion::async_recursion;
 use bytes::Bytes;
 use ocelli_core::object::Object;
 use ocelli_core::{Digest, SourceUri};
@@ -63,6 +64,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError`], whose [`FetchError::class`] says whether trying again may help.
+    #[async_recursion]
     pub async fn fetch(&self, source: &SourceUri) -> Result<Bytes, FetchError> {
         let limit = self.limits.total_timeout;
         tokio::time::timeout(limit, self.dispatch(source)).await.unwrap_or_else(|_| {
@@ -76,6 +78,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// As [`Self::fetch`].
+    #[async_recursion]
     pub async fn ask(
         &self,
         source: &SourceUri,
@@ -120,6 +123,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// When there is one and it cannot be read, or nobody can tell: a bucket that is away has lost nothing.
+    #[async_recursion]
     pub async fn kept(&self, digest: &Digest) -> Result<Option<Bytes>, FetchError> {
         let Some(store) = &self.store else { return Ok(None) };
         let limit = self.limits.total_timeout;
@@ -135,6 +139,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// When the store does not take it.
+    #[async_recursion]
     pub async fn keep(&self, digest: Digest, bytes: Bytes) -> io::Result<bool> {
         match &self.store {
             Some(store) => store.put(digest, bytes).await,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_recursion::async_recursion;
 use bytes::Bytes;
 use reqwest::{Client, StatusCode, redirect};
 use thiserror::Error;
@@ -121,6 +122,7 @@ impl Poster {
     ///
     /// # Errors
     /// [`PostError`]; it may have been taken all the same.
+    #[async_recursion]
     pub async fn post(
         &self,
         headers: &[(&'static str, String)],

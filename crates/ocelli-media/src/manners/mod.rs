@@ -11,6 +11,7 @@ mod rules;
 
 use std::time::{Duration, Instant};
 
+use async_recursion::async_recursion;
 use bytes::Bytes;
 use ocelli_core::SourceUri;
 
@@ -61,6 +62,7 @@ impl Polite {
     ///
     /// # Errors
     /// [`Stopped`]; [`Self::wait`] says whether and when to try again.
+    #[async_recursion]
     pub async fn follow(
         &self,
         source: &SourceUri,
@@ -135,6 +137,7 @@ impl Polite {
     ///
     /// # Errors
     /// As [`Fetcher::fetch`], and when the host does not want it.
+    #[async_recursion]
     pub async fn fetch(&self, source: &SourceUri) -> Result<Bytes, FetchError> {
         let limit = self.fetcher.limits().total_timeout;
         tokio::time::timeout(limit, self.try_once(source)).await.unwrap_or_else(|_| {

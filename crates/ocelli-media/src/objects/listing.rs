@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use async_recursion::async_recursion;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
@@ -68,6 +69,7 @@ impl Listing {
     ///
     /// # Errors
     /// When the bucket cannot be listed, or not to its end.
+    #[async_recursion]
     pub async fn next(&mut self) -> Result<Option<Result<ListedObject, String>>, FetchError> {
         loop {
             match self.found.next().await {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use async_recursion::async_recursion;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use object_store::path::Path;
@@ -69,6 +70,7 @@ impl Prefix {
     ///
     /// # Errors
     /// When it is there and cannot be read, or nobody can tell.
+    #[async_recursion]
     pub async fn get(&self, name: &str, limit: u64) -> Result<Option<Bytes>, FetchError> {
         let object = self.object(name);
         match super::read(&*self.bucket, &object.to_string(), &object, limit).await {
@@ -82,6 +84,7 @@ impl Prefix {
     ///
     /// # Errors
     /// When nobody can tell.
+    #[async_recursion]
     pub async fn size(&self, name: &str) -> Result<Option<u64>, ObjectError> {
         let (object, path) = self.path(name)?;
         match self.bucket.head(&path).await {
@@ -95,6 +98,7 @@ impl Prefix {
     ///
     /// # Errors
     /// When the bucket does not take it.
+    #[async_recursion]
     pub async fn put(&self, name: &str, bytes: Bytes) -> Result<(), ObjectError> {
         let (object, path) = self.path(name)?;
         let put = self.bucket.put(&path, PutPayload::from_bytes(bytes)).await;
@@ -117,6 +121,7 @@ impl Prefix {
     ///
     /// # Errors
     /// When the bucket does not let it be removed.
+    #[async_recursion]
     pub async fn remove(&self, name: &str) -> Result<(), ObjectError> {
         let (object, path) = self.path(name)?;
         match self.bucket.delete(&path).await {
@@ -129,6 +134,7 @@ impl Prefix {
     ///
     /// # Errors
     /// When the bucket cannot be listed.
+    #[async_recursion]
     pub async fn names(&self, after: Option<&str>) -> Result<Vec<String>, ObjectError> {
         let failed = |error: Error| ObjectError::of(&self.prefix, &error);
         let below = Path::parse(&self.prefix.key).map_err(|error| failed(error.into()))?;
@@ -164,6 +170,7 @@ impl Prefix {
     ///
     /// # Errors
     /// When the server does not let it be done.
+    #[async_recursion]
     pub async fn abort(&self, name: &str, id: &str) -> Result<(), ObjectError> {
         let (object, path) = self.path(name)?;
         match self.bucket.abort_multipart(&path, &id.to_owned()).await {

@@ -1,5 +1,6 @@
 //! One object that is written in parts while it is made: bounded memory, and nothing of it to be seen before its end.
 
+use async_recursion::async_recursion;
 use bytes::{Bytes, BytesMut};
 use object_store::multipart::PartId;
 use object_store::path::Path;
@@ -63,6 +64,7 @@ impl Upload {
     ///
     /// # Errors
     /// When the bucket does not take them. Then nothing more is to be written.
+    #[async_recursion]
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ObjectError> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -81,6 +83,7 @@ impl Upload {
     ///
     /// # Errors
     /// When the bucket does not take it.
+    #[async_recursion]
     pub async fn finish(&mut self) -> Result<(), ObjectError> {
         if self.id.is_none() {
             let whole = self.gathered.split().freeze();
@@ -108,6 +111,7 @@ impl Upload {
     ///
     /// # Errors
     /// When the server does not let it be done; its parts stay until somebody does, by its [`Self::id`], which stays as well.
+    #[async_recursion]
     pub async fn abort(&mut self) -> Result<(), ObjectError> {
         self.gathered.clear();
         self.sending.shutdown().await;

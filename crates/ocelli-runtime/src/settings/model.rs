@@ -274,6 +274,18 @@ pub struct CollectorSettings {
     /// The sweeper's period.
     #[serde(deserialize_with = "duration")]
     pub sweep_every: Duration,
+    /// Time after its deadline within which an outcome is in the results queue.
+    #[serde(deserialize_with = "duration")]
+    pub job_reserve: Duration,
+    /// Bound of the difference between the clocks of two machines.
+    #[serde(deserialize_with = "duration")]
+    pub clock_skew: Duration,
+    /// How long the sweeper waits for one of its marks before it sends another.
+    #[serde(deserialize_with = "duration")]
+    pub fence_patience: Duration,
+    /// How long a job that was taken from the catalog may take into its queue.
+    #[serde(deserialize_with = "duration")]
+    pub dispatch_lease: Duration,
     /// How long each paid attempt is remembered.
     #[serde(deserialize_with = "duration")]
     pub keep_payments: Duration,

@@ -1,5 +1,7 @@
 //! The fleet: how far each analyzer is, how fast, who works for it, what it costs, and what holds it back.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use askama::Template;
 use axum::extract::State;
 use jiff::Timestamp;
@@ -288,6 +290,11 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
         texts.insert(format!("ready {}", queue.queue), ready);
         texts.insert(format!("consumers {}", queue.queue), consumers);
     }
+    for said in &look.workers {
+        let WorkerRow { worker, analyzer, doing, .. } = worker(said);
+        texts.insert(format!("doing {worker} {analyzer}"), doing);
+    }
+    texts.insert("shape".to_owned(), shape(&rows(site, look), look));
     let status = &look.status;
     texts.insert("images".to_owned(), counted(status.images, "image", "images"));
     let left = status.images - status.complete.min(status.images);
@@ -298,6 +305,27 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
     };
     texts.insert("complete".to_owned(), complete);
     texts
+}
+
+/// Changes whenever something on the page comes or goes that has no place for its text: a worker, a pause, a queue.
+fn shape(rows: &[Row], look: &Look) -> String {
+    let mut hasher = DefaultHasher::new();
+    for row in rows {
+        let there = (row.breaker.is_some(), row.heard_seconds.is_some(), row.deserted);
+        (&row.analyzer, row.off, row.configured, &row.paused, there).hash(&mut hasher);
+    }
+    for said in &look.workers {
+        let WorkerRow { worker, analyzer, description, note, .. } = worker(said);
+        (worker, analyzer, description, note).hash(&mut hasher);
+    }
+    for budget in budgets(look) {
+        (budget.text, budget.reached).hash(&mut hasher);
+    }
+    for queue in look.queues.iter().flatten() {
+        queue.queue.hash(&mut hasher);
+    }
+    look.broker_away.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 /// A sparkline as the path of an SVG.
