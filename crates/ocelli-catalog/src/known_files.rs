@@ -83,6 +83,34 @@ macro_rules! overwrite {
     };
 }
 
+/// Rows of what is asked for by the keys of its places; `$sql` is a macro that puts the table of these keys, `asked`, into the
+/// statement.
+macro_rules! by_places {
+    ($catalog:expr, $action:expr, $keys:expr, $sql:ident) => {
+        match &$catalog.store {
+            Store::Sqlite(store) => {
+                let keys: Vec<String> = $keys.iter().map(|key| hex(key)).collect();
+                let sql = $sql!("(SELECT unhex(value) AS source_key FROM json_each($1)) AS asked");
+                let query = sqlx::query_as(sql).bind(json(&keys));
+                $catalog.timed($action, query.fetch_all(&store.read)).await
+            }
+            Store::Postgres(store) => {
+                let keys: Vec<&[u8]> = $keys.iter().map(<[u8; 16]>::as_slice).collect();
+                let sql = $sql!("(SELECT unnest($1::bytea[]) AS source_key) AS asked");
+                let asking = async {
+                    let mut transaction = store.keyed().await?;
+                    let rows = sqlx::query_as(sql).bind(keys).fetch_all(&mut *transaction).await?;
+                    transaction.end().await?;
+                    Ok::<_, sqlx::Error>(rows)
+                };
+                $catalog.timed($action, asking).await
+            }
+        }
+    };
+}
+
+pub(crate) use by_places;
+
 impl Catalog {
     /// What is remembered of the files at these places, in their order, for as many as one statement takes (thousands).
     ///
@@ -94,27 +122,7 @@ impl Catalog {
         sources: &[SourceUri],
     ) -> Result<Vec<Option<RememberedFile>>, CatalogError> {
         let keys: Vec<[u8; 16]> = sources.iter().map(|source| text_key(source.as_str())).collect();
-        let action = "look up files";
-        let rows: Vec<Columns> = match &self.store {
-            Store::Sqlite(store) => {
-                let keys: Vec<String> = keys.iter().map(|key| hex(key)).collect();
-                let sql =
-                    remembered!("(SELECT unhex(value) AS source_key FROM json_each($1)) AS asked");
-                let query = sqlx::query_as(sql).bind(json(&keys));
-                self.timed(action, query.fetch_all(&store.read)).await
-            }
-            Store::Postgres(store) => {
-                let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
-                let sql = remembered!("(SELECT unnest($1::bytea[]) AS source_key) AS asked");
-                let asking = async {
-                    let mut transaction = store.keyed().await?;
-                    let rows = sqlx::query_as(sql).bind(keys).fetch_all(&mut *transaction).await?;
-                    transaction.end().await?;
-                    Ok::<_, sqlx::Error>(rows)
-                };
-                self.timed(action, asking).await
-            }
-        }?;
+        let rows: Vec<Columns> = by_places!(self, "look up files", keys, remembered)?;
         let found = rows
             .into_iter()
             .map(remembered)

@@ -12,7 +12,7 @@ use ocelli_core::{Digest, ImageFacts, SourceUri};
 use crate::catalog::{Catalog, Store};
 use crate::error::{CatalogError, Fault};
 use crate::gather::{clean, text_key};
-use crate::known_files::hex;
+use crate::known_files::{by_places, hex};
 use crate::rows::{Read, digest, facts, json, unreadable};
 
 /// A URL that was fetched.
@@ -108,27 +108,7 @@ impl Catalog {
             return Ok(Vec::new());
         }
         let keys: Vec<[u8; 16]> = sources.iter().map(|source| text_key(source.as_str())).collect();
-        let action = "look up URLs";
-        let rows: Vec<UrlColumns> = match &self.store {
-            Store::Sqlite(store) => {
-                let keys: Vec<String> = keys.iter().map(|key| hex(key)).collect();
-                let sql =
-                    remembered!("(SELECT unhex(value) AS source_key FROM json_each($1)) AS asked");
-                let query = sqlx::query_as(sql).bind(json(&keys));
-                self.timed(action, query.fetch_all(&store.read)).await
-            }
-            Store::Postgres(store) => {
-                let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
-                let sql = remembered!("(SELECT unnest($1::bytea[]) AS source_key) AS asked");
-                let asking = async {
-                    let mut transaction = store.keyed().await?;
-                    let rows = sqlx::query_as(sql).bind(keys).fetch_all(&mut *transaction).await?;
-                    transaction.end().await?;
-                    Ok::<_, sqlx::Error>(rows)
-                };
-                self.timed(action, asking).await
-            }
-        }?;
+        let rows: Vec<UrlColumns> = by_places!(self, "look up URLs", keys, remembered)?;
         let read = |(etag, modified, key, image, bytes, format, width, height, refusal)| {
             let ((key, _), seen) = place((key, image, bytes, format, width, height, refusal))?;
             Ok((key, RememberedUrl { etag, modified, seen }))

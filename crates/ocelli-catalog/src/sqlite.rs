@@ -96,9 +96,11 @@ impl Store {
                 },
             }
         };
+        // Many, each with a cache of its own, beside the one that the system has of the file.
+        let reading = connect.pragma("cache_size", "-16384");
         let store = Self {
             write,
-            read: pool(options.connections.max(1)).connect_lazy_with(connect),
+            read: pool(options.connections.max(1)).connect_lazy_with(reading),
             noted: Noted::default(),
         };
         store.migrate(&place).await?;

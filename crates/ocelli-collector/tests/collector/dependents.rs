@@ -5,7 +5,8 @@ use ocelli_catalog::Hold;
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::wire::{Intake, Message, Partial};
 use ocelli_core::{
-    AnalyzerName, Dependence, Digest, Need, NeededText, Outcome, OutcomeKind, Reading, Want,
+    AnalyzerName, Dependence, Digest, Need, NeededText, Outcome, OutcomeKind, Reading, RuleText,
+    Want,
 };
 
 use crate::world::{World, intake, ocr, partial, revision, until};
@@ -106,6 +107,36 @@ async fn a_collector_that_dies_after_its_commit_leaves_no_dependent_job_behind()
         world.hold("taken").await.is_none() && world.hold("never taken").await.is_none()
     })
     .await;
+    stop.cancel();
+    collector.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_rule_in_an_unknown_language_holds_up_its_own_jobs_and_no_others() {
+    let ruled = |image: &str, when: &str| {
+        let mut intake = held(image);
+        let rule = RuleText { name: "newer".to_owned(), when: when.to_owned() };
+        intake.dependence.needs[0].rules = vec![rule];
+        [Message::Intake(intake), read(image, "x")]
+    };
+    let world = World::with_reader().await;
+    // More than are taken at once, so that they would fill every page.
+    let undecided: Vec<String> = (0..300).map(|number| format!("undecided {number}")).collect();
+    for image in &undecided {
+        world.catalog.apply(&ruled(image, "unheard:of")).await.unwrap();
+    }
+    world.catalog.apply(&ruled("decided", "has:tesseract-ocr")).await.unwrap();
+    let (stop, collector) = world.collector();
+    until("the other one is enqueued", async || world.hold("decided").await.is_none()).await;
+    assert_eq!(world.ready(&jobs()).await, 1);
+    until("all others are put off", async || {
+        let long_ago = Timestamp::now() - SignedDuration::from_secs(30);
+        world.catalog.ready_jobs(&reader(), long_ago, 10).await.unwrap().is_empty()
+    })
+    .await;
+    for image in &undecided {
+        assert_eq!(world.hold(image).await, Some(Hold::Taken), "{image}");
+    }
     stop.cancel();
     collector.await.unwrap().unwrap();
 }

@@ -170,7 +170,9 @@ impl Checker<'_> {
         self.need(ok, &["limits", "needed_text"], "expected at most 256KiB");
         let ok = collector.keep_payments >= Duration::from_secs(24 * 3600);
         self.need(ok, &["collector", "keep_payments"], "expected at least 1d");
-        let times: [(&[&str], Duration); 15] = [
+        let ok = collector.dispatch_lease >= Duration::from_secs(1);
+        self.need(ok, &["collector", "dispatch_lease"], "expected at least 1s");
+        let times: [(&[&str], Duration); 14] = [
             (&["catalog", "operation_timeout"], settings.catalog.operation_timeout),
             (&["broker", "connect_timeout"], broker.connect_timeout),
             (&["broker", "operation_timeout"], broker.operation_timeout),
@@ -183,7 +185,6 @@ impl Checker<'_> {
             (&["worker", "claim_lease"], worker.claim_lease),
             (&["collector", "sweep_every"], collector.sweep_every),
             (&["collector", "fence_patience"], collector.fence_patience),
-            (&["collector", "dispatch_lease"], collector.dispatch_lease),
             (&["collector", "heartbeat_every"], collector.heartbeat_every),
             (&["worker", "stall_after"], worker.stall_after),
         ];
