@@ -6,7 +6,8 @@
 use std::sync::LazyLock;
 
 use ammonia::{Builder, UrlRelative};
-use comrak::nodes::NodeValue;
+use comrak::arena_tree::NodeEdge;
+use comrak::nodes::{Node, NodeValue};
 use comrak::{Arena, Options, format_html, parse_document};
 use ocelli_catalog::query::Query;
 
@@ -14,6 +15,10 @@ use crate::shown::{escaped, parts, plain};
 
 /// Longer answers are shown as they are: nobody formats that much, and rendering it would cost everybody.
 const LONGEST: usize = 64 * 1024;
+
+/// Answers with more in one another than this are shown as they are, too: no prose does that, and cleaning it takes the square of its
+/// depth.
+const DEEPEST: usize = 100;
 
 /// The level of the highest heading of an answer: below the page's title and the analyzer's name.
 const HIGHEST: u8 = 3;
@@ -60,7 +65,7 @@ static CLEAN: LazyLock<Builder<'static>> = LazyLock::new(|| {
     clean
 });
 
-/// The answer as HTML, with the words of `query` marked; none when it is too long for that.
+/// The answer as HTML, with the words of `query` marked; none when it is too long or too deep for that.
 pub(crate) fn html(text: &str, query: Option<&Query>) -> Option<String> {
     if text.len() > LONGEST {
         return None;
@@ -74,6 +79,9 @@ pub(crate) fn html(text: &str, query: Option<&Query>) -> Option<String> {
     options.render.escape = true;
     let arena = Arena::new();
     let root = parse_document(&arena, &text, &options);
+    if is_too_deep(root) {
+        return None;
+    }
     let highest = root.descendants().filter_map(|node| level(&node.data.borrow().value)).min();
     let down = HIGHEST.saturating_sub(highest.unwrap_or(HIGHEST));
     for node in root.descendants() {
@@ -98,6 +106,17 @@ pub(crate) fn html(text: &str, query: Option<&Query>) -> Option<String> {
     let mut html = String::with_capacity(text.len() * 2);
     format_html(root, &options, &mut html).ok()?;
     Some(CLEAN.clean(&html).to_string())
+}
+
+fn is_too_deep(root: Node<'_>) -> bool {
+    let mut depth = 0;
+    root.traverse().any(|edge| {
+        match edge {
+            NodeEdge::Start(_) => depth += 1,
+            NodeEdge::End(_) => depth -= 1,
+        }
+        depth > DEEPEST
+    })
 }
 
 fn level(value: &NodeValue) -> Option<u8> {
@@ -181,10 +200,14 @@ mod tests {
 
     #[test]
     fn what_is_nested_without_end_or_too_long_does_no_harm() {
-        for unit in [">", "[", "*a **b ", "- ", "`", "<b>", "|"] {
-            let deep = unit.repeat(LONGEST / unit.len());
-            assert!(html(&deep, None).is_some());
+        let endless = |unit: &str| unit.repeat(LONGEST / unit.len());
+        for unit in ["[", "*a **b ", "- ", "`", "<b>", "|"] {
+            assert!(html(&endless(unit), None).is_some(), "{unit}");
         }
+        for unit in [">", "+ "] {
+            assert!(html(&endless(unit), None).is_none(), "{unit}");
+        }
+        assert!(html(&"> ".repeat(DEEPEST - 2), None).is_some());
         assert_eq!(html(&"a".repeat(LONGEST + 1), None), None);
     }
 }
