@@ -29,9 +29,9 @@ const SOURCES: usize = 5;
 const LOOKS: usize = 8;
 /// How long such a page waits: a photograph takes a third of it.
 const LOOK: Duration = Duration::from_millis(300);
-/// How long it is remembered that an image cannot be shown.
+/// How long an image that cannot be shown is not tried again.
 const GONE_FOR: Duration = Duration::from_secs(30);
-/// How many such images are remembered.
+/// How many such images are remembered, with the reason, until one of them can be shown again.
 const GONE_MOST: usize = 4096;
 /// Requests for one image wait for each other here, so that it is made once.
 const LANES: usize = 64;
@@ -134,7 +134,7 @@ impl Pictures {
         }
     }
 
-    /// Why an image could not be shown lately.
+    /// Why an image could not be shown when it was last tried.
     pub(crate) fn trouble(&self, digest: &Digest) -> Option<String> {
         let gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
         gone.iter().rev().find(|(one, _, _)| one == digest).map(|(_, _, reason)| reason.clone())
@@ -151,6 +151,7 @@ impl Pictures {
         let made = made
             .map_err(|reason| WebError::Missing(format!("the image cannot be shown: {reason}")))?;
         self.0.shelf.put(*digest, size, made.clone()).await;
+        self.forget_gone(digest);
         Ok(made)
     }
 
@@ -209,11 +210,16 @@ impl Pictures {
 
     fn note_gone(&self, digest: Digest, reason: String) {
         let mut gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        gone.retain(|(one, at, _)| *one != digest && at.elapsed() < GONE_FOR);
+        gone.retain(|(one, _, _)| *one != digest);
         if gone.len() >= GONE_MOST {
             gone.remove(0);
         }
         gone.push((digest, Instant::now(), reason));
+    }
+
+    fn forget_gone(&self, digest: &Digest) {
+        let mut gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.retain(|(one, _, _)| one != digest);
     }
 }
 
