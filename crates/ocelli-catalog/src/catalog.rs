@@ -28,6 +28,9 @@ pub struct CatalogOptions {
     /// Connections in use at once (SQLite: for reading, beside the writer). Four: a collector writes one batch after
     /// the other, the rest is for questions.
     pub connections: u32,
+    /// SQLite: bytes of the file's pages that are kept in memory, half of them for the writer and half for the readers
+    /// together. What a batch changes stays there until it is written; the system keeps pages of the file too.
+    pub cache: u64,
     /// Whether to open a catalog into which another one was carried only half: for whoever goes on with that.
     pub half_carried: bool,
     /// So many of the records that match a query are counted and sorted by relevance; of more it is said that they are more,
@@ -46,6 +49,7 @@ impl Default for CatalogOptions {
             busy_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(60),
             connections: 4,
+            cache: 128 << 20,
             half_carried: false,
             counted: search::COUNTED,
             near_distance: DEFAULT_DISTANCE,

@@ -62,6 +62,9 @@ impl Store {
     pub(crate) async fn open(path: &Path, options: &CatalogOptions) -> Result<Self, CatalogError> {
         let place = path.display().to_string();
         let fail = |error| Fault::Sql(error).at(&place, "open the database");
+        let readers = options.connections.max(1);
+        // In KiB, which is what a negative number means.
+        let cache = |bytes: u64| format!("-{}", (bytes >> 10).max(1));
         let connect = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -69,7 +72,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .pragma("cache_size", "-65536")
+            .pragma("cache_size", cache(options.cache / 2))
             .pragma("temp_store", "memory")
             // 64 MB of pages are written again and again before they go to the file once; the default is 4 MB, which is less
             // than one batch.
@@ -96,13 +99,9 @@ impl Store {
                 },
             }
         };
-        // Many, each with a cache of its own, beside the one that the system has of the file.
-        let reading = connect.pragma("cache_size", "-16384");
-        let store = Self {
-            write,
-            read: pool(options.connections.max(1)).connect_lazy_with(reading),
-            noted: Noted::default(),
-        };
+        let reading = connect.pragma("cache_size", cache(options.cache / 2 / u64::from(readers)));
+        let store =
+            Self { write, read: pool(readers).connect_lazy_with(reading), noted: Noted::default() };
         store.migrate(&place).await?;
         Ok(store)
     }

@@ -1,7 +1,8 @@
 //! How fast pages of a large archive come: record and search pages with many readers at once, alone and while a collector
 //! writes beside them; the bytes of a first view, and the memory before and after.
 //!
-//! `bench-web [--records 100000] [--readers 50] [--seconds 15] [--pause 1000] [--url CATALOG]`. Without a URL the archive is a
+//! `bench-web [--records 100000] [--readers 50] [--seconds 15] [--pause 1000] [--url CATALOG]
+//! [--connections 4] [--cache 128]`. Without a URL the archive is a
 //! SQLite file in a folder of its own, which is filled first and removed afterwards. One that holds as many records already is
 //! taken as it is.
 
@@ -47,13 +48,19 @@ struct Arguments {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// Milliseconds that a reader looks at a page before it asks for the next; 0: the readers together ask for as much as comes,
+    /// Milliseconds that a reader looks at a page, on average, before it asks for the next; 0: the readers together ask for as much as comes,
     /// and how long each page takes then says how many the machine makes, not how long a page takes.
     #[arg(long, default_value_t = 1_000)]
     pause: u64,
     /// The catalog.
     #[arg(long)]
     url: Option<String>,
+    /// Connections that read, as many as by default.
+    #[arg(long, default_value_t = 4)]
+    connections: u32,
+    /// SQLite: megabytes of the file that are kept in memory, half of them for all readers.
+    #[arg(long, default_value_t = 128)]
+    cache: u64,
 }
 
 /// Nobody is given anything here.
@@ -89,8 +96,12 @@ async fn main() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let file = format!("sqlite:{}", folder.path().join("catalog.db").display());
     let url = arguments.url.clone().unwrap_or(file);
-    let catalog =
-        Catalog::open(&url, CatalogOptions { connections: 8, ..CatalogOptions::default() }).await?;
+    let catalog = CatalogOptions {
+        connections: arguments.connections,
+        cache: arguments.cache << 20,
+        ..CatalogOptions::default()
+    };
+    let catalog = Catalog::open(&url, catalog).await?;
     fill(&catalog, arguments.records).await?;
 
     let stop = CancellationToken::new();
@@ -241,7 +252,9 @@ async fn read(address: &str, what: Page, arguments: &Arguments) -> Result<Vec<Du
                     return Err(Failed::from(format!("{path}: {status}")));
                 }
                 times.push(started.elapsed());
-                tokio::time::sleep(pause).await;
+                // Half to one and a half of it: readers who all pause for the same time end up asking all at once.
+                let share = u32::try_from(next(&mut random) % 1_001)? + 500;
+                tokio::time::sleep(pause * share / 1_000).await;
             }
             Ok(times)
         });

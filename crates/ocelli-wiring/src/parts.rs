@@ -79,6 +79,7 @@ pub async fn catalog(
             .min(CatalogOptions::default().connect_timeout),
         operation_timeout: settings.catalog.operation_timeout,
         connections: settings.catalog.connections,
+        cache: settings.catalog.cache.0,
         counted: settings.search.counted,
         near_distance: settings.near.distance,
         metrics,

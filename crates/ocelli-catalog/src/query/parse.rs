@@ -3,7 +3,7 @@
 use super::error::shown;
 use super::filters::{NAMES, read};
 use super::{Expr, Filter, Measure, Query, QueryError, Term};
-use crate::search::form;
+use crate::search::form::Form;
 
 /// What a query may ask at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -365,9 +365,9 @@ impl Parser {
         if raw.chars().nth(self.limits.term_characters).is_some() {
             return Err(self.too_long(at));
         }
-        let (form, count) = form::form(&raw);
-        let words = form.trim().to_owned();
-        if count == 0 {
+        let form = Form::of(&raw);
+        let words = form.text.trim().to_owned();
+        if form.count() == 0 {
             let what =
                 format!("'{}' has no letter or digit to look for", shown(&self.text(at, self.at)));
             return Err(self.error(at, &what));

@@ -15,88 +15,99 @@ pub(crate) const LONGEST_WORD: usize = 64;
 /// Of longer forms the beginning is searched: a PostgreSQL `tsvector` holds one megabyte of different words.
 pub(crate) const LONGEST_FORM: usize = 512 * 1024;
 
-/// A word of the form, and which characters of the original it was made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FormWord {
+/// A text in its form.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// The words, each between two spaces.
     pub(crate) text: String,
+    places: Vec<Place>,
+}
+
+/// Where a word stands: bytes of the form, and characters of the original.
+#[derive(Debug)]
+struct Place {
+    from: usize,
+    to: usize,
+    start: usize,
+    end: usize,
+}
+
+/// A word of the form, and which characters of the original it was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FormWord<'a> {
+    pub(crate) text: &'a str,
     /// Positions in characters of the original: the first, and the one behind the last.
     pub(crate) start: usize,
     pub(crate) end: usize,
 }
 
-/// The words of `text`, bounded to [`LONGEST_FORM`] bytes.
-pub(crate) fn words(text: &str) -> Vec<FormWord> {
-    let mut words = Words::default();
-    let mut chars = text.chars().enumerate().peekable();
-    let mut unit = String::new();
-    while let Some((start, first)) = chars.next() {
-        if first.is_ascii() {
-            words.add(first.to_ascii_lowercase(), start, start + 1);
-        } else if !is_ignored(first) {
-            unit.clear();
-            unit.push(first);
-            let mut end = start + 1;
-            while let Some((at, next)) = chars.next_if(|(_, next)| continues(*next)) {
-                unit.push(next);
-                end = at + 1;
+impl Form {
+    /// The form of `text`, bounded to [`LONGEST_FORM`] bytes.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut form = Self { text: " ".to_owned(), places: Vec::new() };
+        let mut open = None;
+        let mut chars = text.chars().enumerate().peekable();
+        let mut unit = String::new();
+        while let Some((start, first)) = chars.next() {
+            if first.is_ascii() {
+                form.add(&mut open, first.to_ascii_lowercase(), start, start + 1);
+            } else if !is_ignored(first) {
+                unit.clear();
+                unit.push(first);
+                let mut end = start + 1;
+                while let Some((at, next)) = chars.next_if(|(_, next)| continues(*next)) {
+                    unit.push(next);
+                    end = at + 1;
+                }
+                fold(&unit, |folded| form.add(&mut open, folded, start, end));
             }
-            fold(&unit, |folded| words.add(folded, start, end));
+            let done = form.places.last().map_or(0, |last| last.to);
+            if done > LONGEST_FORM {
+                let last = form.places.pop().map_or(1, |last| last.from);
+                form.text.truncate(last);
+                return form;
+            }
         }
-        if words.bytes > LONGEST_FORM {
-            words.done.pop();
-            return words.done;
-        }
+        form.end(&mut open);
+        form
     }
-    words.end();
-    words.done
-}
 
-/// The form of `text` and how many words it has.
-pub(crate) fn form(text: &str) -> (String, usize) {
-    let words = words(text);
-    let mut form =
-        String::with_capacity(words.iter().map(|word| word.text.len() + 1).sum::<usize>() + 1);
-    form.push(' ');
-    for word in &words {
-        form.push_str(&word.text);
-        form.push(' ');
+    /// The words in order.
+    pub(crate) fn words(&self) -> impl Iterator<Item = FormWord<'_>> {
+        self.places.iter().map(|place| FormWord {
+            text: &self.text[place.from..place.to],
+            start: place.start,
+            end: place.end,
+        })
     }
-    (form, words.len())
-}
 
-#[derive(Default)]
-struct Words {
-    done: Vec<FormWord>,
-    open: Option<(FormWord, usize)>,
-    bytes: usize,
-}
+    /// How many there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.places.len()
+    }
 
-impl Words {
-    fn add(&mut self, folded: char, start: usize, end: usize) {
+    fn add(&mut self, open: &mut Option<(Place, usize)>, folded: char, start: usize, end: usize) {
         if !is_part(folded) {
-            return self.end();
+            return self.end(open);
         }
-        let alone = stands_alone(folded);
+        let alone = !folded.is_ascii() && stands_alone(folded);
         if alone {
-            self.end();
+            self.end(open);
         }
-        match &mut self.open {
-            Some((word, length)) => {
-                word.text.push(folded);
-                word.end = end;
-                *length += 1;
-            }
-            None => self.open = Some((FormWord { text: folded.to_string(), start, end }, 1)),
-        }
-        if alone || self.open.as_ref().is_some_and(|(_, length)| *length == LONGEST_WORD) {
-            self.end();
+        let from = self.text.len();
+        let (place, length) = open.get_or_insert((Place { from, to: from, start, end }, 0));
+        self.text.push(folded);
+        (place.to, place.end) = (self.text.len(), end);
+        *length += 1;
+        if alone || *length == LONGEST_WORD {
+            self.end(open);
         }
     }
 
-    fn end(&mut self) {
-        if let Some((word, _)) = self.open.take() {
-            self.bytes += word.text.len() + 1;
-            self.done.push(word);
+    fn end(&mut self, open: &mut Option<(Place, usize)>) {
+        if let Some((place, _)) = open.take() {
+            self.places.push(place);
+            self.text.push(' ');
         }
     }
 }
@@ -167,7 +178,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> String {
-        form(text).0
+        Form::of(text).text
     }
 
     #[test]
@@ -191,28 +202,30 @@ mod tests {
     #[test]
     fn long_words_and_long_texts_are_bounded() {
         assert_eq!(
-            words(&"x".repeat(150)).iter().map(|word| word.text.len()).collect::<Vec<_>>(),
+            Form::of(&"x".repeat(150)).words().map(|word| word.text.len()).collect::<Vec<_>>(),
             [64, 64, 22]
         );
-        let (form, count) = form(&"lorem ".repeat(1_000_000));
-        assert!(form.len() <= LONGEST_FORM + 1 && count > 80_000);
+        let form = Form::of(&"lorem ".repeat(1_000_000));
+        assert!(form.text.len() <= LONGEST_FORM + 1 && form.count() > 80_000);
+        assert!(form.text.ends_with(" lorem "));
     }
 
     #[test]
     fn words_know_where_they_stood() {
-        let found: Vec<_> = words("Ça, e\u{301}té!")
-            .into_iter()
-            .map(|word| (word.text, word.start, word.end))
-            .collect();
-        assert_eq!(found, [("ca".to_owned(), 0, 2), ("ete".to_owned(), 4, 8)]);
+        let form = Form::of("Ça, e\u{301}té!");
+        let found: Vec<_> = form.words().map(|word| (word.text, word.start, word.end)).collect();
+        assert_eq!(found, [("ca", 0, 2), ("ete", 4, 8)]);
     }
 
     proptest! {
         #[test]
         fn the_form_of_a_form_is_itself(text in any::<String>()) {
-            let (once, count) = form(&text);
-            prop_assert_eq!(form(&once), (once.clone(), count));
-            prop_assert!(once.chars().all(|char| char == ' ' || is_part(char)));
+            let once = Form::of(&text);
+            let twice = Form::of(&once.text);
+            prop_assert_eq!((&twice.text, twice.count()), (&once.text, once.count()));
+            let words: String = once.words().map(|word| format!("{} ", word.text)).collect();
+            prop_assert_eq!(&once.text, &format!(" {words}"));
+            prop_assert!(once.text.chars().all(|char| char == ' ' || is_part(char)));
         }
     }
 }

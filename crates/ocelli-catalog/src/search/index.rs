@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ocelli_core::{Analysis, Digest, Flag, Outcome};
 
-use super::form::form;
+use super::form::Form;
 use crate::error::Fault;
 use crate::fold::Key;
 use crate::rows::{Rows, Shown};
@@ -95,9 +95,9 @@ impl AnswerRow {
             text: None,
         };
         if let Outcome::Done(reading) = &analysis.outcome {
-            let (text, words) = form(&reading.text);
-            row.words = i64::try_from(words).unwrap_or(i64::MAX);
-            row.text = Some(text);
+            let form = Form::of(&reading.text);
+            row.words = i64::try_from(form.count()).unwrap_or(i64::MAX);
+            row.text = Some(form.text);
             row.confidence = reading.confidence.map(f64::from);
             row.languages =
                 reading.languages.as_ref().map_or_else(String::new, |all| format!("+{all}+"));

@@ -1,6 +1,6 @@
 //! Where the words of a query stand in a whole text, for whoever shows it whole.
 
-use super::form::words;
+use super::form::Form;
 use super::snippet::marks;
 use crate::query::{Expr, Query, Term};
 
@@ -15,7 +15,11 @@ impl Query {
                 terms.push(term);
             }
         });
-        if terms.is_empty() { Vec::new() } else { marks(&words(text), &terms) }
+        if terms.is_empty() {
+            return Vec::new();
+        }
+        let form = Form::of(text);
+        marks(&form.words().collect::<Vec<_>>(), &terms)
     }
 }
 

@@ -47,7 +47,7 @@ use crate::query::Query;
 
 /// Records are counted up to this where nothing else is set; beyond it the answer is "more than". Enough for people, and few
 /// enough to be counted and sorted at once.
-pub const COUNTED: u64 = 1_000;
+pub const COUNTED: u64 = 500;
 
 /// What may be set at most: those are sorted in memory.
 pub(crate) const MOST_COUNTED: u64 = 1_000_000;

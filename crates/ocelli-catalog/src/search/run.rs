@@ -2,8 +2,10 @@
 
 mod assembling;
 mod facets;
+mod naming;
 
 use facets::facets_of;
+use naming::{MOST_NOTED, NamedColumns};
 
 use super::candidates::{MOST_WORDS_OF_A_PART, Part, Parts, Question, is_exact};
 use super::cursor::Cursor;
@@ -20,10 +22,6 @@ use crate::query::{Expr, Filter, Term};
 const LONGEST_SHOWN: i64 = 1_000_000;
 /// Where no words are looked for, a snippet is the beginning: some times its length tells where its last word ends.
 const LONGEST_BEGINNING: i64 = snippet::LENGTH as i64 * 4;
-
-/// Answers that are noted by their numbers before a walk along the order of time: some milliseconds' worth. Whatever is in more
-/// of them comes soon on such a walk.
-const MOST_NOTED: i64 = 20_000;
 
 /// What a matching answer counts for its record: 1,000,000 / (50 + its words).
 const SCORE: &str = "CAST(SUM(1000000 / (50 + s0.words)) AS BIGINT)";
@@ -51,8 +49,8 @@ pub(super) struct Plan<'a> {
     parts: Parts,
     question: Option<Question>,
     limit: u32,
-    /// Whether the answers that the index of words names are few enough to be noted.
-    is_noted: bool,
+    /// How many answers the index of words names, as far as that is known.
+    named: Option<u64>,
     /// Records that are counted.
     counted: u64,
 }
@@ -102,15 +100,20 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
             plan.learn(part, words);
         }
         let (mut total, mut keys) = (plan.search.cursor.as_ref().map(|cursor| cursor.total), None);
+        if let Some(statement) = plan.named() {
+            let named: NamedColumns = fetch!(statement, connection, fetch_one)?;
+            let more = plan.learn_named(named);
+            total = total.or(more);
+        }
         let mut look = plan.first_look();
         while total.is_none() {
             if plan.question.is_some() {
                 let found: Vec<FoundColumns> = fetch!(plan.counted_page(look), connection, fetch_all)?;
                 let (answers, records) = found.first().map_or((0, 0), |row| (row.3, row.4));
                 total = plan.total(look, answers, records);
-                let few = total.is_some_and(|total| !total.more);
+                let is_whole = u64::try_from(answers).is_ok_and(|answers| answers < look);
                 let rows = found.into_iter().map(|(digest, seen, score, _, _)| (digest, seen, score));
-                keys = few.then(|| rows.collect());
+                keys = is_whole.then(|| rows.collect());
             } else {
                 let (answers, records): (i64, i64) =
                     fetch!(plan.count(look), connection, fetch_one)?;
@@ -120,10 +123,6 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
         }
         let total = total.unwrap_or(Total { records: 0, more: false });
         let sort = plan.sort(total);
-        if let Some(statement) = plan.named(total) {
-            let (named,): (i64,) = fetch!(statement, connection, fetch_one)?;
-            plan.is_noted = named <= MOST_NOTED;
-        }
         let keys: Vec<KeyColumns> = match keys {
             Some(keys) => keys,
             None => fetch!(plan.page(total, sort), connection, fetch_all)?,
@@ -165,7 +164,7 @@ impl<'a> Plan<'a> {
             question: Question::of(expr, &Parts::new()),
             parts: Parts::new(),
             limit: search.limit.clamp(1, LONGEST_PAGE),
-            is_noted: false,
+            named: None,
             counted: catalog.counted,
         }
     }
@@ -195,8 +194,13 @@ impl<'a> Plan<'a> {
     /// How many rows the first of the counts looks at. Where a row is a record, one more than are counted tells all.
     fn first_look(&self) -> u64 {
         let counted = self.counted;
-        // Few more answers than records that are counted.
-        if self.way() == Way::Images { counted + 1 } else { counted + counted / 2 + 1 }
+        match self.named {
+            _ if self.way() == Way::Images => counted.saturating_add(1),
+            // All of them: that also makes the page, and costs no more than a walk along the order of time to so few.
+            Some(named) if named <= counted.saturating_mul(2) => named + 1,
+            // Few more answers than records that are counted.
+            _ => counted.saturating_add(counted / 2 + 1),
+        }
     }
 
     /// How many records there are, when a look at so many answers tells it.
@@ -230,26 +234,13 @@ impl<'a> Plan<'a> {
 
     /// The way to the first of many records in the order of time.
     fn walk(&self) -> Way {
-        if self.is_noted {
+        if self.named.is_some_and(|named| named <= MOST_NOTED) {
             Way::Noted
         } else if needs_answer(self.expr()) {
             Way::Answers
         } else {
             Way::Images
         }
-    }
-
-    /// How many answers the index of words names, as far as they can be noted; where that may be the shorter way to a page.
-    fn named(&self, total: Total) -> Option<Sql> {
-        let question = self.question.as_ref().filter(|question| !question.is_hopeless())?;
-        // PostgreSQL's index finds rows and not numbers of rows: noting them costs what looking at them does.
-        if !total.more || self.dialect != Dialect::Sqlite {
-            return None;
-        }
-        let mut sql =
-            self.sql("SELECT COUNT(*) FROM (SELECT 1 FROM search_words WHERE search_words MATCH ");
-        sql.text(question.fts()).push(&format!(" LIMIT {})", MOST_NOTED + 1));
-        Some(sql)
     }
 
     /// `FROM … WHERE …`: the answers `s0` that match, or (along the images) the records.
@@ -343,7 +334,8 @@ impl<'a> Plan<'a> {
         sql
     }
 
-    /// The first page of few records with their counts, in one look at the index: it finds the same rows for both.
+    /// The first page of records with their counts, in one look at the index: it finds the same rows for both. It is a page where
+    /// all answers were looked at.
     fn counted_page(&self, look: u64) -> Sql {
         let mut sql = self.sql(
             "WITH looked_at AS MATERIALIZED (SELECT s0.digest AS digest, s0.seen AS seen, s0.words AS words ",
@@ -353,7 +345,14 @@ impl<'a> Plan<'a> {
             " LIMIT {look}), found AS MATERIALIZED (SELECT s0.digest AS digest, s0.seen AS seen, {SCORE} AS score \
              FROM looked_at s0 GROUP BY s0.digest, s0.seen) SELECT digest, seen, score, \
              (SELECT COUNT(*) FROM looked_at), (SELECT COUNT(*) FROM found) FROM found{} LIMIT {}",
-            in_order(self.search.sort),
+            match self.search.sort {
+                // More than are counted are sorted by time.
+                Sort::Relevance => format!(
+                    " ORDER BY CASE WHEN (SELECT COUNT(*) FROM found) > {} THEN 0 ELSE score END DESC, seen DESC, digest DESC",
+                    self.counted
+                ),
+                sort => in_order(sort).to_owned(),
+            },
             self.limit + 1
         ));
         sql

@@ -1,6 +1,6 @@
 //! The part of a text where the words of a query stand. Computed from the text itself, so that both databases show the same.
 
-use super::form::{FormWord, words};
+use super::form::{Form, FormWord};
 use crate::query::Term;
 
 /// Characters of a snippet, about two lines of a terminal.
@@ -25,7 +25,8 @@ pub struct Snippet {
 
 /// Makes the snippet of `text`; without `terms` its beginning.
 pub(super) fn snippet(text: &str, terms: &[&Term]) -> Snippet {
-    let words = words(text);
+    let form = Form::of(text);
+    let words: Vec<FormWord<'_>> = form.words().collect();
     let marks = marks(&words, terms);
     let count = text.chars().count();
     let best = best(&marks);
@@ -74,7 +75,7 @@ fn best(marks: &[(usize, usize)]) -> usize {
 }
 
 /// Where the terms stand, in order and without overlaps.
-pub(super) fn marks(text: &[FormWord], terms: &[&Term]) -> Vec<(usize, usize)> {
+pub(super) fn marks(text: &[FormWord<'_>], terms: &[&Term]) -> Vec<(usize, usize)> {
     let mut marks: Vec<(usize, usize)> = Vec::new();
     for term in terms {
         let wanted: Vec<&str> = term.words.split(' ').collect();
@@ -94,7 +95,7 @@ pub(super) fn marks(text: &[FormWord], terms: &[&Term]) -> Vec<(usize, usize)> {
 }
 
 /// Whether the term stands in this run of words.
-fn stands(run: &[FormWord], wanted: &[&str], term: &Term) -> bool {
+fn stands(run: &[FormWord<'_>], wanted: &[&str], term: &Term) -> bool {
     let last = run.len() - 1;
     run.iter().zip(wanted).enumerate().all(|(place, (word, wanted))| {
         let (before, behind) = (term.open_start && place == 0, term.open_end && place == last);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ocelli_catalog::query::Query;
-use ocelli_catalog::search::{Search, Sort};
+use ocelli_catalog::search::{Search, Sort, Total};
 use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_core::wire::{Intake, Message, Partial};
 use ocelli_core::{
@@ -327,6 +327,8 @@ fn check(cases: u32, sqlite: bool) {
                 let page = walking.search(&search).await.unwrap();
                 let walked: BTreeSet<Digest> = page.hits.iter().map(|hit| hit.digest).collect();
                 prop_assert_eq!(&walked, &found, "on the way: {}", typed(ask));
+                let counted = Total { records: found.len().min(1) as u64, more: found.len() > 1 };
+                prop_assert_eq!(page.total, counted, "on the way: {}", typed(ask));
                 if found != expected {
                     let wrong = found.symmetric_difference(&expected).next().unwrap();
                     let image = all.iter().find(|(digest, _)| digest == wrong).unwrap();

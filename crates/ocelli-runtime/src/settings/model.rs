@@ -117,6 +117,8 @@ pub struct CatalogSettings {
     pub url: ServiceUrl,
     /// Connections at once (SQLite: readers).
     pub connections: u32,
+    /// Bytes of a SQLite file's pages in memory.
+    pub cache: ByteSize,
     /// Bound of one statement, and of the wait for a connection.
     #[serde(deserialize_with = "duration")]
     pub operation_timeout: Duration,

@@ -1,0 +1,55 @@
+//! What the index of words tells before any answer is looked at.
+
+use super::super::Total;
+use super::super::candidates::is_exact;
+use super::super::sql::{Dialect, Sql};
+use super::Plan;
+use crate::query::Expr;
+
+/// Answers that are noted by their numbers before a walk along the order of time: some milliseconds' worth. Whatever is in more
+/// of them comes soon on such a walk.
+pub(super) const MOST_NOTED: u64 = 20_000;
+
+/// Columns of [`Plan::named`]: answers that the index of words names, answers that no ordinary search finds, analyzers.
+pub(super) type NamedColumns = (i64, i64, i64);
+
+impl Plan<'_> {
+    /// How many answers the index of words names, as far as they can be noted.
+    pub(super) fn named(&self) -> Option<Sql> {
+        let question = self.question.as_ref().filter(|question| !question.is_hopeless())?;
+        // PostgreSQL's index finds rows and not numbers of rows: noting them costs what looking at them does.
+        if self.dialect != Dialect::Sqlite {
+            return None;
+        }
+        let up_to = MOST_NOTED + 1;
+        let mut sql = self.sql(
+            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM search_words WHERE search_words MATCH ",
+        );
+        sql.text(question.fts()).push(&format!(
+            " LIMIT {up_to})), (SELECT COUNT(*) FROM (SELECT 1 FROM search_answers INDEXED BY search_answers_hidden \
+             WHERE NOT current OR seen IS NULL LIMIT {up_to})), (WITH RECURSIVE names (name) AS \
+             (SELECT min(analyzer) FROM wants UNION ALL SELECT (SELECT min(w.analyzer) FROM wants w \
+             WHERE w.analyzer > names.name) FROM names WHERE names.name IS NOT NULL) SELECT COUNT(*) FROM \
+             (SELECT name FROM names WHERE name IS NOT NULL UNION SELECT analyzer FROM revisions))"
+        ));
+        Some(sql)
+    }
+
+    /// Takes in what the index of words tells. Of many answers it may be known without a look at them that they are of more records
+    /// than are counted: a record has one current text of each analyzer.
+    pub(super) fn learn_named(
+        &mut self,
+        (answers, hidden, analyzers): NamedColumns,
+    ) -> Option<Total> {
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        let (answers, hidden, analyzers) = (count(answers), count(hidden), count(analyzers));
+        self.named = Some(answers);
+        let all = match self.expr() {
+            Expr::All(parts) => parts.iter().all(|part| is_exact(part, &self.parts)),
+            one => is_exact(one, &self.parts),
+        };
+        let surely = answers.saturating_sub(hidden) / analyzers.max(1);
+        let is_more = all && hidden <= MOST_NOTED && surely > self.counted;
+        is_more.then_some(Total { records: self.counted, more: true })
+    }
+}
