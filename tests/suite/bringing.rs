@@ -15,8 +15,11 @@ use crate::world::Service;
 /// A picture of one pixel.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
-/// What the memory of two runs may differ by: digests that were published are remembered, up to a bound (200,000), pages of the
-/// catalog are cached, and allocators round up.
+/// Pages of the catalog in memory: few, so that a run is soon at this bound and whatever else grows is seen.
+const CACHE: &str = "catalog.cache=8MiB";
+
+/// What the memory of two runs may differ by: digests that were published are remembered, up to a bound (200,000), and allocators
+/// round up.
 const SLACK: u64 = 24 << 20;
 
 /// One line in so many is broken.
@@ -25,7 +28,8 @@ const BROKEN: usize = 100;
 /// Starts the producer over `source`; its summary, and the most memory it had, in bytes.
 fn produced(fleet: &Fleet, source: &Path) -> (Value, u64) {
     let out = fleet.world.path("summary.json");
-    let command = format!("exec \"$0\" produce {} --json >{}", source.display(), out.display());
+    let command =
+        format!("exec \"$0\" produce {} --json --set {CACHE} >{}", source.display(), out.display());
     let program = fleet.world.command("ocelli").get_program().to_owned();
     let mut shell = std::process::Command::new("sh");
     shell.arg("-c").arg(command).arg(program);
@@ -75,10 +79,10 @@ fn list(path: &Path, lines: usize) {
 }
 
 async fn files(few: usize, many: usize) {
-    let fleet = Fleet::new(Database::Sqlite).await;
-    let _collector = fleet.start("ocelli-collector");
     let mut peaks = Vec::new();
     for count in [few, many] {
+        let fleet = Fleet::new(Database::Sqlite).await;
+        let _collector = fleet.start("ocelli-collector");
         let folder = fleet.world.path(format!("tiny-{count}"));
         tiny(&folder, count);
         let (summary, peak) = produced(&fleet, &folder);
@@ -89,10 +93,10 @@ async fn files(few: usize, many: usize) {
 }
 
 async fn lines(few: usize, many: usize) {
-    let fleet = Fleet::new(Database::Sqlite).await;
-    let _collector = fleet.start("ocelli-collector");
     let mut peaks = Vec::new();
     for count in [few, many] {
+        let fleet = Fleet::new(Database::Sqlite).await;
+        let _collector = fleet.start("ocelli-collector");
         let path = fleet.world.path(format!("{count}.ndjson"));
         list(&path, count);
         let (summary, peak) = produced(&fleet, &path);
