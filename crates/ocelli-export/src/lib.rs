@@ -12,6 +12,7 @@
 //! | `folder` | files under their partial names |
 //! | [`objects`] | objects of a bucket, in parts; what the program lends for that |
 //! | `ledger` | the manifest, going on |
+//! | `ahead` | records, read while others are written |
 //! | `hashed` | a file that knows its size and checksum |
 //! | `document` | a record as one JSON object |
 //! | `row` | a record as rows of a table: the columns of CSV and Parquet |
@@ -26,6 +27,7 @@
 //! Absent on purpose: the bytes of images, which an archive does not hold; protocols of buckets, which the program lends.
 
 pub mod agreements;
+mod ahead;
 mod buffer;
 mod document;
 mod error;
@@ -41,7 +43,10 @@ mod row;
 mod target;
 mod writers;
 
+use std::pin::pin;
+
 use async_recursion::async_recursion;
+use futures_util::StreamExt as _;
 use ocelli_catalog::Catalog;
 use ocelli_catalog::query::Query;
 use ocelli_catalog::search::Place;
@@ -125,37 +130,27 @@ async fn fill(
     stop: &CancellationToken,
 ) -> Result<bool, ExportError> {
     let mut after = target.cursor();
-    let mut complete = false;
     let mut open: Option<Body> = None;
-    'pages: loop {
-        let places = catalog.places(&options.query, after, LISTED).await?;
-        if places.is_empty() {
-            complete = true;
-            break;
-        }
-        for part in places.chunks(AT_ONCE) {
-            if stop.is_cancelled() {
-                break 'pages;
-            }
-            let digests: Vec<_> = part.iter().map(|place| place.digest).collect();
-            let mut records = catalog.records(&digests).await?;
-            for place in part {
-                after = Some(*place);
-                let Some(record) = records.remove(&place.digest) else { continue };
-                let body = match &mut open {
-                    Some(body) => body,
-                    None => open.insert(target.begin(options)?),
-                };
-                let added = body.add(options, &record);
-                let is_whole = body.size() >= options.file_bytes;
-                target.written(added).await?;
-                if is_whole {
-                    let whole = open.take();
-                    target.close(whole, *place).await?;
-                }
+    let mut parts = pin!(ahead::parts(catalog, &options.query, after));
+    let complete = loop {
+        let Some(next) = stop.run_until_cancelled(parts.next()).await else { break false };
+        let Some(part) = next.transpose()? else { break true };
+        for (place, record) in part {
+            after = Some(place);
+            let Some(record) = record else { continue };
+            let body = match &mut open {
+                Some(body) => body,
+                None => open.insert(target.begin(options)?),
+            };
+            let added = body.add(options, &record);
+            let is_whole = body.size() >= options.file_bytes;
+            target.written(added).await?;
+            if is_whole {
+                let whole = open.take();
+                target.close(whole, place).await?;
             }
         }
-    }
+    };
     if let Some(place) = after {
         target.close(open, place).await?;
     }
