@@ -28,6 +28,10 @@ use crate::unchanged::{settled, stamp};
 /// Bytes that show what a file is, so that a film among the photos costs one small read.
 const BEGINNING: usize = 8 * 1024;
 
+/// Fetched bytes that are hashed where they arrived: a fifth of a millisecond, which handing them to another thread and back
+/// is a good part of.
+const EXAMINED_AT_ONCE: usize = 256 * 1024;
+
 /// First wait before a URL is tried again, and the longest.
 const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
 
@@ -254,10 +258,13 @@ impl Reader {
             return Looked::at(Verdict::Skipped { rule: NO_IMAGE, why }, read);
         }
         let kept = self.keeps(&reference.source).then(|| bytes.clone());
-        let reader = Arc::clone(&self);
-        let examined = move || examine(&bytes, Digest::of(&bytes), &reader.decode, reader.hash);
-        let examining = blocking(move || Looked::at(examined(), read));
-        let verdict = examining.await.verdict;
+        let verdict = if bytes.len() <= EXAMINED_AT_ONCE && !self.hash {
+            examine(&bytes, Digest::of(&bytes), &self.decode, false)
+        } else {
+            let reader = Arc::clone(&self);
+            let examined = move || examine(&bytes, Digest::of(&bytes), &reader.decode, reader.hash);
+            blocking(move || Looked::at(examined(), read)).await.verdict
+        };
         if let (Some(bytes), Verdict::Image { facts, refusal: None, .. }) = (kept, &verdict)
             && let Err(error) = self.polite.fetcher().keep(facts.digest, bytes).await
         {
