@@ -13,7 +13,7 @@ use crate::reply::Answer;
 use crate::shown::link;
 
 /// Records on a page.
-const PAGE: u32 = 24;
+const PAGE: u32 = 20;
 
 #[derive(Template)]
 #[template(path = "search.html")]
