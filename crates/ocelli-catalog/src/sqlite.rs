@@ -63,8 +63,8 @@ impl Store {
         let place = path.display().to_string();
         let fail = |error| Fault::Sql(error).at(&place, "open the database");
         let readers = options.connections.max(1);
-        // In KiB, which is what a negative number means.
-        let cache = |bytes: u64| format!("-{}", (bytes >> 10).max(1));
+        // In KiB, which is what a negative number means; SQLite takes what is larger than 31 bits for nothing.
+        let cache = |bytes: u64| format!("-{}", (bytes >> 10).clamp(1, 0x7fff_ffff));
         let connect = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

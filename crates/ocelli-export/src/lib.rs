@@ -64,7 +64,7 @@ pub use writers::Format;
 /// Keys that are listed together.
 const LISTED: u32 = 1_024;
 
-/// Records that are in memory at once. One with the longest answers has tens of megabytes.
+/// Records of one part. One with the longest answers has tens of megabytes, and of an export a few parts are in memory.
 const AT_ONCE: usize = 32;
 
 /// Names and texts of the files that an archive of files has for one record.

@@ -2,7 +2,7 @@
 //!
 //! Each figure stands beside the one that it is a share of, from the same run: reading files beside `sha256sum` in as many
 //! processes, files that have not changed beside reading them, URLs and objects of a bucket beside a bare loop that fetches them with
-//! as many connections. What the producer sends is taken by a broker in memory and written to a catalog in a file behind the clock.
+//! as many connections, and one that also takes their digests. What the producer sends is taken by a broker in memory and written to a catalog in a file behind the clock.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -72,6 +72,7 @@ impl Http {
                 .no_proxy()
                 // Idle connections are given up before servers usually do.
                 .pool_idle_timeout(Duration::from_secs(30))
+                // More than are used at once: while a body is looked at, its connection is idle and must not be closed for that.
                 .pool_max_idle_per_host(128)
         };
         // A machine without certificates can still read files: the reason is told when a URL is fetched.

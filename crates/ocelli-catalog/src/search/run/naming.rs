@@ -36,7 +36,8 @@ impl Plan<'_> {
     }
 
     /// Takes in what the index of words tells. Of many answers it may be known without a look at them that they are of more records
-    /// than are counted: a record has one current text of each analyzer.
+    /// than are counted: a record has one current text of each analyzer, and each of them is wanted of something or has announced
+    /// itself.
     pub(super) fn learn_named(
         &mut self,
         (answers, hidden, analyzers): NamedColumns,
