@@ -56,7 +56,9 @@ impl Form {
                 unit.push(first);
                 let mut end = start + 1;
                 while let Some((at, next)) = chars.next_if(|(_, next)| continues(*next)) {
-                    unit.push(next);
+                    if !is_ignored(next) {
+                        unit.push(next);
+                    }
                     end = at + 1;
                 }
                 fold(&unit, |folded| form.add(&mut open, folded, start, end));
@@ -188,6 +190,7 @@ mod tests {
         assert_eq!(of("Straße ŁÓDŹ Ærø İstanbul ﬁn ΟΔΟΣ"), " strasse lodz aero istanbul fin οδοσ ");
         assert_eq!(of("e-mail\0x\u{ad}y"), " e mail xy ");
         assert_eq!(of(" \n\t…!"), " ");
+        assert_eq!(of("❤\u{fe0f} cat \u{1eef0}\u{fe00}"), " cat ");
         assert_eq!(of("Ёлка й"), " елка и ");
     }
 
