@@ -79,7 +79,8 @@ soak: setup-servers build
 
 # About a quarter of an hour on two cores, without the compiling; nothing else should run beside it. BENCH=queueing,latency
 # takes some rows (BENCH=micro the microbenchmarks alone), BENCH_ROUNDS= and BENCH_SIZE= say how often and how much (the defaults
-# are 5 and 1), PUBLISH=1 writes docs/BENCHMARKS.md. The report is in the build folder: bench/report.json, report.md, chart.svg.
+# are 5 and 1), WHOLE=1 takes a million records where a goal names them (half an hour more), PUBLISH=1 writes docs/BENCHMARKS.md.
+# The report is in the build folder: bench/report.json, report.md, chart.svg.
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 BENCH_OUT := $(or $(CARGO_TARGET_DIR),target)/bench
 bench: setup-servers ## measure ocelli beside its ceilings and beside Celery, Dramatiq, Taskiq, FastStream and xargs
@@ -90,7 +91,7 @@ ifeq ($(BENCH),micro)
 else
 	@$(RELEASE)/ocelli-bench --python $(BENCH_OUT)/peers/bin/python --out $(BENCH_OUT) \
 	  $(if $(BENCH),--only $(BENCH)) $(if $(BENCH_ROUNDS),--rounds $(BENCH_ROUNDS)) $(if $(BENCH_SIZE),--size $(BENCH_SIZE)) \
-	  $(if $(PUBLISH),--publish docs)
+	  $(if $(WHOLE),--whole) $(if $(PUBLISH),--publish docs)
 endif
 
 # ARGS="--section accuracy --set screens" measures a part; `bench-ocr --help` in target/debug/examples lists them.

@@ -14,6 +14,8 @@ const DURABLE: [&str; 2] = ["fsync=on", "full_page_writes=on"];
 pub(crate) struct Lab {
     /// Rounds that count.
     pub(crate) rounds: u32,
+    /// Amounts that take longer than a coffee, where a goal names them: see `--whole`.
+    pub(crate) whole: bool,
     /// Processor cores of this machine.
     pub(crate) cores: usize,
     size: f64,
@@ -29,10 +31,12 @@ impl Lab {
         python: Option<PathBuf>,
         rounds: u32,
         size: f64,
+        whole: bool,
     ) -> Fallible<Self> {
         let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
         Ok(Self {
             rounds: rounds.max(1),
+            whole,
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             size: size.clamp(0.001, 1_000.0),
             programs: std::path::absolute(programs.unwrap_or(beside))?,

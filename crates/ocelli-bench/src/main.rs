@@ -18,6 +18,7 @@ mod peer;
 mod report;
 mod rows;
 mod series;
+mod stored;
 mod texts;
 
 use std::path::PathBuf;
@@ -41,6 +42,9 @@ struct Arguments {
     /// Scales how much is done in a round: 10 takes ten times as many images.
     #[arg(long, default_value_t = 1.0)]
     size: f64,
+    /// As many records and images as the goals name (1,000,000 before growth, 100,000 for memory): about half an hour more.
+    #[arg(long)]
+    whole: bool,
     /// Where the programs are (default: beside this one).
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -85,6 +89,7 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         arguments.python.clone(),
         arguments.rounds,
         arguments.size,
+        arguments.whole,
     )?;
     std::fs::create_dir_all(&arguments.out)?;
     let mut report = Report::load(&arguments.out, &lab)?;

@@ -129,7 +129,7 @@ impl Report {
         row.what = what.to_owned();
         row.at = Timestamp::now().strftime("%Y-%m-%d").to_string();
         row.profile = lab.profile();
-        row.command = format!("make bench BENCH={name}");
+        row.command = format!("make bench BENCH={name}{}", if lab.whole { " WHOLE=1" } else { "" });
         self.rows.insert(name.to_owned(), row);
     }
 

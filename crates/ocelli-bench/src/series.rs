@@ -126,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn contenders_take_turns_and_one_that_fails_is_left_out() {
-        let lab = Lab::new(None, None, 3, 1.0).unwrap();
+        let lab = Lab::new(None, None, 3, 1.0, false).unwrap();
         let contenders = vec![Series::new("a", "s", ""), Series::new("b", "s", "")];
         let mut turns = Vec::new();
         let measured = alternate(&lab, contenders, async |index| {

@@ -2,21 +2,19 @@
 
 use std::time::Instant;
 
-use ocelli_core::{AnalyzerName, BatchId};
 use ocelli_testkit::program::Program;
 
 use crate::fleet::{Fleet, NULLS, images};
 use crate::lab::{Fallible, Lab};
 use crate::report::{Goal, Row};
 use crate::series::{Series, alternate};
-use crate::texts;
+use crate::stored;
 
-/// Records that are there before.
+/// Records that are there before, and those of the whole measurement.
 const SIZES: [u64; 2] = [10_000, 100_000];
+const WHOLE: u64 = 1_000_000;
 /// New images of a round.
 const NEW: u64 = 1_500;
-/// Records written at once while the archive is filled.
-const AT_ONCE: u64 = 500;
 const SLOTS: usize = 32;
 
 /// A fleet with an archive of some size.
@@ -29,7 +27,7 @@ struct Archive<'a> {
 
 pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let mut archives = Vec::new();
-    for size in SIZES {
+    for size in SIZES.into_iter().chain(lab.whole.then_some(WHOLE)) {
         archives.push(filled(lab, lab.count(size)).await?);
     }
     let contenders = archives
@@ -61,17 +59,8 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
 
 async fn filled(lab: &Lab, records: u64) -> Fallible<Archive<'_>> {
     let fleet = Fleet::null(lab, &NULLS, SLOTS).await?;
-    let names: Vec<AnalyzerName> =
-        NULLS.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-    let batch = BatchId::new(uuid::Uuid::now_v7());
     let started = Instant::now();
-    for first in (0..records).step_by(usize::try_from(AT_ONCE)?) {
-        let mut messages = Vec::new();
-        for number in first..(first + AT_ONCE).min(records) {
-            messages.extend(texts::record(number, &names, batch)?);
-        }
-        fleet.catalog.apply(&messages).await?;
-    }
+    stored::fill(&fleet.catalog, records).await?;
     eprintln!("  {records} records written in {:.0} s", started.elapsed().as_secs_f64());
     let programs = (fleet.collector()?, fleet.null_workers(lab.cores)?);
     fleet.consumed_by(&NULLS, lab.cores).await?;

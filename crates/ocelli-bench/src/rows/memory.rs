@@ -13,6 +13,8 @@ use crate::series::Series;
 /// Images that go through before the first look, and up to the last.
 const FIRST: u64 = 5_000;
 const LAST: u64 = 25_000;
+/// Of the whole measurement.
+const WHOLE: u64 = 100_000;
 /// What a program may do after its start before it counts as idle.
 const SETTLED: Duration = Duration::from_secs(3);
 const SLOTS: usize = 32;
@@ -24,7 +26,7 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let goals = growth
         .into_iter()
         .map(|(name, growth)| {
-            let (first, last) = (lab.count(FIRST), lab.count(LAST));
+            let (first, last) = (lab.count(FIRST), lab.count(last(lab)));
             Goal::at_most(
                 &format!("memory of the {name}, {last} images beside {first}"),
                 1.05,
@@ -38,6 +40,10 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
         format!("idle: {} s after the start", SETTLED.as_secs()),
     ];
     Ok(Row { series, goals, how, ..Row::default() })
+}
+
+fn last(lab: &Lab) -> u64 {
+    if lab.whole { WHOLE } else { LAST }
 }
 
 fn megabytes(bytes: u64) -> f64 {
@@ -85,7 +91,7 @@ async fn idle(lab: &Lab) -> Fallible<Vec<Series>> {
 /// Collector and null worker after some images and after many; how many times as much they hold then.
 async fn worked(lab: &Lab) -> Fallible<(Vec<Series>, Vec<(&'static str, f64)>)> {
     let fleet = Fleet::null(lab, &NULLS, SLOTS).await?;
-    let (first, last, analyzers) = (lab.count(FIRST), lab.count(LAST), NULLS.len() as u64);
+    let (first, last, analyzers) = (lab.count(FIRST), lab.count(last(lab)), NULLS.len() as u64);
     images(&fleet.path("first"), 0..first, 100)?;
     images(&fleet.path("rest"), first..last, 100)?;
     let (collector, workers) = (fleet.collector()?, fleet.null_workers(1)?);

@@ -21,6 +21,8 @@ const REFERENCES: u64 = 60_000;
 /// And of the two that its memory is compared over.
 const FEW: u64 = 50_000;
 const MANY: u64 = 250_000;
+/// Instead of the many, in the whole measurement.
+const WHOLE: u64 = 1_000_000;
 const ANALYZER: [&str; 1] = ["null-a"];
 
 pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
@@ -52,7 +54,7 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
         _ => produced(lab, &list, lab.count(REFERENCES)).await,
     })
     .await;
-    let (few, many) = (lab.count(FEW), lab.count(MANY));
+    let (few, many) = (lab.count(FEW), lab.count(if lab.whole { WHOLE } else { MANY }));
     let peaks = (peak(lab, place.path(), few).await?, peak(lab, place.path(), many).await?);
     let goals = vec![
         Goal::at_least("producer beside sha256sum", 0.8, "×", series[0].ratio(&series[1])),

@@ -8,10 +8,12 @@ use crate::lab::{Fallible, Lab};
 use crate::peer::{self, Peer, Running};
 use crate::report::{Goal, Row};
 use crate::series::{Series, alternate};
+use crate::stored::Rows;
 
 /// Images of a round: each contender has enough of them for some seconds.
 const OCELLI: u64 = 4_000;
 const BARE: u64 = 10_000;
+const BOTH: u64 = 5_000;
 const PEER: u64 = 500;
 /// Images that go before, so that connections stand and code is loaded.
 const WARM: u64 = 50;
@@ -34,18 +36,30 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             "the same messages through the same queues, confirmed and acked, by one process that does nothing else: no file, no database, no record",
         ),
     ];
+    contenders.push(Series::new(
+        "bare client and bare COPY",
+        "images/s",
+        "the bare client while PostgreSQL copies in the rows of as many complete records, in one transaction; what takes longer of the two",
+    ));
     contenders.extend(peers.iter().map(|peer| Series::new(peer.name, "images/s", peer.note)));
+    let both = lab.count(BOTH);
+    let rows = Rows::of(lab, both).await?;
     let series = alternate(lab, contenders, async |index| match index {
         0 => ocelli(lab).await,
         1 => {
             let count = lab.count(BARE);
             Ok(count as f64 / bare::moved(lab, count).await?.as_secs_f64())
         }
-        _ => beside(lab, &peers[index - 2]).await,
+        2 => {
+            let target = rows.target(lab).await?;
+            let (moved, copied) = tokio::try_join!(bare::moved(lab, both), target.copy())?;
+            Ok(both as f64 / moved.as_secs_f64().max(copied))
+        }
+        _ => beside(lab, &peers[index - 3]).await,
     })
     .await;
     let (ocelli, ceiling) = (&series[0], &series[1]);
-    let best = series[2..].iter().filter(|peer| peer.failed.is_none());
+    let best = series[3..].iter().filter(|peer| peer.failed.is_none());
     let best = best.max_by(|a, b| a.median().unwrap_or(0.0).total_cmp(&b.median().unwrap_or(0.0)));
     let beside = best.map_or("queueing beside the best peer".to_owned(), |best| {
         format!("queueing beside the best peer ({})", best.name)
@@ -53,10 +67,16 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let goals = vec![
         Goal::at_least(&beside, 20.0, "×", best.and_then(|best| ocelli.ratio(best))),
         Goal::at_least("queueing beside the bare client", 0.5, "×", ocelli.ratio(ceiling)),
+        Goal::at_least(
+            "queueing beside bare client and bare COPY",
+            0.5,
+            "×",
+            ocelli.ratio(&series[2]),
+        ),
     ];
     let how = vec![
         format!(
-            "a round: {} images for ocelli, {} for the bare client, {} for each peer, on a fresh virtual host and database; \
+            "a round: {} images for ocelli, {} for the bare client, {both} for it beside COPY, {} for each peer, on a fresh virtual host and database; \
              {WARM} images before the clock starts. Time from the start of the producer (of peers: from the moment in which it has \
              loaded its code and connected) to the last committed row",
             lab.count(OCELLI),
