@@ -10,7 +10,7 @@ use ocelli_testkit::program::memory;
 use serde_json::Value;
 
 use crate::services::{Database, Fleet};
-use crate::world::Service;
+use crate::world::{Service, until};
 
 /// A picture of one pixel.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -132,4 +132,44 @@ async fn a_list_of_twenty_thousand_lines_costs_the_memory_of_a_short_one_and_bro
 async fn a_list_of_a_million_lines_costs_the_memory_of_a_short_one_and_broken_lines_only_themselves()
  {
     lines(200_000, 1_000_000).await;
+}
+
+/// How many jobs of a batch are open; none while it is not listed to its end.
+fn open(fleet: &Fleet, batch: &str) -> Option<u64> {
+    let said = fleet.world.ocelli(["batch", "show", batch, "--json"]);
+    let shown: Value = serde_json::from_str(&said.out).ok()?;
+    shown["finished"].as_bool().filter(|listed| *listed)?;
+    let analyzers = shown["analyzers"].as_object()?;
+    Some(analyzers.values().filter_map(|of| of["open"].as_u64()).sum())
+}
+
+/// A batch of a hundred that is brought while one of so many is being brought and read, and collectors are behind: it is done before
+/// a twentieth of the huge one is.
+async fn beside(huge: usize) {
+    let fleet = Fleet::new(Database::Postgres).await;
+    let world = &fleet.world;
+    tiny(&world.path("huge"), huge);
+    let _services = [fleet.start("ocelli-collector"), fleet.null_worker("", &[])];
+    let mut bringing = world.start("ocelli", ["produce", "huge"]);
+    let status = || world.json(["status", "--json"]);
+    until("collectors are behind", || fleet.messages("results") > 10_000);
+    let before = status()["complete"].as_u64().unwrap();
+    let small = world.many("small", 100);
+    let started = std::time::Instant::now();
+    assert_eq!(fleet.produce(&small.display().to_string())["accepted"], 100);
+    until("the small batch is done", || open(&fleet, "small") == Some(0));
+    let took = started.elapsed();
+    let done = status()["complete"].as_u64().unwrap() - before;
+    eprintln!(
+        "a batch of 100 beside one of {huge} took {took:.1?}, {done} others were done meanwhile"
+    );
+    assert!(done < huge as u64 / 20, "{done} of {huge} were done before it, in {took:?}");
+    bringing.signal(rustix::process::Signal::INT);
+    assert_eq!(bringing.wait(), 130);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes, and some gigabytes of a disk"]
+async fn a_batch_of_a_hundred_is_done_within_seconds_beside_one_of_a_million() {
+    beside(1_000_000).await;
 }

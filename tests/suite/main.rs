@@ -51,6 +51,7 @@ mod strangers;
 mod supply;
 mod tidy;
 mod tracing;
+mod watching;
 mod web;
 mod web_taking;
 mod world;

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::ProducerOptions;
+use crate::backlog::Backlog;
 use crate::clock::{self, Stamps};
 use crate::error::ProducerError;
 use crate::examine::Verdict;
@@ -52,6 +53,7 @@ struct Seeing {
 pub(crate) struct Decider {
     pub(crate) catalog: Catalog,
     pub(crate) gate: Gate,
+    pub(crate) backlog: Backlog,
     /// Whether the run goes on when everything was listed, with what appears then.
     pub(crate) stays: bool,
     /// Images whose jobs went to the queues for fresh work.
@@ -90,6 +92,13 @@ impl Decider {
                 Ok(known) => known,
                 Err(error) => return self.publisher.fail(error),
             };
+            if !self.has_share() {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = self.backlog.room() => {}
+                }
+            }
             let (mut noted, mut urls) = (Vec::new(), Vec::new());
             for item in items {
                 noted.extend(item.noted_file());
@@ -261,11 +270,14 @@ impl Decider {
 
     /// Whether the next image's jobs are fresh work. Whoever watches folders goes on with what is new, whatever was there at first.
     fn is_fresh(&mut self) -> bool {
-        let is_new = self.stays && self.tally.progress().all_listed;
-        let has_share = is_new || self.fresh < self.options.fresh_images;
-        let is_fresh = has_share && !self.options.bulk;
+        let is_fresh = self.has_share();
         self.fresh += u64::from(is_fresh);
         is_fresh
+    }
+
+    fn has_share(&self) -> bool {
+        let is_new = self.stays && self.tally.progress().all_listed;
+        (is_new || self.fresh < self.options.fresh_images) && !self.options.bulk
     }
 
     async fn image(

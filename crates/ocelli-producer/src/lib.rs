@@ -1,6 +1,6 @@
 //! Sources → jobs: finds images, reads them once, and enqueues what the catalog lacks.
 //!
-//! [`run`] lists files, folders, URLs, manifests and standard input; [`watch`](fn@watch) stays with folders. For each
+//! [`run`] lists files, folders, URLs, manifests and standard input; [`watch`](fn@watch) does the same and stays with the folders. For each
 //! image one message goes to the collector and to every analyzer that still has something to answer. A producer keeps
 //! nothing that it could not do without: it can be killed at any time and run again, and enqueues what is missing and no more.
 //!
@@ -10,18 +10,20 @@
 //!
 //! | module | room for |
 //! |---|---|
-//! | [`options`] | [`ProducerOptions`] |
+//! | [`options`], [`arguments`] | [`ProducerOptions`]; what command lines say of them |
 //! | [`source`] | [`Source`]: what the user names; whether it can be opened |
 //! | `manifest`, `table`, `row`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `bucket`, `held`, `again`, `listing` | sources → references |
 //! | `metadata` | what lists say about references beside where they are |
 //! | `remembering`, `unchanged` | files and URLs that need not be read |
 //! | `read`, `examine`, `readers` | references → facts about images |
 //! | [`plan`](mod@plan), `recent`, `decide` | facts → jobs |
-//! | `publisher`, `report`, `tally`, `orders` | messages, reports of the batch, counts; waiting while people paused it |
+//! | `publisher`, `report`, `tally`, `orders`, `backlog` | messages, reports of the batch, counts; waiting while people paused it or collectors are behind |
 //! | `run`, `watching`, `settle` | the roles |
 
 mod again;
 mod archive;
+pub mod arguments;
+mod backlog;
 mod bucket;
 mod clock;
 mod decide;

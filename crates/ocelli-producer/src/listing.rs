@@ -19,7 +19,7 @@ use crate::clock;
 use crate::error::ProducerError;
 use crate::held::{Held, Holder, Room};
 use crate::lines::Lines;
-use crate::manifest::{Format, Rows};
+use crate::manifest::{Format, Rows, guess_format};
 use crate::metadata::MetaLimits;
 use crate::row::{BadLine, Locator, Reading, Row};
 use crate::source::{Opened, shown};
@@ -92,6 +92,7 @@ pub(crate) enum Listed {
 }
 
 /// The lister's end of the channel. Breaks when nobody listens any more.
+#[derive(Clone)]
 pub(crate) struct Out {
     listed: mpsc::Sender<Listed>,
     stop: CancellationToken,
@@ -186,7 +187,7 @@ impl Out {
             Opened::Bucket(bucket) => bucket.list(self),
             Opened::Stdin => {
                 let base = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-                self.lines(std::io::stdin().lock(), "standard input", &base)
+                self.piped(std::io::stdin().lock(), "standard input", &base)
             }
             Opened::Manifest { lines, format, shown, base } => {
                 self.rows(Rows::new(lines, format, self.reading(&base)), &shown)
@@ -197,9 +198,17 @@ impl Out {
         }
     }
 
-    /// Lists references that stand one per line.
-    fn lines(&self, reader: impl Read, name: &str, base: &Path) -> ControlFlow<()> {
-        self.rows(Rows::new(Lines::new(reader), Format::Text, self.reading(base)), name)
+    /// Lists a list without a name: how it is written is told by how it begins.
+    fn piped(&self, reader: impl Read, name: &str, base: &Path) -> ControlFlow<()> {
+        let mut lines = Lines::new(reader);
+        match guess_format(&mut lines) {
+            Ok(Format::Parquet) => {
+                let reason = "a list in Parquet is read from a file, and not as a stream";
+                self.problem(name.to_owned(), reason.to_owned())
+            }
+            Ok(format) => self.rows(Rows::new(lines, format, self.reading(base)), name),
+            Err(error) => self.problem(name.to_owned(), format!("it cannot be read: {error}")),
+        }
     }
 
     fn reading(&self, base: &Path) -> Reading {
@@ -254,7 +263,7 @@ mod tests {
         let stop = CancellationToken::new();
         let (mut listed, lister) = Lister::spawn(10, MetaLimits::default(), &stop, |out| {
             let text = &b"/a.png\n\nrelative.png\nhttp://h/b.png\nftp://h/c.png\n"[..];
-            let _ = out.lines(text, "standard input", Path::new("/base"));
+            let _ = out.piped(text, "standard input", Path::new("/base"));
         })
         .unwrap();
         let mut found = Vec::new();

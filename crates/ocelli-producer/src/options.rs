@@ -65,6 +65,8 @@ pub struct ProducerOptions {
     /// Images of one batch whose jobs count as fresh work. Those behind them go to the queues for backfills, so that a small
     /// batch overtakes a huge one.
     pub fresh_images: u64,
+    /// Messages that may wait for collectors before a batch beyond that share waits too; any number when zero.
+    pub results_ahead: u64,
     /// What each dependent analyzer needs: its jobs are wanted here, and enqueued by the collector.
     pub needs: BTreeMap<AnalyzerName, Vec<AnalyzerName>>,
     /// Which analyzers an image gets.
@@ -128,6 +130,7 @@ impl Default for ProducerOptions {
             fetch_attempts: 3,
             bulk: false,
             fresh_images: 1000,
+            results_ahead: 20_000,
             needs: BTreeMap::new(),
             rules: Rules::default(),
             only_first: BTreeSet::new(),

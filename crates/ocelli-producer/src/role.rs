@@ -9,10 +9,10 @@ use ocelli_catalog::CatalogMetrics;
 use ocelli_runtime::ExitCode;
 use ocelli_wiring::{Fault, Process, fault::chain, parts};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::watch::channel;
 
 use crate::{
-    Parts, ProducerError, ProducerMetrics, ProducerOptions, Progress, Source, Summary, run,
+    Parts, ProducerError, ProducerMetrics, ProducerOptions, Progress, Source, Summary, run, watch,
 };
 
 /// What a run of the producer did.
@@ -38,7 +38,7 @@ pub struct Produced {
     interrupted: bool,
 }
 
-/// Enqueues `sources` for the fleet of the settings.
+/// Enqueues `sources` for the fleet of the settings; with `stays` also what appears in their folders, until a signal comes.
 ///
 /// # Errors
 /// When broker or catalog are away, or a source cannot be opened at all; nothing has been enqueued then.
@@ -47,6 +47,7 @@ pub async fn produce(
     process: &Process,
     sources: Vec<Source>,
     options: ProducerOptions,
+    stays: bool,
 ) -> Result<Produced, Fault> {
     let started = Instant::now();
     let settings = &process.settings;
@@ -64,7 +65,7 @@ pub async fn produce(
         eprintln!("{line}");
     }
     let asked = wanted.iter().map(|want| want.analyzer.to_string()).collect();
-    let (progress, _) = watch::channel(Progress::default());
+    let (progress, _) = channel(Progress::default());
     let parts = Parts {
         broker: broker.clone(),
         catalog: catalog.clone(),
@@ -74,12 +75,18 @@ pub async fn produce(
         progress,
         metrics,
     };
-    let ran = run(parts, process.shutdown.clone()).await;
+    let ran = if stays {
+        tracing::info!("watching; stop with Ctrl-C");
+        watch(parts, process.shutdown.clone()).await
+    } else {
+        run(parts, process.shutdown.clone()).await
+    };
     broker.close().await;
     catalog.close().await;
     let summary = ran.map_err(|error| fault(&error))?;
     let off = off.into_iter().map(|off| off.analyzer.to_string()).collect();
-    let interrupted = process.shutdown.is_cancelled();
+    // Whoever watches ends by a signal and by nothing else.
+    let interrupted = process.shutdown.is_cancelled() && !stays;
     Ok(Produced::new(summary, asked, off, started.elapsed().as_secs_f64(), interrupted))
 }
 

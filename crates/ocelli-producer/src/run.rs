@@ -22,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::ProducerOptions;
 use crate::again::Records;
+use crate::backlog::Backlog;
 use crate::clock::{self, Stamps};
 use crate::decide::Decider;
 use crate::error::ProducerError;
@@ -34,7 +35,7 @@ use crate::readers::read_all;
 use crate::recent::Recent;
 use crate::remembering::remember_all;
 use crate::report::Reporter;
-use crate::source::{self, Opened, Source, SourceError};
+use crate::source::{self, Opened, Source};
 use crate::tally::{Progress, Summary, Tally};
 use crate::watching::{Watched, watch_folders};
 
@@ -84,9 +85,6 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<Summary, P
 /// As [`run`]; and [`ProducerError::Watch`] when the system does not let the folders be watched.
 #[async_recursion]
 pub async fn watch(parts: Parts, shutdown: CancellationToken) -> Result<Summary, ProducerError> {
-    if parts.sources.contains(&Source::Stdin) {
-        return Err(SourceError::StdinWatched.into());
-    }
     let (folders, others): (Vec<_>, Vec<_>) =
         open(&parts).await?.into_iter().partition(|source| matches!(source, Opened::Folder(_)));
     let filters = folders
@@ -158,6 +156,7 @@ async fn drive(
 
     let tally = Tally::new(progress, batch);
     let stamps = Arc::new(Stamps::new());
+    let broker_of_results = broker.clone();
     let publisher = Publisher::new(broker, options.publish_window, stop.clone(), metrics.clone());
     let reporter = Arc::new(Reporter {
         batch,
@@ -200,7 +199,9 @@ async fn drive(
     )));
     let period = options.report_every;
     let gate = Gate::of(catalog.clone(), batch, period, publisher.clone(), tally.clone());
+    let backlog = Backlog::new(broker_of_results, options.results_ahead);
     let decider = Decider {
+        backlog,
         catalog,
         gate,
         stays,

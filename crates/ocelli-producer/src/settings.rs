@@ -26,6 +26,7 @@ impl ProducerOptions {
             decode: decode_limits(settings),
             readers: if producer.readers == 0 { defaults.readers } else { producer.readers },
             fresh_images: producer.fresh_images,
+            results_ahead: producer.results_ahead,
             skip_unchanged: producer.skip_unchanged,
             trust_digests: producer.trust_digests,
             keep_urls: producer.keep_urls,

@@ -143,9 +143,6 @@ pub enum SourceError {
     /// Standard input can only be read once.
     #[error("standard input ('-') is named twice")]
     StdinTwice,
-    /// Standard input may never end, and folders wait behind it.
-    #[error("standard input ('-') cannot be read while folders are watched")]
-    StdinWatched,
 }
 
 impl SourceError {
@@ -190,9 +187,6 @@ impl SourceError {
             Self::Batches { .. } => "'ocelli doctor' says what is wrong with it",
             Self::Glob { .. } => "globs are written as in .gitignore: *.png, thumbs/, **/raw/*.tif",
             Self::StdinTwice => "name '-' once",
-            Self::StdinWatched => {
-                "enqueue the references of standard input with a run of their own"
-            }
         }
     }
 }

@@ -139,7 +139,10 @@ pub(crate) fn watch_folders(out: &Out, watched: Watched, others: Vec<Opened>) ->
         state.list(filter, filter.root())?;
     }
     for source in others {
-        out.source(source)?;
+        match source {
+            Opened::Stdin => aside(out, source)?,
+            other => out.source(other)?,
+        }
     }
     out.send(Listed::End)?;
     let mut rescan_at = Instant::now() + rescan;
@@ -165,6 +168,21 @@ pub(crate) fn watch_folders(out: &Out, watched: Watched, others: Vec<Opened>) ->
                 state.list(filter, filter.root())?;
             }
             rescan_at = Instant::now() + rescan;
+        }
+    }
+}
+
+/// Lists a source that may never end, on a thread of its own: what appears in the folders must not wait for it.
+fn aside(out: &Out, source: Opened) -> ControlFlow<()> {
+    let own = out.clone();
+    let spawned = std::thread::Builder::new().name("standard input".to_owned()).spawn(move || {
+        // When nobody listens any more, the run has ended.
+        let _ = own.source(source);
+    });
+    match spawned {
+        Ok(_) => ControlFlow::Continue(()),
+        Err(error) => {
+            out.problem("standard input".to_owned(), format!("it cannot be read: {error}"))
         }
     }
 }

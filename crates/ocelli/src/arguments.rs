@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ocelli_core::{AnalyzerName, BatchId, FailureClass};
+use ocelli_producer::arguments::SourceArgs;
 use ocelli_wiring::CommonArgs;
 
 use crate::commands::batch::BatchCommand;
@@ -115,39 +116,6 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SourceArgs {
-    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/, gs:, az:), archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member),
-    /// manifests (.ndjson, .csv, .parquet, .txt with uri and first_seen), or - for standard input.
-    #[arg(required_unless_present = "retry", value_name = "SOURCE")]
-    pub(crate) sources: Vec<std::ffi::OsString>,
-    /// Only files below folders, and members of archives, that match this glob, beside those of producer.include.
-    #[arg(long, value_name = "GLOB")]
-    pub(crate) include: Vec<String>,
-    /// Not what matches this glob, beside those of producer.exclude.
-    #[arg(long, value_name = "GLOB")]
-    pub(crate) exclude: Vec<String>,
-    /// Beside the sources: what failed of an earlier batch, which --of names.
-    #[arg(long, value_enum, requires = "of", value_name = "WHAT")]
-    pub(crate) retry: Option<Retry>,
-    /// Name or id of that batch.
-    #[arg(long, requires = "retry", value_name = "BATCH")]
-    pub(crate) of: Option<String>,
-    /// Name of this batch.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) batch: Option<String>,
-    /// Read every file, also those that look as they did when they were read last.
-    #[arg(long)]
-    pub(crate) verify: bool,
-}
-
-/// Which references of an earlier batch are tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Retry {
-    /// Those that could not be read.
-    Failed,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
@@ -163,6 +131,9 @@ pub(crate) struct RunArgs {
 pub(crate) struct ProduceArgs {
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+    /// Stay, and enqueue new files as they appear in the folders.
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// Print the summary as JSON.
     #[arg(long)]
     pub(crate) json: bool,

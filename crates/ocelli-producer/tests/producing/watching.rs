@@ -98,11 +98,3 @@ async fn changed_files_are_new_images_and_files_left_out_stay_out() {
     let (summary, _) = watch.end().await;
     assert_eq!((summary.accepted, summary.skipped), (3, 0));
 }
-
-#[tokio::test]
-async fn standard_input_is_not_watched() {
-    let world = World::new().await;
-    let error =
-        watch(world.parts(vec![Source::Stdin]), CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(error, ProducerError::Source(SourceError::StdinWatched)));
-}

@@ -358,6 +358,8 @@ pub struct ProducerSettings {
     pub keep_packed: bool,
     /// Images of one batch whose jobs count as fresh work.
     pub fresh_images: u64,
+    /// Messages that may wait for collectors before a batch beyond that share waits too.
+    pub results_ahead: u64,
     /// URLs fetched at once.
     pub fetchers: usize,
     /// Tries for a URL.

@@ -4,13 +4,13 @@ use ocelli_runtime::ExitCode;
 use ocelli_wiring::{Fault, Process};
 
 use crate::arguments::ProduceArgs;
-use crate::commands::run::{producer_options, sources};
 use crate::output;
 
 pub(crate) async fn produce(process: Process, arguments: &ProduceArgs) -> Result<ExitCode, Fault> {
-    let sources = sources(&arguments.sources)?;
-    let options = producer_options(&process.settings, &arguments.sources)?;
-    let produced = ocelli_producer::role::produce(&process, sources, options).await?;
+    let sources = arguments.sources.parsed()?;
+    let options = arguments.sources.options(&process.settings)?;
+    let produced =
+        ocelli_producer::role::produce(&process, sources, options, arguments.watch).await?;
     if arguments.json {
         output::json(&produced)?;
     } else {

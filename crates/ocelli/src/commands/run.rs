@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ocelli_core::OutcomeKind;
-use ocelli_producer::{Parts, ProducerOptions, Progress, Source, Summary};
+use ocelli_producer::arguments::SourceArgs;
+use ocelli_producer::{Parts, Progress, Source, Summary};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::{Fault, Process, parts};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::arguments::{RunArgs, SourceArgs};
+use crate::arguments::RunArgs;
 use crate::embedded::{Embedded, HeldBack, Open};
 use crate::progress::Meter;
 use crate::{archive, layout, output};
@@ -27,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCode, Fault> {
     let started = Instant::now();
-    let sources = sources(&arguments.sources)?;
+    let sources = arguments.sources.parsed()?;
     let mut fleet = Embedded::start(&process).await?;
     let mut meter = Meter::new();
     for line in parts::off_lines(&fleet.off) {
@@ -97,31 +98,6 @@ async fn page(settings: &Settings, fleet: &Embedded, image: &OsStr) -> Result<St
     Ok(record.map(|record| layout::text(&record, &order)).unwrap_or_default())
 }
 
-/// Parses all sources before anything is opened.
-pub(crate) fn sources(arguments: &SourceArgs) -> Result<Vec<Source>, Fault> {
-    let named = arguments.sources.iter().map(|argument| {
-        Source::parse(argument).map_err(|error| {
-            Fault::new(ExitCode::Usage, format!("{error}\nhint: {}", error.hint()))
-        })
-    });
-    let failed = arguments.retry.and(arguments.of.clone()).map(|of| Ok(Source::Failed(of)));
-    named.chain(failed).collect()
-}
-
-/// The producer's options for this process: its own data folder is never taken for a source.
-pub(crate) fn producer_options(
-    settings: &Settings,
-    arguments: &SourceArgs,
-) -> Result<ProducerOptions, Fault> {
-    let mut options = ProducerOptions::from_settings(settings)?;
-    options.batch_name.clone_from(&arguments.batch);
-    options.skip_unchanged &= !arguments.verify;
-    options.include.extend(arguments.include.iter().cloned());
-    options.exclude.extend(arguments.exclude.iter().cloned());
-    options.exclude_dirs.push(settings.data.dir.clone());
-    Ok(options)
-}
-
 /// Lists and waits until everything that can be done is done, or a signal came.
 async fn work(
     process: &Process,
@@ -134,7 +110,7 @@ async fn work(
     let parts = Parts {
         broker: fleet.broker.clone(),
         catalog: fleet.catalog.clone(),
-        options: producer_options(&process.settings, arguments)?,
+        options: arguments.options(&process.settings)?,
         wanted: fleet.wants.clone(),
         sources,
         progress,

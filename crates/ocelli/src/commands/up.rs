@@ -1,5 +1,6 @@
 //! `ocelli up`: stay, read what appears, and serve the archive. `ocelli web`: only serve it.
 
+use ocelli_producer::arguments::SourceArgs;
 use ocelli_producer::{Parts, Progress};
 use ocelli_runtime::ExitCode;
 use ocelli_web::{Listener, role, serve};
@@ -7,12 +8,10 @@ use ocelli_wiring::{Fault, Process, parts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::arguments::SourceArgs;
-use crate::commands::run::{producer_options, sources};
 use crate::embedded::Embedded;
 
 pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitCode, Fault> {
-    let sources = sources(arguments)?;
+    let sources = arguments.parsed()?;
     let starting = process.readiness.latch("embedded fleet");
     let mut fleet = Embedded::start(&process).await?;
     for line in parts::off_lines(&fleet.off) {
@@ -25,7 +24,7 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
     let parts = Parts {
         broker: fleet.broker.clone(),
         catalog: fleet.catalog.clone(),
-        options: producer_options(&process.settings, arguments)?,
+        options: arguments.options(&process.settings)?,
         wanted: fleet.wants.clone(),
         sources,
         progress,

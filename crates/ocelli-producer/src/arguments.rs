@@ -1,0 +1,73 @@
+//! What the command lines of all programs that list sources have in common.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueEnum};
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::Fault;
+
+use crate::{ProducerOptions, Source};
+
+/// Sources, and what of them is taken.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Folders, image files, URLs, buckets (s3://BUCKET/PREFIX/, gs:, az:), archives (.tar, .tar.gz, .zip; tar:FILE!MEMBER for one member),
+    /// manifests (.ndjson, .csv, .parquet, .txt with uri and first_seen), or - for a list on standard input.
+    #[arg(required_unless_present = "retry", value_name = "SOURCE")]
+    pub sources: Vec<OsString>,
+    /// Only files below folders, and members of archives, that match this glob, beside those of producer.include.
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Not what matches this glob, beside those of producer.exclude.
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Beside the sources: what failed of an earlier batch, which --of names.
+    #[arg(long, value_enum, requires = "of", value_name = "WHAT")]
+    pub retry: Option<Retry>,
+    /// Name or id of that batch.
+    #[arg(long, requires = "retry", value_name = "BATCH")]
+    pub of: Option<String>,
+    /// Name of this batch.
+    #[arg(long, value_name = "NAME")]
+    pub batch: Option<String>,
+    /// Read every file, also those that look as they did when they were read last.
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// Which references of an earlier batch are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Retry {
+    /// Those that could not be read.
+    Failed,
+}
+
+impl SourceArgs {
+    /// Parses all sources before anything is opened.
+    ///
+    /// # Errors
+    /// With exit code 2 when one cannot be meant.
+    pub fn parsed(&self) -> Result<Vec<Source>, Fault> {
+        let named = self.sources.iter().map(|argument| {
+            Source::parse(argument).map_err(|error| {
+                Fault::new(ExitCode::Usage, format!("{error}\nhint: {}", error.hint()))
+            })
+        });
+        let failed = self.retry.and(self.of.clone()).map(|of| Ok(Source::Failed(of)));
+        named.chain(failed).collect()
+    }
+
+    /// The options of a run over these: the archive's own folder is never taken for a source.
+    ///
+    /// # Errors
+    /// When a setting cannot be meant.
+    pub fn options(&self, settings: &Settings) -> Result<ProducerOptions, Fault> {
+        let mut options = ProducerOptions::from_settings(settings)?;
+        options.batch_name.clone_from(&self.batch);
+        options.skip_unchanged &= !self.verify;
+        options.include.extend(self.include.iter().cloned());
+        options.exclude.extend(self.exclude.iter().cloned());
+        options.exclude_dirs.push(settings.data.dir.clone());
+        Ok(options)
+    }
+}
