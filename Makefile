@@ -35,7 +35,7 @@ run: build ## draw sample images into samples/ and read them, in one process and
 test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreSQL
 	@deploy/local/api-check.sh
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo nextest run --workspace --locked; \
+	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo nextest run --workspace --lib --bins --tests --locked; \
 	else \
 	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked --no-fail-fast; \
 	fi

@@ -18,6 +18,7 @@ mod writing;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use ocelli_core::{Analysis, Digest};
@@ -33,7 +34,26 @@ use crate::fold::Stored;
 use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
 
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
+pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("postgres":
+    "0001_records.sql",
+    "0002_accounts.sql",
+    "0003_spend.sql",
+    "0004_dependent_jobs.sql",
+    "0005_search.sql",
+    "0006_vocabulary.sql",
+    "0007_backfills.sql",
+    "0008_agreement.sql",
+    "0009_perceptual_hashes.sql",
+    "0010_site.sql",
+    "0011_known_files.sql",
+    "0012_lost_payments.sql",
+    "0014_batch_orders.sql",
+    "0015_references.sql",
+    "0016_listeners.sql",
+    "0017_references.sql",
+    "0018_rules.sql",
+    "0019_filters.sql",
+);
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 

@@ -15,6 +15,7 @@ mod writing;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ocelli_core::{Analysis, Digest};
@@ -35,7 +36,27 @@ use crate::rows::json;
 use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
 
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("sqlite":
+    "0001_records.sql",
+    "0002_accounts.sql",
+    "0003_spend.sql",
+    "0004_dependent_jobs.sql",
+    "0005_search.sql",
+    "0006_vocabulary.sql",
+    "0007_backfills.sql",
+    "0008_agreement.sql",
+    "0009_perceptual_hashes.sql",
+    "0010_site.sql",
+    "0011_known_files.sql",
+    "0012_lost_payments.sql",
+    "0014_batch_orders.sql",
+    "0015_references.sql",
+    "0016_listeners.sql",
+    "0017_references.sql",
+    "0018_rules.sql",
+    "0019_filters.sql",
+    "0020_hidden.sql",
+);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
