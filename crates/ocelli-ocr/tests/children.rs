@@ -357,10 +357,11 @@ async fn hostile_images_of_the_shared_data_end_within_the_hard_deadline() {
 async fn images_that_cannot_be_read_say_what_is_wrong_and_what_to_do() {
     let pool = pool(options(1));
     for (bytes, words) in [
-        (png_that_claims(0, 0), ["PNG", ""]),
+        (png_that_claims(0, 0), ["PNG", "download it again"]),
         (png_that_claims(60_000, 10), ["60000", "limits.image_side"]),
         (pgm(1, 40_000), ["40000", "limits.image_side"]),
-        (Bytes::from_static(b"<!DOCTYPE html><html>"), ["web page", "HTML"]),
+        (Bytes::new(), ["empty", "download it again"]),
+        (Bytes::from_static(b"<!DOCTYPE html><html>"), ["web page", "name the image itself"]),
         (Bytes::from_static(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif"), ["AVIF", "convert it to PNG"]),
         (Bytes::from_static(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), ["HEIC", "convert it to PNG"]),
     ] {
