@@ -94,7 +94,8 @@ else
 	  $(if $(WHOLE),--whole) $(if $(PUBLISH),--publish docs)
 endif
 
-# ARGS="--section accuracy --set screens" measures a part; `bench-ocr --help` in target/debug/examples lists them.
+# ARGS="--section accuracy --set screens" measures a part; `bench-ocr --help` in target/debug/examples lists them. The memory of a child is
+# watched over 5,000 images; ARGS="--section memory --steady 500" is faster.
 bench-ocr: setup ## accuracy, memory and speed of OCR beside the plain tesseract command, in one run
 	@deploy/local/setup.sh --bench
 	@$(BENCHES)

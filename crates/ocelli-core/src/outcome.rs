@@ -223,7 +223,7 @@ pub struct Provenance {
     pub engine: String,
     /// Model name, or language data.
     pub model: Option<String>,
-    /// Digest of the model as its server tells it.
+    /// Digest of the model as its server tells it, or of each file of language data.
     pub model_digest: Option<String>,
     /// Endpoint that answered (no credentials).
     pub endpoint: Option<String>,

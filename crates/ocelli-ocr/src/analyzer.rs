@@ -1,7 +1,7 @@
 //! The OCR analyzer as the worker's pipe sees it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ocelli_core::{
     AnalyzerName, FailureClass, Flag, Outcome, Provenance, Reading, Revision, RevisionBuilder,
@@ -26,13 +26,21 @@ pub struct TesseractAnalyzer {
     metrics: OcrMetrics,
     /// Made by the first probe that found the language data.
     pool: OnceCell<Arc<Pool>>,
+    /// Which files of language data the last probe found, for people.
+    data: Mutex<Option<String>>,
 }
 
 impl TesseractAnalyzer {
     /// Starts nothing yet: [`Analyzer::probe`] does.
     #[must_use]
     pub fn new(options: OcrOptions, metrics: OcrMetrics) -> Self {
-        Self { options, prefix: crate::diagnose::data_prefix(), metrics, pool: OnceCell::new() }
+        Self {
+            options,
+            prefix: crate::diagnose::data_prefix(),
+            metrics,
+            pool: OnceCell::new(),
+            data: Mutex::default(),
+        }
     }
 
     /// The children, once a probe has found the language data.
@@ -45,6 +53,7 @@ impl TesseractAnalyzer {
         Provenance {
             engine: format!("tesseract {}", engine::version()),
             model: Some(self.options.languages.clone()),
+            model_digest: self.data.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             steps: transcript.map(|transcript| transcript.steps.clone()).unwrap_or_default(),
             ..Provenance::default()
         }
@@ -86,11 +95,12 @@ impl Analyzer for TesseractAnalyzer {
 
     async fn probe(&self) -> Result<Revision, Unavailable> {
         let (options, prefix) = (self.options.clone(), self.prefix.clone());
-        let (folder, revision) =
-            tokio::task::spawn_blocking(move || revision(&options, prefix.as_deref()))
+        let Found { folder, revision, data } =
+            tokio::task::spawn_blocking(move || look(&options, prefix.as_deref()))
                 .await
                 .map_err(unavailable)?
                 .map_err(unavailable)?;
+        *self.data.lock().unwrap_or_else(PoisonError::into_inner) = Some(data);
         let pool = self
             .pool
             .get_or_init(async || {
@@ -118,11 +128,16 @@ impl Analyzer for TesseractAnalyzer {
     }
 }
 
-/// The folder of language data and the revision. Reads each data file once (4 to 15 MB each).
-fn revision(
-    options: &OcrOptions,
-    prefix: Option<&Path>,
-) -> Result<(PathBuf, Revision), data::DataError> {
+/// What a probe finds on the disk.
+struct Found {
+    folder: PathBuf,
+    revision: Revision,
+    /// The files of language data by name and hash: `eng 7d4322bd2a774972`.
+    data: String,
+}
+
+/// Looks at the language data. Reads each file once (4 to 15 MB each).
+fn look(options: &OcrOptions, prefix: Option<&Path>) -> Result<Found, data::DataError> {
     let languages = data::languages(&options.languages)?;
     let folder = data::folder(options.data_path.as_deref(), prefix)?;
     data::check(&folder, &languages)?;
@@ -134,10 +149,13 @@ fn revision(
         .part("frames", options.frames)
         .part("effort", format!("{:?}", options.effort))
         .part("sufficient", options.sufficient_confidence);
-    for (language, hash) in data::hashes(&folder, &languages)? {
+    let hashes = data::hashes(&folder, &languages)?;
+    for (language, hash) in &hashes {
         builder = builder.part(&format!("data {language}"), hash);
     }
-    Ok((folder, builder.build()))
+    let files: Vec<String> =
+        hashes.iter().map(|(language, hash)| format!("{language} {hash}")).collect();
+    Ok(Found { folder, revision: builder.build(), data: files.join(", ") })
 }
 
 fn outcome(transcript: Transcript, languages: &str) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::data::DataError;
 use crate::metrics::OcrMetrics;
 use crate::options::OcrOptions;
 use crate::pool::Pool;
@@ -17,8 +18,8 @@ pub struct Diagnosis {
     pub data_path: Result<PathBuf, String>,
     /// Languages with data.
     pub present: Vec<String>,
-    /// Wanted languages without data, each with the Debian package that brings it.
-    pub missing: Vec<(String, String)>,
+    /// Wanted languages without data; [`data::advice`] says what to do.
+    pub missing: Vec<String>,
     /// What locks the children in, or why none could be started.
     pub sandbox: Result<SandboxReport, String>,
 }
@@ -35,29 +36,34 @@ pub async fn diagnose(
     data_path: Option<&Path>,
     child_program: Option<PathBuf>,
 ) -> Diagnosis {
-    let folder = data::folder(data_path, data_prefix().as_deref()).map_err(|e| e.to_string());
-    let wanted = data::languages(languages).map_err(|error| error.to_string());
-    let (mut present, mut missing) = (Vec::new(), Vec::new());
-    let mut sandbox = Err("no child was started".to_owned());
-    match (&folder, wanted) {
-        (Ok(folder), Ok(wanted)) => {
-            present = data::present(folder);
-            missing = data::missing(folder, &wanted)
-                .into_iter()
-                .map(|name| {
-                    let package = data::package(&name);
-                    (name, package)
-                })
-                .collect();
+    let looked = look(languages, data_path).map_err(|error| error.to_string());
+    let (data_path, present, missing, sandbox) = match looked {
+        Ok((folder, wanted, missing)) => {
+            let present = data::present(&folder);
             // The sandbox does not depend on the language: take one that is there.
-            if let Some(language) = wanted.iter().find(|name| present.contains(name)) {
-                sandbox = start_one(language, folder, child_program).await;
-            }
+            let sandbox = match wanted.iter().find(|name| !missing.contains(name)) {
+                Some(language) => start_one(language, &folder, child_program).await,
+                None => Err("no child was started".to_owned()),
+            };
+            (Ok(folder), present, missing, sandbox)
         }
-        (_, Err(reason)) => sandbox = Err(reason),
-        (Err(reason), _) => sandbox = Err(reason.clone()),
+        Err(reason) => (Err(reason.clone()), Vec::new(), Vec::new(), Err(reason)),
+    };
+    Diagnosis { engine_version: engine::version(), data_path, present, missing, sandbox }
+}
+
+/// The folder of language data, the languages that are wanted, and those of them without data.
+fn look(
+    languages: &str,
+    data_path: Option<&Path>,
+) -> Result<(PathBuf, Vec<String>, Vec<String>), DataError> {
+    let wanted = data::languages(languages)?;
+    let folder = data::folder(data_path, data_prefix().as_deref())?;
+    match data::check(&folder, &wanted) {
+        Ok(()) => Ok((folder, wanted, Vec::new())),
+        Err(DataError::Missing { missing, .. }) => Ok((folder, wanted, missing)),
+        Err(error) => Err(error),
     }
-    Diagnosis { engine_version: engine::version(), data_path: folder, present, missing, sandbox }
 }
 
 async fn start_one(

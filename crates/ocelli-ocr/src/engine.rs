@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use leptess::capi;
 
+use crate::data;
+
 /// Tesseract refuses larger sides ("Image too large"); its coordinates are 16 bits wide.
 pub const LARGEST_SIDE: u32 = 32_767;
 
@@ -51,7 +53,10 @@ pub enum EngineError {
     #[error("Tesseract could not be created")]
     Create,
     /// No language data, unreadable data, or a data file of another version.
-    #[error("Tesseract could not load '{languages}' from {data_path}")]
+    #[error(
+        "Tesseract could not load '{languages}' from {data_path}: a file is missing, damaged or of another version; {}",
+        again(languages)
+    )]
     Init {
         /// As asked.
         languages: String,
@@ -73,6 +78,12 @@ pub enum EngineError {
         /// Length of the buffer.
         bytes: usize,
     },
+}
+
+/// What to do about data that cannot be loaded.
+fn again(languages: &str) -> String {
+    let names: Vec<String> = languages.split('+').map(str::to_owned).collect();
+    format!("install {} again, or put whole files there", data::packages(&names).join(" "))
 }
 
 /// Raw pixels, row after row without padding.

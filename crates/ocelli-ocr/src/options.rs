@@ -64,7 +64,7 @@ pub struct OcrOptions {
     pub frames: u32,
     /// Which passes may run.
     pub effort: Effort,
-    /// Mean confidence (0 to 100) at which no further pass is needed.
+    /// Mean confidence (0 to 100) from which on the sparse pass is not needed.
     pub sufficient_confidence: f32,
     /// Program to start as child, answering to [`crate::CHILD_ARGUMENT`]. `None`: this program itself.
     pub child_program: Option<PathBuf>,

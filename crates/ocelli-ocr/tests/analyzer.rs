@@ -1,14 +1,14 @@
 //! The analyzer as the pipe uses it: probe, then one job after the other.
 
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
 use ocelli_core::{Digest, FailureClass, Flag, ImageFacts, ImageFormat, Outcome};
 use ocelli_ocr::pool::ReadError;
-use ocelli_ocr::{Effort, OcrMetrics, OcrOptions, PageMode, TesseractAnalyzer, diagnose};
+use ocelli_ocr::{Effort, OcrMetrics, OcrOptions, PageMode, TesseractAnalyzer, data, diagnose};
 use ocelli_worker::{Analyzer as _, Job};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -78,10 +78,26 @@ async fn a_text_is_done_with_its_provenance_and_a_blank_image_is_empty() {
     assert_eq!(reading.text, "HILL");
     assert_eq!(reading.languages.as_deref(), Some("eng"));
     assert!(answer.provenance.engine.starts_with("tesseract 5"));
+    assert_eq!(answer.provenance.model.as_deref(), Some("eng"));
     assert_eq!(answer.provenance.steps[0].name, "page");
     let blank = png(&RgbImage::from_pixel(64, 64, Rgb([255; 3])));
     let answer = analyzer.analyze(job(blank)).await.expect("an answer");
     assert_eq!(answer.outcome, Outcome::Empty);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_failures_name_the_language_data_by_its_hash() {
+    let analyzer = analyzer(|_| ());
+    analyzer.probe().await.expect("can work");
+    let folder = data::folder(None, None).expect("language data is installed");
+    let hashes = data::hashes(&folder, &["eng".to_owned()]).expect("readable");
+    let expected = format!("eng {}", hashes["eng"]);
+    assert_eq!(expected.len(), "eng ".len() + 16);
+    let answer = analyzer.analyze(job(png(&hill()))).await.expect("an answer");
+    assert_eq!(answer.provenance.model_digest.as_ref(), Some(&expected));
+    let error = analyzer.analyze(job(Bytes::from_static(b"<html>"))).await.expect_err("no image");
+    let how = error.provenance.expect("it is known who tried");
+    assert_eq!(how.model_digest, Some(expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +139,9 @@ async fn the_revision_changes_with_what_can_change_an_answer_and_with_nothing_el
     let of = async |change: fn(&mut OcrOptions)| analyzer(change).probe().await.expect("works");
     let plain = of(|_| ()).await;
     assert_eq!(plain, of(|options| options.children = 2).await);
+    assert_eq!(plain, of(|options| options.recycle_memory = 1 << 30).await);
     assert_ne!(plain, of(|options| options.effort = Effort::Page).await);
+    assert_ne!(plain, of(|options| options.sufficient_confidence = 80.0).await);
     assert_ne!(plain, of(|options| options.page_mode = PageMode::Block).await);
     assert_ne!(plain, of(|options| options.frames = 2).await);
     assert_ne!(plain, of(|options| options.languages = "osd+eng".to_owned()).await);
@@ -134,10 +152,24 @@ async fn the_diagnosis_names_data_missing_packages_and_the_sandbox() {
     let diagnosis = diagnose("eng+tlh", None, Some(program())).await;
     assert!(diagnosis.data_path.is_ok());
     assert!(diagnosis.present.contains(&"eng".to_owned()));
-    assert_eq!(diagnosis.missing, [("tlh".to_owned(), "tesseract-ocr-tlh".to_owned())]);
+    assert_eq!(diagnosis.missing, ["tlh"]);
+    assert_eq!(data::advice(&diagnosis.missing), "install tesseract-ocr-tlh");
     assert!(diagnosis.sandbox.is_ok(), "{diagnosis:?}");
     let nowhere = diagnose("eng", Some("/nowhere".as_ref()), Some(program())).await;
     assert!(nowhere.data_path.is_err_and(|reason| reason.contains("/nowhere")));
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let circle = circle(folder.path(), "eng.traineddata");
+    let unreadable = diagnose("eng", Some(folder.path()), Some(program())).await;
+    let reason = unreadable.data_path.expect_err("a file that cannot be read");
+    assert!(reason.contains(&circle.display().to_string()), "{reason}");
+    assert!(unreadable.missing.is_empty(), "it is there");
+}
+
+/// A link to itself, which nobody can follow, whoever runs this.
+fn circle(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::os::unix::fs::symlink(&path, &path).expect("linked");
+    path
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,12 +180,17 @@ async fn language_data_that_cannot_be_loaded_is_named_and_nothing_hangs() {
     let broken = analyzer(|options| options.data_path.clone_from(&data_path));
     let reason = broken.probe().await.expect_err("broken data").reason;
     assert!(reason.contains("could not load 'eng'"), "{reason}");
-    // A folder where the file should be: cannot be read, whoever runs this.
+    assert!(reason.contains("install tesseract-ocr-eng again"), "{reason}");
+    // A folder where the file should be.
     std::fs::remove_file(folder.path().join("eng.traineddata")).expect("removed");
     std::fs::create_dir(folder.path().join("eng.traineddata")).expect("made");
-    let unreadable = analyzer(|options| options.data_path.clone_from(&data_path));
-    let reason = unreadable.probe().await.expect_err("no data").reason;
+    let missing = analyzer(|options| options.data_path.clone_from(&data_path));
+    let reason = missing.probe().await.expect_err("no data").reason;
     assert!(reason.contains("install tesseract-ocr-eng"), "{reason}");
+    let unreadable = circle(folder.path(), "closed");
+    let closed = analyzer(|options| options.data_path = Some(unreadable));
+    let reason = closed.probe().await.expect_err("no way in").reason;
+    assert!(reason.contains("cannot be read") && reason.contains("set data_path"), "{reason}");
     let nowhere = analyzer(|options| options.data_path = Some("/nowhere/at/all".into()));
     let reason = nowhere.probe().await.expect_err("no folder").reason;
     assert!(reason.contains("/nowhere/at/all"), "{reason}");

@@ -9,15 +9,20 @@ use thiserror::Error;
 /// Longest reason that is kept of what a decoder says: some quote the bytes that they dislike.
 const MAX_REASON_CHARS: usize = 300;
 
+/// What to do about a file that contradicts its own format.
+const AGAIN: &str = "copy or download it again, or save it anew with an image program";
+
 /// Why an image gives no pixels. Trying again with the same bytes and limits gives the same error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// No bytes.
-    #[error("the file is empty (0 bytes)")]
+    #[error("the file is empty (0 bytes); copy or download it again")]
     Empty,
     /// Bytes that are something else.
-    #[error("not an image that can be read: it looks like {looks_like}")]
+    #[error(
+        "not an image that can be read: it looks like {looks_like}; name the image itself, or convert it to PNG or JPEG"
+    )]
     NotAnImage {
         /// With its article.
         looks_like: &'static str,
@@ -43,7 +48,7 @@ pub enum DecodeError {
         setting: &'static str,
     },
     /// The bytes end too early.
-    #[error("truncated {format}: {reason}", format = shown(*.format))]
+    #[error("truncated {format}: {reason}; copy or download it again", format = shown(*.format))]
     Truncated {
         /// By the first bytes.
         format: ImageFormat,
@@ -51,7 +56,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// The bytes contradict the format.
-    #[error("broken {format}: {reason}", format = shown(*.format))]
+    #[error("broken {format}: {reason}; {AGAIN}", format = shown(*.format))]
     Broken {
         /// By the first bytes.
         format: ImageFormat,
@@ -59,7 +64,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// The decoder panicked; caught.
-    #[error("broken {format}: the decoder gave up ({reason})", format = shown(*.format))]
+    #[error("broken {format}: the decoder gave up ({reason}); {AGAIN}", format = shown(*.format))]
     Panicked {
         /// By the first bytes.
         format: ImageFormat,

@@ -235,9 +235,30 @@ fn formats_without_a_decoder_are_named_with_the_way_out() {
         let text = error.to_string();
         assert!(text.contains(name) && text.contains("convert it to PNG or JPEG"), "{text}");
     }
-    assert_eq!(decode(b"", &limits()), Err(DecodeError::Empty));
-    let error = decode(b"<!doctype html><html>404", &limits()).unwrap_err();
-    assert_eq!(error.to_string(), "not an image that can be read: it looks like a web page (HTML)");
+}
+
+#[test]
+fn every_refusal_says_what_is_wrong_and_what_to_do() {
+    let png = encode(&DynamicImage::ImageRgb8(picture(160, 120)), ImageFormat::Png);
+    let refused = |bytes: &[u8]| decode(bytes, &limits()).unwrap_err();
+    assert_eq!(refused(b""), DecodeError::Empty);
+    let panicked = DecodeError::Panicked {
+        format: ocelli_core::ImageFormat::Webp,
+        reason: "index out of bounds".to_owned(),
+    };
+    for (error, wrong, to_do) in [
+        (refused(b""), "empty (0 bytes)", "download it again"),
+        (refused(b"<!doctype html><html>404"), "a web page (HTML)", "name the image itself"),
+        (refused(b"%PDF-1.7"), "a PDF document", "convert it to PNG or JPEG"),
+        (refused(&png[..png.len() / 2]), "PNG: ", "download it again"),
+        (refused(b"P5 0 7 255\n"), "broken PNM", "save it anew"),
+        (panicked, "broken WebP: the decoder gave up", "save it anew"),
+        (refused(b"P6 99999999 99999999 255\n"), "the limit is", "setting limits.image_side"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains(wrong) && text.contains(to_do), "{text}");
+        assert!(text.chars().count() < 200, "{text}");
+    }
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub(crate) fn watch(arena: &Arena, sets: &[Set], images: usize) -> Result<()> {
             for sample in &set.samples {
                 child.read(sample).await?;
             }
-            child.print(&set.name, set.samples.len())?;
+            let name = if set.name == "screens" { "screens, 1080p" } else { set.name.as_str() };
+            child.print(name, set.samples.len())?;
         }
         let mixture: Vec<_> = sets.iter().flat_map(|set| &set.samples).collect();
         let child = Child::start(arena).await?;

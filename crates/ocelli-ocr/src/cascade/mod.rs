@@ -60,7 +60,7 @@ pub(crate) struct Budget {
     pub page_only: bool,
     /// How the page pass looks for text.
     pub page_mode: PageMode,
-    /// Mean confidence that ends the cascade.
+    /// Mean confidence from which on nothing is looked for without layout.
     pub sufficient_confidence: f32,
 }
 

@@ -158,10 +158,16 @@ pub struct OcrSettings {
     pub memory: ByteSize,
     /// Images after which a child is replaced.
     pub images_per_child: u32,
+    /// Resident memory above which a child is replaced.
+    pub recycle_memory: ByteSize,
     /// How the first pass looks for text.
     pub page_mode: PageMode,
     /// Frames of an animation that are read.
     pub frames: u32,
+    /// Which passes may follow the first.
+    pub effort: Effort,
+    /// Mean confidence, 0 to 100, at which no further pass follows.
+    pub sufficient_confidence: f32,
 }
 
 /// How Tesseract's first pass looks for text in a picture.
@@ -176,6 +182,16 @@ pub enum PageMode {
     Block,
     /// Text anywhere, in no order.
     Sparse,
+}
+
+/// How far the reading of one image goes when the first pass is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// The first pass alone.
+    Page,
+    /// All passes that the image gives a reason for.
+    Full,
 }
 
 /// An analyzer of kind `llm`.

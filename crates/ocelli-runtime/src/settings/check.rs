@@ -400,7 +400,11 @@ impl Checker<'_> {
         let reason = format!("expected at least {LEAST_OCR_MEMORY}");
         self.need(ocr.memory >= LEAST_OCR_MEMORY, &at("memory"), &reason);
         self.need((1..=MOST_FRAMES).contains(&ocr.frames), &at("frames"), "expected 1 to 50");
+        let ok = (0.0..=100.0).contains(&ocr.sufficient_confidence);
+        self.need(ok, &at("sufficient_confidence"), "expected 0 to 100");
         self.need(ocr.images_per_child >= 1, &at("images_per_child"), "expected at least 1");
+        let ok = ocr.recycle_memory.bytes() >= 1;
+        self.need(ok, &at("recycle_memory"), "expected more than 0B");
     }
 
     fn prices(&mut self, prices: &[PriceSettings], at: &[&str]) {

@@ -28,8 +28,8 @@ mod webhook;
 mod tests;
 
 pub use analyzer::{
-    AnalyzerSettings, Enabled, EndpointSettings, ImageEncoding, Kind, LlmSettings, OcrSettings,
-    PageMode, PriceSettings, Protocol, Reader, TokenField,
+    AnalyzerSettings, Effort, Enabled, EndpointSettings, ImageEncoding, Kind, LlmSettings,
+    OcrSettings, PageMode, PriceSettings, Protocol, Reader, TokenField,
 };
 pub use load::{LoadOptions, Loaded};
 pub use model::{

@@ -351,7 +351,7 @@ fn expected(message: &str) -> String {
         "u32" => "a whole number from 0 to 4294967295",
         "u64" | "usize" => "a whole number from 0",
         "i64" => "a whole number",
-        "f64" => "a number",
+        "f32" | "f64" => "a number",
         "a boolean" => "true or false",
         "a string" | "string" => "a text in quotes",
         "a sequence" => "a list in brackets",

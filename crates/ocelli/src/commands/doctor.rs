@@ -181,14 +181,9 @@ async fn tesseract(what: String, ocr: &OcrSettings) -> Vec<Finding> {
             finding(Health::Ok, what, detail)
         }
         (Ok(_), missing) => {
-            let names: Vec<_> = missing.iter().map(|(name, _)| name.as_str()).collect();
-            let packages: Vec<_> = missing.iter().map(|(_, package)| package.as_str()).collect();
-            let detail = format!(
-                "{engine}, no data for {}: apt-get install {}",
-                names.join(", "),
-                packages.join(" ")
-            );
-            finding(Health::Fail, what, detail)
+            let advice = ocelli_ocr::data::advice(missing);
+            let names = missing.join(", ");
+            finding(Health::Fail, what, format!("{engine}, no data for {names}: apt-get {advice}"))
         }
     };
     let what = "reader processes";
