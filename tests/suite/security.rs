@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ocelli_testkit::ports;
-use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place};
+use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place, PostgresServer};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::json;
 
@@ -114,37 +114,43 @@ async fn own_server_a_database_is_believed_by_its_certificate_alone() {
     std::fs::set_permissions(world.path(""), open).unwrap();
     let good = Certificate::make(world, "good", "localhost", 2099);
     let other = Certificate::make(world, "other", "localhost", 2099);
+    let old = Certificate::make(world, "old", "localhost", 2020);
     let postgres = OwnPostgres::start().await;
     let database = postgres.database().await;
+    show(&database, &good).await;
+    let url = |host: &str, root: &Certificate| {
+        let url = database.url.replace("127.0.0.1", host);
+        format!("catalog.url={url}?sslmode=verify-full&sslrootcert={}", root.certificate.display())
+    };
+    let none = world.path("none.pem");
+    let status = |root: &Certificate| world.ocelli(["status", "--set", &url("localhost", root)]);
+    until("the server speaks TLS", || status(&good).code == 0);
+    accepted(&mut collector(world, &none, &["--set", &url("localhost", &good)]), world);
+    refused(&mut collector(world, &none, &["--set", &url("localhost", &other)]), &["certificate"]);
+    refused(&mut collector(world, &none, &["--set", &url("127.0.0.1", &good)]), &["certificate"]);
+    show(&database, &old).await;
+    until("the server shows the other certificate", || status(&good).code != 0);
+    refused(&mut collector(world, &none, &["--set", &url("localhost", &old)]), &["expired"]);
+}
+
+/// Lets the server show this certificate, from its next look at its settings on.
+async fn show(database: &PostgresServer, shown: &Certificate) {
     // The server reads a key that is its own, and nobody else's.
-    let key = world.path("server.key");
+    let key = shown.key.with_extension("server-key");
     let mut install = Command::new("install");
-    install.args(["-m", "600"]).arg(&good.key).arg(&key);
+    install.args(["-m", "600"]).arg(&shown.key).arg(&key);
     if rustix::process::geteuid().is_root() {
         install.args(["-o", "postgres"]);
     }
     checked(&mut install);
     for (name, value) in [
-        ("ssl_cert_file", good.certificate.display().to_string()),
+        ("ssl_cert_file", shown.certificate.display().to_string()),
         ("ssl_key_file", key.display().to_string()),
         ("ssl", "on".to_owned()),
     ] {
         database.execute(&format!("ALTER SYSTEM SET {name} = '{value}'")).await;
     }
     database.execute("SELECT pg_reload_conf()").await;
-    let url = |host: &str, root: &Certificate| {
-        let url = database.url.replace("127.0.0.1", host);
-        format!("catalog.url={url}?sslmode=verify-full&sslrootcert={}", root.certificate.display())
-    };
-    let none = world.path("none.pem");
-    until("the server speaks TLS", || {
-        let mut doctor = world.command("ocelli");
-        doctor.args(["status", "--set", &url("localhost", &good)]);
-        Said::from(doctor.output().unwrap()).code == 0
-    });
-    accepted(&mut collector(world, &none, &["--set", &url("localhost", &good)]), world);
-    refused(&mut collector(world, &none, &["--set", &url("localhost", &other)]), &["certificate"]);
-    refused(&mut collector(world, &none, &["--set", &url("127.0.0.1", &good)]), &["certificate"]);
 }
 
 /// Words that stand in settings and nowhere else.
