@@ -154,11 +154,16 @@ async fn show(database: &PostgresServer, shown: &Certificate) {
 }
 
 /// Words that stand in settings and nowhere else.
-const PLANTED: [&str; 4] = [
+const PLANTED: [&str; 9] = [
     "planted-broker-password",
     "planted-database-password",
     "planted-model-key",
     "planted-token-of-the-site",
+    "planted-secret-of-the-webhook",
+    "planted-name-of-the-s3-key",
+    "planted-secret-of-the-s3-key",
+    "planted-key-of-gs",
+    "planted-key-of-az",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,8 +186,12 @@ async fn secrets_are_in_no_log_no_metric_no_error_and_no_list_of_processes() {
         "[broker]\nurl = \"{broker}\"\n[catalog]\nurl = \"{database}\"\n[log]\nlevel = \"info,ocelli=trace,ocelli_broker=trace\"\n\
          [analyzers.\"llama3.2-vision\"]\nenabled = true\n\
          endpoints = [{{ url = \"http://127.0.0.1:1\", api_key = \"{}\" }}]\n\
-         [web]\ntoken = \"{}\"\n",
-        PLANTED[2], PLANTED[3]
+         [web]\ntoken = \"{}\"\n\
+         [[webhook]]\nname = \"nobody\"\nurl = \"http://127.0.0.1:1/\"\nallow_private = true\nsecret = \"{}\"\n\
+         [objects]\nendpoint = \"http://127.0.0.1:1\"\naccess_key = \"{}\"\nsecret_key = \"{}\"\n\
+         gs_endpoint = \"http://127.0.0.1:1\"\ngs_key = \"{}\"\n\
+         az_endpoint = \"http://127.0.0.1:1/account\"\naz_account = \"account\"\naz_key = \"{}\"\n",
+        PLANTED[2], PLANTED[3], PLANTED[4], PLANTED[5], PLANTED[6], PLANTED[7], PLANTED[8]
     );
     std::fs::write(fleet.world.path("ocelli.toml"), settings).unwrap();
     let mut told = String::new();
@@ -217,11 +226,16 @@ async fn secrets_are_in_no_log_no_metric_no_error_and_no_list_of_processes() {
         &["doctor"],
         &["status", "--json"],
         &["top", "--once"],
+        &["events", "list"],
         &["show", "in/note-transparent.png", "--format", "json"],
         // Errors name the address, not what is in it.
         &["doctor", "--set", "broker.operation_timeout=soon"],
         &["produce", "in", "--set", "broker.namespace=NO"],
         &["produce", "in", "--set", "broker.connect_timeout=1ms"],
+        // One bucket whose server is away, and two with keys that are none.
+        &["produce", "s3://pictures/"],
+        &["produce", "gs://pictures/"],
+        &["produce", "az://pictures/"],
     ] {
         let said = fleet.world.ocelli(arguments);
         told.push_str(&said.out);
