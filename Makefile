@@ -8,6 +8,9 @@ SHELL := /bin/bash
 BUILD := cargo build --workspace --bins --example probe --locked
 BENCHES := cargo build --workspace --bins --examples --locked
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
+# The same for what is measured.
+OPTIMISED := cargo build --release --workspace --bins --example bench-ocr --locked
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 SAMPLES := samples
 
 help: ## list the targets
@@ -63,9 +66,10 @@ package: setup ## build the optimised programs, their Debian package and bill of
 	  -p ocelli -p ocelli-ocr -p ocelli-llm -p ocelli-collector -p ocelli-producer -p ocelli-web
 	@deploy/debian/build.sh $(or $(CARGO_TARGET_DIR),target)/release $(or $(CARGO_TARGET_DIR),target)/package
 
-# About four minutes; nothing else should run beside it.
-scale: setup-servers build ## measure throughput with 1 to 32 worker processes of fixed latency, and what gives out first
-	@$(PROGRAMS)/ocelli-chaos scale --ceiling
+# About four minutes, without the compiling; nothing else should run beside it.
+scale: setup-servers ## measure throughput with 1 to 32 worker processes of fixed latency, and what gives out first
+	@$(OPTIMISED)
+	@$(RELEASE)/ocelli-chaos scale --ceiling
 
 # MINUTES= scales the runs (default about ten), ONLY=R1,R4 picks some, SEED= repeats the choices of a run, SIM=1 runs
 # 100,000 seeds of the simulation. The conformance suites are among what runs.
@@ -81,11 +85,10 @@ soak: setup-servers build
 # takes some rows (BENCH=micro the microbenchmarks alone), BENCH_ROUNDS= and BENCH_SIZE= say how often and how much (the defaults
 # are 5 and 1), WHOLE=1 takes a million records where a goal names them (half an hour more), PUBLISH=1 writes docs/BENCHMARKS.md.
 # The report is in the build folder: bench/report.json, report.md, chart.svg.
-RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 BENCH_OUT := $(or $(CARGO_TARGET_DIR),target)/bench
 bench: setup-servers ## measure ocelli beside its ceilings and beside Celery, Dramatiq, Taskiq, FastStream and xargs
 	@deploy/local/peers.sh
-	@cargo build --release --workspace --bins --example bench-ocr --locked
+	@$(OPTIMISED)
 ifeq ($(BENCH),micro)
 	@cargo bench --workspace --locked --bench micro
 else

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -13,18 +14,28 @@ use crate::promql::{Names, names};
 /// What a scrape adds to every series; `program` comes with the shipped targets.
 const SCRAPED: &[&str] = &["instance", "job", "program"];
 
-/// The expressions of all dashboards, and of all rules, by where they stand.
+/// All dashboards by the names of their files.
+fn dashboards() -> Vec<(String, Value)> {
+    let read = |path: &Path| -> (String, Value) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+    };
+    let files = std::fs::read_dir(folder().join("../grafana/dashboards")).unwrap();
+    files.map(|file| read(&file.unwrap().path())).collect()
+}
+
+/// What a dashboard asks, for its annotations and for its panels.
+fn targets(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap().iter();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    annotations.chain(panels.flat_map(|panel| panel["targets"].as_array().unwrap()))
+}
+
+/// The expressions of all dashboards, by where they stand.
 pub(crate) fn expressions() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let folder = folder().join("../grafana/dashboards");
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let dashboard: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let annotations = dashboard["annotations"]["list"].as_array().unwrap().iter();
-        let panels = dashboard["panels"].as_array().unwrap().iter();
-        let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
-        for target in annotations.chain(targets) {
+    for (name, dashboard) in dashboards() {
+        for target in targets(&dashboard) {
             found.push((name.clone(), filled(target["expr"].as_str().unwrap())));
         }
     }
@@ -98,8 +109,8 @@ pub(crate) fn unknown(
     wrong
 }
 
-#[test]
-fn every_expression_of_dashboards_and_rules_names_metrics_and_labels_that_exist() {
+/// Labels of every series that programs and rules make.
+fn known() -> BTreeMap<String, BTreeSet<String>> {
     let mut known = others();
     for (name, metric) in catalogue() {
         let labels: BTreeSet<String> = metric.labels.keys().cloned().collect();
@@ -112,6 +123,76 @@ fn every_expression_of_dashboards_and_rules_names_metrics_and_labels_that_exist(
             known.insert(name, labels);
         }
     }
+    known
+}
+
+/// Labels that series of the result may have: those of the first grouping, which is the outermost one here; all of its
+/// metrics where nothing is added up; else none.
+fn left(expression: &str, known: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    if let Some((_, grouping)) = expression.split_once(" by (") {
+        let labels = grouping.split(')').next().unwrap_or_default();
+        return labels.split(',').map(|label| label.trim().to_owned()).collect();
+    }
+    if ["sum(", "min(", "max(", "count("].iter().any(|word| expression.contains(word)) {
+        return BTreeSet::new();
+    }
+    let named = names(expression).metrics;
+    let own = named.keys().filter_map(|metric| known.get(metric)).flatten().cloned();
+    own.chain(SCRAPED.iter().map(|label| (*label).to_owned())).collect()
+}
+
+/// What stands between double braces.
+fn places(format: &str) -> impl Iterator<Item = &str> {
+    format.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim()))
+}
+
+#[test]
+fn variables_and_legends_of_dashboards_name_labels_that_exist() {
+    let known = known();
+    let (mut wrong, mut variables, mut legends) = (Vec::new(), 0, 0);
+    for (file, dashboard) in dashboards() {
+        let mut declared = BTreeSet::new();
+        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+            declared.insert(variable["name"].as_str().unwrap());
+            if variable["type"] != "query" {
+                continue;
+            }
+            variables += 1;
+            let query = variable["query"]["query"].as_str().unwrap();
+            assert_eq!(variable["definition"].as_str(), Some(query), "{file}");
+            let asked = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+            let asked = asked.and_then(|asked| asked.rsplit_once(", "));
+            let (metric, label) = asked.unwrap_or_else(|| panic!("{file}: {query}"));
+            // The values of a label are its groups.
+            let found = unknown(&format!("group by ({label}) ({metric})"), &known, |_| true);
+            wrong.extend(found.into_iter().map(|problem| format!("{file}: {problem}: {query}")));
+        }
+        for target in targets(&dashboard) {
+            let expression = target["expr"].as_str().unwrap();
+            let left = left(&filled(expression), &known);
+            let format = target["legendFormat"].as_str().or(target["titleFormat"].as_str());
+            for label in places(format.unwrap_or_default()) {
+                legends += 1;
+                if !left.contains(label) {
+                    wrong.push(format!("{file}: nothing has a label {label}: {expression}"));
+                }
+            }
+            for rest in expression.split('$').skip(1) {
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                let name = &rest[..end.unwrap_or(rest.len())];
+                if !name.starts_with("__") && !declared.contains(name) {
+                    wrong.push(format!("{file}: there is no variable {name}: {expression}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(variables >= 2 && legends > 50, "{variables} variables, {legends} labels of legends");
+}
+
+#[test]
+fn every_expression_of_dashboards_and_rules_names_metrics_and_labels_that_exist() {
+    let known = known();
     let mut wrong = Vec::new();
     for (file, expression) in expressions().into_iter().chain(rules()) {
         let found = unknown(&expression, &known, |metric| !metric.starts_with("rabbitmq_"));

@@ -1,10 +1,11 @@
 //! The files under `deploy/`: each is checked by the program that would read it, or by its schema.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ocelli_testkit::servers::{OwnRabbitmq, Place};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::deploy_rules::{checked, same};
 
@@ -34,6 +35,23 @@ fn make_help_lists_a_dozen_targets() {
     assert!(lines.len() <= 12 && lines.iter().all(|line| line.starts_with("  make ")), "{said}");
     let benches = lines.last().unwrap();
     assert!(benches.contains("bench-NAME") && benches.contains("ocr, llm"), "{said}");
+}
+
+#[test]
+fn shellcheck_has_nothing_to_say_about_the_scripts() {
+    // The line of `make check`: there is one list of scripts.
+    let makefile = std::fs::read_to_string(deploy().join("../Makefile")).unwrap();
+    let line = makefile.lines().find_map(|line| line.strip_prefix("\t@shellcheck "));
+    let line = line.expect("make check runs shellcheck");
+    let scripts = format!("shellcheck {line}");
+    checked(Command::new("bash").args(["-c", &scripts]).current_dir(deploy().join("..")));
+    for (folder, ending) in [("local", ".sh"), ("debian", ".sh")] {
+        for script in files(folder, ending) {
+            let name = script.file_name().unwrap().to_str().unwrap();
+            let named = line.contains(name) || line.contains(&format!("deploy/{folder}/*{ending}"));
+            assert!(named, "'make check' does not look at deploy/{folder}/{name}");
+        }
+    }
 }
 
 /// Files below `folder` with this ending.
@@ -79,10 +97,18 @@ fn the_compose_file_fits_its_schema_and_listens_to_this_machine_only() {
         }
         assert!(service["security_opt"].to_string().contains("no-new-privileges:true"), "{name}");
         assert!(!service["profiles"].as_array().unwrap().is_empty(), "{name}");
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+        // These two begin as root, give the folder of their data to their own user and go on as that one.
+        let added = match name.as_str() {
+            "rabbitmq" | "postgres" => {
+                json!(["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"])
+            }
+            _ => Value::Null,
+        };
+        assert_eq!(service["cap_add"], added, "{name}");
         // Ours, and what needs nothing of the machine.
         if service.get("build").is_some() {
             assert_eq!(service["read_only"], true, "{name}");
-            assert_eq!(service["cap_drop"][0], "ALL", "{name}");
             assert_eq!(service["stop_grace_period"], "30s", "{name}");
         }
     }
@@ -129,7 +155,7 @@ fn kubernetes_takes_every_overlay_and_pods_are_restricted() {
     let real = Command::new("kubectl").args(["version", "--client"]).output();
     let real = real
         .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("Kustomize Version: v5"));
-    let (mut core, mut keda) = (String::new(), Vec::new());
+    let (mut core, mut keda, mut scaling) = (String::new(), Vec::new(), BTreeSet::new());
     for overlay in ["base", "overlays/small", "overlays/ha", "overlays/keda"] {
         let path = deploy().join("k8s").join(overlay);
         let mut build = checker("python");
@@ -149,6 +175,10 @@ fn kubernetes_takes_every_overlay_and_pods_are_restricted() {
                 let file = folder.path().join(format!("keda-{}.json", keda.len()));
                 std::fs::write(&file, line).unwrap();
                 keda.push(file);
+                for trigger in object["spec"]["triggers"].as_array().into_iter().flatten() {
+                    let queue = trigger["metadata"]["queueName"].as_str().unwrap().to_owned();
+                    assert!(scaling.insert(queue), "{trigger} is there twice");
+                }
                 continue;
             }
             core.push_str(line);
@@ -161,6 +191,11 @@ fn kubernetes_takes_every_overlay_and_pods_are_restricted() {
     checked(checker("kubernetes-validate").args(["--strict", "--quiet"]).arg(all));
     let schema = deploy().join("checks/keda.schema.json");
     checked(checker("check-jsonschema").arg("--schemafile").arg(schema).args(keda));
+    // Fresh jobs and backfills of every shipped analyzer bring workers.
+    let analyzers = ["gemma3-27b-vision", "llama3.2-vision", "tesseract-ocr"];
+    let queues = |name: &str| ["jobs", "bulk"].map(|kind| format!("ocelli.{kind}.{name}"));
+    let expected: BTreeSet<String> = analyzers.into_iter().flat_map(queues).collect();
+    assert_eq!(scaling, expected);
 }
 
 /// What the pod security standard "restricted" asks for, and that a pod lives longer than its drain.
@@ -175,10 +210,14 @@ fn restricted(overlay: &str, object: &Value) {
     );
     assert_eq!(pod["automountServiceAccountToken"], false, "{overlay}: {name}");
     assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= 30, "{overlay}: {name}");
+    let labels = &object["spec"]["template"]["metadata"]["labels"];
+    let ours = labels["app.kubernetes.io/part-of"] == "ocelli";
     for container in containers {
         let context = &container["securityContext"];
         assert_eq!(context["allowPrivilegeEscalation"], false, "{overlay}: {name}");
         assert_eq!(context["capabilities"]["drop"][0], "ALL", "{overlay}: {name}");
+        // Servers of others write beside their volumes.
+        assert!(!ours || context["readOnlyRootFilesystem"] == true, "{overlay}: {name}");
         assert!(container["resources"]["limits"]["memory"].is_string(), "{overlay}: {name}");
     }
 }
@@ -233,16 +272,26 @@ fn systemd_takes_every_unit_and_finds_little_exposed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_server_rabbitmq_starts_with_the_shipped_configuration() {
-    let conf = std::fs::read_to_string(deploy().join("rabbitmq/one-node.conf")).unwrap();
-    let broker = OwnRabbitmq::start_with(&conf, &Place::temporary()).await.unwrap();
-    let said = broker.control(&["environment"]).await.unwrap();
-    assert!(said.contains("3600000") && said.contains("64000000"), "{said}");
-    // Of the other one, what is more is about finding each other.
-    let three = std::fs::read_to_string(deploy().join("rabbitmq/three-nodes.conf")).unwrap();
+    let shipped =
+        |name: &str| std::fs::read_to_string(deploy().join("rabbitmq").join(name)).unwrap();
+    let (one, mut three) = (shipped("one-node.conf"), shipped("three-nodes.conf"));
+    // Of the other one, what is more is about finding each other: a node that starts with it has read both.
     let settings = |text: &str| -> Vec<String> {
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
-    for line in settings(&conf) {
+    for line in settings(&one) {
         assert!(settings(&three).contains(&line), "{line}");
+    }
+    // Peers on this machine, so that nobody waits for a name server. They are not there: this node goes on alone.
+    for peer in 0..3 {
+        let name = format!("rabbit@rabbitmq-{peer}\n");
+        assert!(three.contains(&name), "{name}");
+        three = three.replace(&name, &format!("rabbit-{peer}@localhost\n"));
+    }
+    three.push_str("cluster_formation.discovery_retry_limit = 1\n");
+    let broker = OwnRabbitmq::start_with(&three, &Place::temporary()).await.unwrap();
+    let said = broker.control(&["environment"]).await.unwrap();
+    for words in ["3600000", "64000000", "pause_minority", "rabbit-2@localhost"] {
+        assert!(said.contains(words), "{words}: {said}");
     }
 }

@@ -2,11 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use ocelli_testkit::ports;
 
 use crate::services::{Database, Fleet};
 use crate::world::{NOTE, Service, until};
+
+/// What is promised of a start that cannot succeed.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Status and body of a GET. Connection refused counts as status 0.
 pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
@@ -73,7 +77,23 @@ async fn a_port_in_use_ends_the_program_with_the_address_and_the_way_out() {
     let fleet = Fleet::new(Database::Sqlite).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let said = fleet.world.run("ocelli-collector", ["--listen", &address]);
-    assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.err.contains(&address) && said.err.contains("http.listen"), "{said:?}");
+    fleet.world.many("in", 1);
+    let programs: [(&str, &[&str]); 7] = [
+        ("ocelli-collector", &[]),
+        ("ocelli-ocr-worker", &[]),
+        ("ocelli-llm-worker", &[]),
+        ("ocelli-web", &[]),
+        ("ocelli-producer", &["in"]),
+        ("ocelli", &["up", "in"]),
+        ("ocelli", &["web"]),
+    ];
+    for (program, words) in programs {
+        let started = Instant::now();
+        let said = fleet.world.run(program, [words, &["--listen", &address]].concat());
+        assert_eq!(said.code, 2, "{program}: {said:?}");
+        for word in [address.as_str(), "another process", "http.listen"] {
+            assert!(said.err.contains(word), "{program}, '{word}': {said:?}");
+        }
+        assert!(started.elapsed() < SOON, "{program}: {:?}", started.elapsed());
+    }
 }

@@ -50,6 +50,7 @@ mod startup;
 mod strangers;
 mod supply;
 mod tidy;
+mod top;
 mod tracing;
 mod watching;
 mod web;

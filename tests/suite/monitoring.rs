@@ -1,19 +1,20 @@
 //! `make up` as its user runs it: every part starts, and a real Prometheus sees all of them and counts what they do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{PipeWriter, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use ocelli_testkit::{bin, ports};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::deploy_dashboards::{expressions, rules, unknown};
 use crate::deploy_rules::{checked, folder};
 use crate::health::get;
 use crate::objectives::ALERTS;
-use crate::world::{World, until};
+use crate::world::{Service, World, until};
 
 /// What `deploy/local/up.sh` started; stopped when dropped, and also when the test is killed: then the pipe closes.
 struct Up {
@@ -108,6 +109,24 @@ impl Up {
         assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     }
 
+    /// A producer that lives as long as the list that is written to it, and is one more target.
+    fn producer(&self) -> (Service, PipeWriter) {
+        let (read, list) = std::io::pipe().unwrap();
+        let address = format!("127.0.0.1:{}", ports::free());
+        let mut command = self.world.command("ocelli-producer");
+        command.arg("--config").arg(self.world.path("up/ocelli.toml"));
+        command.args(["--listen", &address, "-"]).stdin(read);
+        let service = Service::start(&mut command, self.world.path("producer.log"));
+        // Prometheus looks at a file of targets when it changes.
+        let targets = self.world.path("up/prometheus/targets");
+        let known = std::fs::read_to_string(targets.join("ocelli.json")).unwrap();
+        let mut all: Vec<Value> = serde_json::from_str(&known).unwrap();
+        all.push(json!({"targets": [address], "labels": {"program": "ocelli-producer"}}));
+        std::fs::write(targets.join("new"), serde_json::to_string(&all).unwrap()).unwrap();
+        std::fs::rename(targets.join("new"), targets.join("ocelli.json")).unwrap();
+        (service, list)
+    }
+
     fn ocelli(&self, arguments: &[&str]) -> i32 {
         let config = self.world.path("up/ocelli.toml");
         let config = config.to_str().unwrap();
@@ -125,14 +144,20 @@ impl Drop for Up {
 #[test]
 fn own_server_make_up_starts_everything_and_prometheus_counts_what_is_done() {
     let up = Up::start();
-    up.world.many("in", 4);
-    let folder = up.world.path("in");
-    assert_eq!(up.ocelli(&["produce", folder.to_str().unwrap()]), 0);
+    let folder = up.world.many("in", 4);
+    let (mut producer, mut list) = up.producer();
+    for image in std::fs::read_dir(folder).unwrap() {
+        writeln!(list, "{}", image.unwrap().path().display()).unwrap();
+    }
+    // Five programs, Prometheus itself, and RabbitMQ as a whole and by its queues.
     until("every target is up", || {
-        up.ask("sum(up)") == Some(7.0) && up.ask("count(up)") == Some(7.0)
+        up.ask("sum(up)") == Some(8.0) && up.ask("count(up)") == Some(8.0)
     });
     let programs = "count(group by (program) (ocelli_build_info))";
-    until("four programs are seen", || up.ask(programs) == Some(4.0));
+    until("five programs are seen", || up.ask(programs) == Some(5.0));
+    let enqueued =
+        "sum(ocelli_producer_references_total{program=\"ocelli-producer\",outcome=\"enqueued\"})";
+    until("four images were enqueued", || up.ask(enqueued) == Some(4.0));
     let done = "sum(ocelli_jobs_total{analyzer=\"tesseract-ocr\",outcome=\"done\"})";
     until("four jobs are counted", || up.ask(done) == Some(4.0));
     until("so are records", || up.ask("sum(ocelli_records_completed_total)") == Some(4.0));
@@ -150,6 +175,8 @@ fn own_server_make_up_starts_everything_and_prometheus_counts_what_is_done() {
     assert!(rules.flatten().count() > ALERTS.len(), "{groups}");
     up.names_of_the_broker();
     assert_eq!(up.ask("count(ALERTS{alertstate=\"firing\"})"), None, "{}", up.api("alerts"));
+    drop(list);
+    assert_eq!(producer.wait(), 0, "{}", producer.log());
     assert_eq!(up.ocelli(&["audit"]), 0);
 }
 

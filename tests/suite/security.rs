@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ocelli_testkit::ports;
-use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place};
+use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place, PostgresServer};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::json;
 
@@ -114,45 +114,56 @@ async fn own_server_a_database_is_believed_by_its_certificate_alone() {
     std::fs::set_permissions(world.path(""), open).unwrap();
     let good = Certificate::make(world, "good", "localhost", 2099);
     let other = Certificate::make(world, "other", "localhost", 2099);
+    let old = Certificate::make(world, "old", "localhost", 2020);
     let postgres = OwnPostgres::start().await;
     let database = postgres.database().await;
+    show(&database, &good).await;
+    let url = |host: &str, root: &Certificate| {
+        let url = database.url.replace("127.0.0.1", host);
+        format!("catalog.url={url}?sslmode=verify-full&sslrootcert={}", root.certificate.display())
+    };
+    let none = world.path("none.pem");
+    let status = |root: &Certificate| world.ocelli(["status", "--set", &url("localhost", root)]);
+    until("the server speaks TLS", || status(&good).code == 0);
+    accepted(&mut collector(world, &none, &["--set", &url("localhost", &good)]), world);
+    refused(&mut collector(world, &none, &["--set", &url("localhost", &other)]), &["certificate"]);
+    refused(&mut collector(world, &none, &["--set", &url("127.0.0.1", &good)]), &["certificate"]);
+    show(&database, &old).await;
+    until("the server shows the other certificate", || status(&good).code != 0);
+    refused(&mut collector(world, &none, &["--set", &url("localhost", &old)]), &["expired"]);
+}
+
+/// Lets the server show this certificate, from its next look at its settings on.
+async fn show(database: &PostgresServer, shown: &Certificate) {
     // The server reads a key that is its own, and nobody else's.
-    let key = world.path("server.key");
+    let key = shown.key.with_extension("server-key");
     let mut install = Command::new("install");
-    install.args(["-m", "600"]).arg(&good.key).arg(&key);
+    install.args(["-m", "600"]).arg(&shown.key).arg(&key);
     if rustix::process::geteuid().is_root() {
         install.args(["-o", "postgres"]);
     }
     checked(&mut install);
     for (name, value) in [
-        ("ssl_cert_file", good.certificate.display().to_string()),
+        ("ssl_cert_file", shown.certificate.display().to_string()),
         ("ssl_key_file", key.display().to_string()),
         ("ssl", "on".to_owned()),
     ] {
         database.execute(&format!("ALTER SYSTEM SET {name} = '{value}'")).await;
     }
     database.execute("SELECT pg_reload_conf()").await;
-    let url = |host: &str, root: &Certificate| {
-        let url = database.url.replace("127.0.0.1", host);
-        format!("catalog.url={url}?sslmode=verify-full&sslrootcert={}", root.certificate.display())
-    };
-    let none = world.path("none.pem");
-    until("the server speaks TLS", || {
-        let mut doctor = world.command("ocelli");
-        doctor.args(["status", "--set", &url("localhost", &good)]);
-        Said::from(doctor.output().unwrap()).code == 0
-    });
-    accepted(&mut collector(world, &none, &["--set", &url("localhost", &good)]), world);
-    refused(&mut collector(world, &none, &["--set", &url("localhost", &other)]), &["certificate"]);
-    refused(&mut collector(world, &none, &["--set", &url("127.0.0.1", &good)]), &["certificate"]);
 }
 
 /// Words that stand in settings and nowhere else.
-const PLANTED: [&str; 4] = [
+const PLANTED: [&str; 9] = [
     "planted-broker-password",
     "planted-database-password",
     "planted-model-key",
     "planted-token-of-the-site",
+    "planted-secret-of-the-webhook",
+    "planted-name-of-the-s3-key",
+    "planted-secret-of-the-s3-key",
+    "planted-key-of-gs",
+    "planted-key-of-az",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,8 +186,12 @@ async fn secrets_are_in_no_log_no_metric_no_error_and_no_list_of_processes() {
         "[broker]\nurl = \"{broker}\"\n[catalog]\nurl = \"{database}\"\n[log]\nlevel = \"info,ocelli=trace,ocelli_broker=trace\"\n\
          [analyzers.\"llama3.2-vision\"]\nenabled = true\n\
          endpoints = [{{ url = \"http://127.0.0.1:1\", api_key = \"{}\" }}]\n\
-         [web]\ntoken = \"{}\"\n",
-        PLANTED[2], PLANTED[3]
+         [web]\ntoken = \"{}\"\n\
+         [[webhook]]\nname = \"nobody\"\nurl = \"http://127.0.0.1:1/\"\nallow_private = true\nsecret = \"{}\"\n\
+         [objects]\nendpoint = \"http://127.0.0.1:1\"\naccess_key = \"{}\"\nsecret_key = \"{}\"\n\
+         gs_endpoint = \"http://127.0.0.1:1\"\ngs_key = \"{}\"\n\
+         az_endpoint = \"http://127.0.0.1:1/account\"\naz_account = \"account\"\naz_key = \"{}\"\n",
+        PLANTED[2], PLANTED[3], PLANTED[4], PLANTED[5], PLANTED[6], PLANTED[7], PLANTED[8]
     );
     std::fs::write(fleet.world.path("ocelli.toml"), settings).unwrap();
     let mut told = String::new();
@@ -211,11 +226,16 @@ async fn secrets_are_in_no_log_no_metric_no_error_and_no_list_of_processes() {
         &["doctor"],
         &["status", "--json"],
         &["top", "--once"],
+        &["events", "list"],
         &["show", "in/note-transparent.png", "--format", "json"],
         // Errors name the address, not what is in it.
         &["doctor", "--set", "broker.operation_timeout=soon"],
         &["produce", "in", "--set", "broker.namespace=NO"],
         &["produce", "in", "--set", "broker.connect_timeout=1ms"],
+        // One bucket whose server is away, and two with keys that are none.
+        &["produce", "s3://pictures/"],
+        &["produce", "gs://pictures/"],
+        &["produce", "az://pictures/"],
     ] {
         let said = fleet.world.ocelli(arguments);
         told.push_str(&said.out);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ocelli_testkit::servers::OwnRabbitmq;
 
+use crate::services::{Database, Fleet};
 use crate::world::World;
 
 /// What is promised of a start that cannot succeed.
@@ -26,6 +27,7 @@ fn refused(world: &World, program: &str, arguments: &[&str], code: i32, words: &
     for word in words {
         assert!(said.err.contains(word), "{program}, '{word}': {said:?}");
     }
+    assert!(!said.err.contains("hunter2"), "{program}: {said:?}");
     assert!(started.elapsed() < SOON, "{program}: {:?}", started.elapsed());
 }
 
@@ -79,4 +81,25 @@ async fn own_server_a_broker_that_was_left_at_its_old_features_ends_the_programs
     old.control(&["enable_feature_flag", "all"]).await.unwrap();
     let doctor = world.ocelli(["doctor", "--set", &set]);
     assert!(doctor.out.contains("ok    broker"), "{doctor:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_the_database_does_not_know_ends_every_program_with_its_name_and_the_way_out() {
+    let mut fleet = Fleet::new(Database::Postgres).await;
+    // The site listens before it opens the catalog, and other tests have theirs.
+    fleet.world.settings("[web]\nlisten = \"127.0.0.1:0\"");
+    fleet.world.many("in", 1);
+    let url = fleet.postgres.as_ref().unwrap().url.clone();
+    let (role, host) = url.split_once('@').unwrap();
+    let set = format!("catalog.url=postgres://nobody-here:hunter2@{host}");
+    let way_out = "check user, password and database name";
+    for (program, first) in PROGRAMS {
+        let words = ["refuses the login as 'nobody-here'", way_out];
+        refused(&fleet.world, program, &[first, &["--set", &set]].concat(), 4, &words);
+    }
+    let server = host.rsplit_once('/').unwrap().0;
+    let set = format!("catalog.url={role}@{server}/no_such_database");
+    let words = ["no_such_database", way_out];
+    let arguments = ["--listen", "off", "--set", &set];
+    refused(&fleet.world, "ocelli-collector", &arguments, 4, &words);
 }

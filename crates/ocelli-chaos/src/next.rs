@@ -1,5 +1,6 @@
-//! Worker and producer as a next version would have them: they say all that the present ones say, and more. Fields that
-//! nobody knows yet stand in the envelope, in the body and deep inside, before and behind the known ones.
+//! Worker and producer as a next version would have them: they say all that the present ones say, and more. Their envelopes
+//! are of the next version and say that this one can read them. Fields that nobody knows yet stand in the envelope, in
+//! the body and deep inside, before and behind the known ones.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,7 @@ struct NextPartial<'a> {
 struct Envelope<'a> {
     sent_by: &'static str,
     v: u16,
+    reads: u16,
     kind: &'a str,
     #[serde(serialize_with = "bytes")]
     body: Vec<u8>,
@@ -106,7 +108,8 @@ fn encode(message: &Message) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     }?;
     rmp_serde::to_vec_named(&Envelope {
         sent_by: "the next version",
-        v: wire::VERSION,
+        v: wire::VERSION + 1,
+        reads: wire::VERSION,
         kind: message.kind(),
         body,
     })

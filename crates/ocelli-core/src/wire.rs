@@ -3,7 +3,9 @@
 //! Every message is a MessagePack map `{v, kind, body}`; `body` is itself MessagePack, kept as bytes until `kind` is
 //! known. Fields are written by name and readers ignore names they do not know, so a field may be added at any time
 //! (with a default); a change that old readers would misunderstand raises [`VERSION`], and a reader refuses what is
-//! newer than itself by name instead of guessing. Golden files of every shipped version are in this crate's `golden/`.
+//! newer than itself by name instead of guessing. A newer version that an older reader understands all the same says so
+//! in a fourth field, `reads`: the least version that can read this message. Golden files of every shipped version are
+//! in this crate's `golden/`.
 //!
 //! Messages carry references to images, never pixels.
 
@@ -16,7 +18,7 @@ use crate::{
     PerceptualHash, Revision, Sighting, SourceUri, Spent, Want,
 };
 
-/// Envelope version this build writes, and the newest it reads.
+/// Envelope version this build writes, and the newest it reads without being told that it can.
 pub const VERSION: u16 = 1;
 
 /// Largest encoded message that is accepted. A reading with ten thousand words stays far below.
@@ -199,7 +201,7 @@ pub enum WireError {
     /// Not an envelope at all.
     #[error("the message is not an ocelli envelope")]
     Envelope(#[source] rmp_serde::decode::Error),
-    /// Written by a newer version.
+    /// Written by a newer version, which does not say that this one can read it.
     #[error(
         "the message has envelope version {found}; this build reads up to {VERSION}: upgrade this process"
     )]
@@ -227,6 +229,9 @@ pub enum WireError {
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
     v: u16,
+    /// The least version that understands the message, where that is not `v` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reads: Option<u16>,
     kind: &'a str,
     #[serde(with = "body_bytes", borrow)]
     body: std::borrow::Cow<'a, [u8]>,
@@ -265,7 +270,8 @@ macro_rules! kinds {
             /// [`WireError::Encode`], [`WireError::TooLarge`].
             pub fn encode(&self) -> Result<Vec<u8>, WireError> {
                 let body = match self { $(Self::$variant(body) => rmp_serde::to_vec_named(body)?),* };
-                let envelope = Envelope { v: VERSION, kind: self.kind(), body: body.into() };
+                let envelope =
+                    Envelope { v: VERSION, reads: None, kind: self.kind(), body: body.into() };
                 let bytes = rmp_serde::to_vec_named(&envelope)?;
                 if bytes.len() > MAX_MESSAGE_BYTES { Err(WireError::TooLarge(bytes.len())) } else { Ok(bytes) }
             }
@@ -280,7 +286,8 @@ macro_rules! kinds {
                 }
                 let envelope: Envelope<'_> =
                     rmp_serde::from_slice(bytes).map_err(WireError::Envelope)?;
-                if envelope.v > VERSION {
+                // Of a version that is known, nobody has to say who can read it.
+                if envelope.v > VERSION && envelope.reads.is_none_or(|least| least > VERSION) {
                     return Err(WireError::Newer { found: envelope.v });
                 }
                 match envelope.kind {

@@ -63,7 +63,7 @@ tests! {
     "R15" "PostgreSQL is stopped, killed and frozen under load" => processes::database_broken,
     "R18" "the conformance suites, again and again" => conformance::repeated,
     "R19" "clocks jump by an hour, messages come late, twice and in any order" => clocks::jump,
-    "R21" "workers go to the next version and back with a live queue" => rolling::update,
+    "R21" "collector and workers go to the next version and back with a live queue" => rolling::update,
 }
 
 pub(crate) fn list() {

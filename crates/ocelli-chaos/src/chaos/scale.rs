@@ -5,6 +5,7 @@
 //! them consume.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use ocelli_broker::{Broker, RabbitOptions};
@@ -178,25 +179,44 @@ fn ticks() -> BTreeMap<&'static str, f64> {
     sums
 }
 
-/// Four workers are at work, four more come, and four go: the new ones have work within five seconds, and nothing is lost.
+/// Jobs that each of these workers has begun: a line for each, in a file of its own, which is there from the start of
+/// its process on.
+fn begun(fleet: &Fleet, workers: &[Program]) -> Fallible<Vec<usize>> {
+    let count = |worker: &Program| -> Fallible<usize> {
+        let file = fleet.path("calls").join(format!("null-a-{}", worker.id()));
+        match std::fs::read_to_string(file) {
+            Ok(lines) => Ok(lines.lines().count()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    };
+    workers.iter().map(count).collect()
+}
+
+/// Four workers are at work, four more come, and four go: the new ones have work and their share of it within five
+/// seconds, and nothing is lost.
 async fn join_and_leave(lab: &Lab) -> Fallible<Row> {
     let (mut fleet, _vhost) = fleet(lab, 4).await?;
-    let images = 4_000;
+    let images = 6_000;
     fleet.images(images)?;
     let _collector = fleet.collector()?;
     let mut old = fleet.workers(4)?;
     fleet.produce().await?;
     consumed(&fleet, 4).await?;
-    let files = || Fallible::Ok(std::fs::read_dir(fleet.path("calls"))?.count());
     let started = Instant::now();
     let joined = fleet.workers(4)?;
-    while files()? < 8 {
+    while begun(&fleet, &joined)?.contains(&0) {
         if started.elapsed() > PATIENCE {
             return Err("the new workers get no work".into());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let joining = started.elapsed();
+    let all = |workers: &[Program]| Fallible::Ok(begun(&fleet, workers)?.iter().sum::<usize>());
+    let (of_old, of_joined) = (all(&old)?, all(&joined)?);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (of_old, of_joined) = (all(&old)? - of_old, all(&joined)? - of_joined);
+    let share = of_joined as f64 / (of_old + of_joined).max(1) as f64;
     let mut unclean = 0;
     for worker in &old {
         worker.signal(Signal::TERM);
@@ -210,9 +230,13 @@ async fn join_and_leave(lab: &Lab) -> Fallible<Row> {
     let took = fleet.finishes(images, PATIENCE).await?;
     drop::<Vec<Program>>(joined);
     let row = Row::default()
-        .within("new workers have work after", joining, Duration::from_secs(5))
+        .within("each new worker has begun a job after", joining, Duration::from_secs(5))
+        .figure("jobs begun in the five seconds after that", of_old + of_joined)
+        .figure("of them by the new workers", format!("{:.0} %", share * 100.0))
         .figure("jobs in five seconds after four left", after - before)
         .took("drained in", took)
+        // Half of the slots are theirs.
+        .must("the new workers have their share", share >= 0.45)
         .must("every stop ends with exit code 0", unclean == 0)
         // Four workers with four slots are 160 jobs a second.
         .must("those that stay have all the work", after - before >= 700);

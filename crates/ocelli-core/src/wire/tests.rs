@@ -178,6 +178,15 @@ fn what_rules_say_is_written_only_where_there_are_rules() {
     assert_eq!(ruled().encode().unwrap(), golden, "the written form changed");
 }
 
+fn fence() -> Fence {
+    Fence {
+        analyzer: "a".parse().unwrap(),
+        published_at: "2024-05-04T09:00:51Z".parse().unwrap(),
+        bulk: false,
+        pulse: false,
+    }
+}
+
 #[test]
 fn fields_and_kinds_of_the_future_are_ignored_or_named() {
     #[derive(Serialize)]
@@ -195,20 +204,71 @@ fn fields_and_kinds_of_the_future_are_ignored_or_named() {
         bytes.splice(at..=at, [0xc4, u8::try_from(body.len()).unwrap()].into_iter().chain(body));
         bytes
     };
-    let fence = Fence {
-        analyzer: "a".parse().unwrap(),
-        published_at: "2024-05-04T09:00:51Z".parse().unwrap(),
-        bulk: false,
-        pulse: false,
-    };
-    let body = rmp_serde::to_vec_named(&fence).unwrap();
-    assert_eq!(Message::decode(&pack(1, "fence", body.clone())).unwrap(), Message::Fence(fence));
+    let body = rmp_serde::to_vec_named(&fence()).unwrap();
+    let read = Message::decode(&pack(1, "fence", body.clone())).unwrap();
+    assert_eq!(read, Message::Fence(fence()));
     assert!(matches!(
         Message::decode(&pack(2, "fence", body.clone())),
         Err(WireError::Newer { found: 2 })
     ));
     assert!(matches!(Message::decode(&pack(1, "riddle", body)), Err(WireError::Kind(_))));
     assert!(matches!(Message::decode(&pack(1, "fence", vec![1])), Err(WireError::Body { .. })));
+}
+
+/// A fence in an envelope of version `v` that says this of who can read it.
+fn readable_by<R: Serialize>(v: u16, reads: R) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Future<R> {
+        v: u16,
+        reads: R,
+        kind: &'static str,
+        #[serde(serialize_with = "body_bytes::serialize")]
+        body: Vec<u8>,
+    }
+    let body = rmp_serde::to_vec_named(&fence()).unwrap();
+    rmp_serde::to_vec_named(&Future { v, reads, kind: "fence", body }).unwrap()
+}
+
+#[test]
+fn a_newer_message_is_read_where_it_says_that_this_version_can_and_refused_otherwise() {
+    for v in [VERSION + 1, VERSION + 2, u16::MAX] {
+        let read = Message::decode(&readable_by(v, VERSION)).unwrap();
+        assert_eq!(read, Message::Fence(fence()), "{v}");
+        for least in [None, Some(VERSION + 1), Some(v), Some(u16::MAX)] {
+            let refused = Message::decode(&readable_by(v, least));
+            assert!(
+                matches!(refused, Err(WireError::Newer { found }) if found == v),
+                "{v}, {least:?}: {refused:?}"
+            );
+        }
+    }
+    // One of this version is read, whatever it says of readers.
+    assert!(Message::decode(&readable_by(VERSION, u16::MAX)).is_ok());
+    // What this one writes says nothing of them.
+    let written = Message::Fence(fence()).encode().unwrap();
+    assert!(!written.windows(5).any(|bytes| bytes == b"reads"));
+}
+
+#[test]
+fn nonsense_about_who_can_read_a_message_makes_it_no_envelope() {
+    for bytes in [
+        readable_by(VERSION + 1, "1"),
+        readable_by(VERSION + 1, -1),
+        readable_by(VERSION + 1, 65_536),
+        readable_by(VERSION + 1, u64::MAX),
+        readable_by(VERSION + 1, 1.0),
+        readable_by(VERSION + 1, true),
+        readable_by(VERSION + 1, [1]),
+        readable_by(VERSION, "1"),
+    ] {
+        let refused = Message::decode(&bytes);
+        assert!(matches!(refused, Err(WireError::Envelope(_))), "{refused:?}");
+    }
+    // What says that everybody can read it still has to be what it says.
+    let mut cut = readable_by(u16::MAX, 0);
+    let at = cut.windows(5).position(|bytes| bytes == b"fence").unwrap();
+    cut[at + 4] = b'!';
+    assert!(matches!(Message::decode(&cut), Err(WireError::Kind(kind)) if kind == "fenc!"));
 }
 
 proptest::proptest! {

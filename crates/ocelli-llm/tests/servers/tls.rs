@@ -9,7 +9,7 @@ use ocelli_core::FailureClass;
 use ocelli_llm::{LlmAnalyzer, LlmMetrics, LlmOptions, Preparation, Protocol};
 use ocelli_testkit::models::Behaviour;
 use ocelli_worker::Analyzer;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use url::Url;
@@ -18,8 +18,15 @@ use crate::harness::{analyzer, job, options, server};
 
 /// Answers every request over TLS as a server without models does; its certificate is for `name`.
 fn tls_server(name: &str) -> (SocketAddr, String) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    tls_server_until(name, 2099)
+}
+
+/// The same, with a certificate that ends with the beginning of a year.
+fn tls_server_until(name: &str, year: i32) -> (SocketAddr, String) {
+    let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    parameters.not_after = date_time_ymd(year, 1, 1);
+    let signing_key = KeyPair::generate().unwrap();
+    let cert = parameters.self_signed(&signing_key).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -78,6 +85,16 @@ async fn a_certificate_for_another_name_is_refused_although_its_authority_is_tru
     let (address, authority) = tls_server("gpu.example");
     let reason = asked(address, Some(authority)).await.probe().await.unwrap_err().reason;
     assert!(reason.contains("certificate not valid for name \"localhost\""), "{reason}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_refused_although_its_authority_is_trusted() {
+    let (address, authority) = tls_server_until("localhost", 2020);
+    let analyzer = asked(address, Some(authority)).await;
+    let reason = analyzer.probe().await.unwrap_err().reason;
+    assert!(reason.contains("cannot connect") && reason.contains("expired"), "{reason}");
+    let error = analyzer.analyze(job(1)).await.unwrap_err();
+    assert_eq!(error.class, FailureClass::Outage, "{}", error.reason);
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@
 //! like a first address. Registries: IANA's special-purpose address registries for IPv4 and IPv6 (RFC 6890).
 
 use std::error::Error;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{fmt, io};
 
+use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -80,9 +81,27 @@ pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
     }
 }
 
+/// The addresses of a name.
+type Found = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
 /// Resolves names and gives only public addresses.
-#[derive(Debug)]
-pub(crate) struct PublicOnly;
+pub(crate) struct PublicOnly {
+    lookup: Box<dyn Fn(String) -> Found + Send + Sync>,
+}
+
+impl Default for PublicOnly {
+    /// Asks the system.
+    fn default() -> Self {
+        Self { lookup: Box::new(of_the_system) }
+    }
+}
+
+fn of_the_system(name: String) -> Found {
+    Box::pin(async move {
+        let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+        Ok(found.collect::<Vec<SocketAddr>>())
+    })
+}
 
 /// All addresses of a host were refused.
 #[derive(Debug, Clone, Copy)]
@@ -101,8 +120,9 @@ impl Error for NotPublic {}
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let found = (self.lookup)(name.as_str().to_owned());
         Box::pin(async move {
-            let all: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let all = found.await?;
             let public: Vec<SocketAddr> =
                 all.iter().copied().filter(|address| is_public(address.ip())).collect();
             match (public.is_empty(), all.first()) {
@@ -161,7 +181,65 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use ocelli_core::SourceUri;
+
     use super::*;
+    use crate::fetch::error::FetchError;
+    use crate::fetch::http::Http;
+    use crate::limits::FetchLimits;
+
+    /// Every name leads to the next of these, and how often somebody has looked.
+    fn leading(answers: Vec<Vec<IpAddr>>) -> (PublicOnly, Arc<AtomicUsize>) {
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&looks);
+        let lookup = move |_: String| -> Found {
+            let turn = counted.fetch_add(1, Ordering::Relaxed);
+            let addresses = answers[turn].iter();
+            let found: Vec<SocketAddr> =
+                addresses.map(|address| SocketAddr::new(*address, 0)).collect();
+            Box::pin(std::future::ready(io::Result::Ok(found)))
+        };
+        (PublicOnly { lookup: Box::new(lookup) }, looks)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_to_a_private_address_is_not_followed_there() {
+        let inside = TcpListener::bind("127.0.0.1:0").unwrap();
+        inside.set_nonblocking(true).unwrap();
+        let local = inside.local_addr().unwrap();
+        // Public, and given to nobody: no packet finds anyone there.
+        let nobody: IpAddr = "2d00::1".parse().unwrap();
+        assert!(is_public(nobody));
+        let answers = vec![vec![nobody], vec![local.ip()], vec![local.ip(), nobody]];
+        let (resolver, looks) = leading(answers);
+        let limits =
+            FetchLimits { connect_timeout: Duration::from_millis(200), ..FetchLimits::default() };
+        let http = Http::resolving(&limits, resolver).unwrap();
+        let source: SourceUri =
+            format!("http://moving.invalid:{}/a.png", local.port()).parse().unwrap();
+        let at_first = http.fetch(&source, &limits).await.unwrap_err();
+        assert!(!matches!(at_first, FetchError::PrivateHost { .. }), "{at_first}");
+        let moved = http.fetch(&source, &limits).await.unwrap_err();
+        assert!(
+            matches!(&moved, FetchError::PrivateHost { address, .. } if *address == local.ip()),
+            "{moved}"
+        );
+        // Of several addresses only the public ones are tried.
+        let mixed = http.fetch(&source, &limits).await.unwrap_err();
+        assert!(!matches!(mixed, FetchError::PrivateHost { .. }), "{mixed}");
+        // The addresses that were judged are those of the connection: nobody has looked again in between.
+        assert_eq!(looks.load(Ordering::Relaxed), 3);
+        let visit = inside.accept().map(|(_, from)| from);
+        assert!(
+            visit.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            "{visit:?}"
+        );
+    }
 
     #[test]
     fn only_addresses_of_the_public_internet_pass() {

@@ -55,6 +55,14 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(limits: &FetchLimits) -> Result<Self, FetcherError> {
+        Self::resolving(limits, PublicOnly::default())
+    }
+
+    /// As [`Self::new`], with somebody else's word on where names lead.
+    pub(crate) fn resolving(
+        limits: &FetchLimits,
+        resolver: PublicOnly,
+    ) -> Result<Self, FetcherError> {
         let allowed = limits
             .allowed_hosts
             .iter()
@@ -77,7 +85,7 @@ impl Http {
         };
         // A machine without certificates can still read files: the reason is told when a URL is fetched.
         let clients = builder()
-            .dns_resolver(Arc::new(PublicOnly))
+            .dns_resolver(Arc::new(resolver))
             .build()
             .and_then(|public| Ok((public, builder().build()?)))
             .map_err(|error| root_cause(&error));

@@ -112,7 +112,7 @@ impl Poster {
             .no_proxy()
             .pool_idle_timeout(Duration::from_secs(30));
         if !allow_private {
-            builder = builder.dns_resolver(Arc::new(PublicOnly));
+            builder = builder.dns_resolver(Arc::new(PublicOnly::default()));
         }
         let client = builder.build().map_err(|error| NoClient(root_cause(&error)))?;
         Ok(Self { client, url, timeout, allow_private })

@@ -96,6 +96,19 @@ fn the_defaults_need_no_file_and_are_complete() {
 }
 
 #[test]
+fn what_listens_is_reached_from_this_machine_alone_until_it_is_told_otherwise() {
+    let loaded = Scene::new().load();
+    let keys = loaded.show().iter().map(|shown| shown.key.as_str());
+    let keys: Vec<_> = keys.filter(|key| key.ends_with("listen")).collect();
+    assert_eq!(keys, ["http.listen", "web.listen"]);
+    let settings = &loaded.settings;
+    for listen in [&settings.http.listen, &settings.web.listen] {
+        let address: std::net::SocketAddr = listen.parse().unwrap();
+        assert_eq!(address.ip(), std::net::Ipv4Addr::LOCALHOST, "{listen}");
+    }
+}
+
+#[test]
 fn later_layers_win_leaf_by_leaf() {
     let scene = Scene::new()
         .standard("[collector]\nbatch = 1\nlinger = \"1s\"\nprefetch = 1\nsweep_every = \"1s\"")
