@@ -227,6 +227,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             source: None,
             rule: None,
+            told: None,
         })
     }
 
