@@ -92,12 +92,50 @@ fn broken_manifest_lines_are_named_by_number_and_the_rest_goes_on() {
 fn a_source_that_cannot_be_opened_ends_the_command_before_anything_is_enqueued() {
     let world = World::new();
     world.samples("in", &[NOTE]);
-    let said = world.ocelli(["run", "in", "nowhere"]);
-    assert!(said.code == 2 && said.err.contains("nowhere"), "{said:?}");
-    assert_eq!(world.ocelli(["status", "--json"]).out.matches("\"images\": 1").count(), 0);
-    // A name that is also a way of addressing must not be taken for a file.
-    let said = world.ocelli(["run", "ftp://example.org/"]);
-    assert_eq!(said.code, 2, "{said:?}");
+    // The site is there by then, and ends as well.
+    let up = ["up", "--listen", "off", "--set", "web.listen=127.0.0.1:0"];
+    for command in [&["run"][..], &up] {
+        let refused = |source: &str| {
+            let said = world.ocelli(command.iter().copied().chain(["in", source]));
+            assert_eq!(said.code, 2, "{said:?}");
+            assert!(said.err.contains(source) && said.err.contains("hint: "), "{said:?}");
+        };
+        refused("nowhere");
+        assert_eq!(world.ocelli(["status", "--json"]).out.matches("\"images\": 1").count(), 0);
+        // A name that is also a way of addressing must not be taken for a file.
+        refused("ftp://example.org/");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_cannot_be_opened_ends_the_producers_of_a_fleet_before_anything_is_told() {
+    let fleet = Fleet::new(Database::Sqlite).await;
+    let world = &fleet.world;
+    world.samples("in", &[NOTE]);
+    fs::write(world.path("notes.tar"), "no archive at all").unwrap();
+    for (program, arguments) in
+        [("ocelli", &["produce"][..]), ("ocelli-producer", &["--listen", "off"])]
+    {
+        for (source, hint) in [
+            ("nowhere", "hint: check the spelling"),
+            ("notes.tar", "hint: tar, tar.gz and zip are read"),
+            ("ftp://example.org/", "hint: use a path, or a URI"),
+        ] {
+            let said = world.run(program, arguments.iter().copied().chain(["in", source]));
+            assert_eq!(said.code, 2, "{said:?}");
+            assert!(said.err.contains(source) && said.err.contains(hint), "{said:?}");
+        }
+    }
+    // What the others had told stands before it in the queue.
+    assert_eq!(fleet.produce("in")["accepted"], 1);
+    let collector = fleet.start("ocelli-collector");
+    let listed = || -> serde_json::Value {
+        let said = world.ocelli(["batch", "list", "--json"]);
+        serde_json::from_str(&said.out).unwrap_or_default()
+    };
+    until("the batch is known", || listed()[0]["accepted"] == 1);
+    assert_eq!(listed().as_array().unwrap().len(), 1);
+    assert_eq!(collector.stop(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,9 @@ async fn a_small_batch_overtakes_a_huge_one_which_is_paused_resumed_and_cancelle
     until("the small batch is done", || open(world, "small") == Some(0));
     let left = open(world, "huge").unwrap();
     assert!(left >= 100, "{left} of 150 are open: the small batch did not overtake");
+    let told = shown(world, "huge");
+    assert!(told["references_per_second"].as_f64().unwrap() > 0.0, "{told}");
+    until("how long the rest takes is told", || shown(world, "huge")["eta_seconds"].is_u64());
 
     let said = world.ocelli(["batch", "pause", "huge"]);
     assert_eq!((said.code, said.out.contains("is paused")), (0, true), "{said:?}");
@@ -44,10 +47,15 @@ async fn a_small_batch_overtakes_a_huge_one_which_is_paused_resumed_and_cancelle
     assert_eq!(fleet.produce("fourth")["jobs"], 1);
     until("one more batch goes on", || open(world, "fourth") == Some(0));
     assert_eq!(open(world, "huge"), Some(paused), "it waits");
+    let told = shown(world, "huge");
+    assert!(told["references_per_second"].is_number(), "it was listed all the same: {told}");
+    assert!(told["eta_seconds"].is_null(), "who knows for how long: {told}");
 
     let said = world.ocelli(["batch", "resume", "huge"]);
     assert_eq!((said.code, said.out.contains("goes on")), (0, true), "{said:?}");
     until("the batch goes on at once", || open(world, "huge") < Some(paused));
+    let told = shown(world, "huge");
+    assert!(told["eta_seconds"].is_u64(), "it is told again: {told}");
     let said = world.ocelli(["batch", "cancel", "huge"]);
     assert_eq!((said.code, said.out.contains("is cancelled")), (0, true), "{said:?}");
     until("what waited is taken back", || open(world, "huge") == Some(0));

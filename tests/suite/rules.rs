@@ -116,6 +116,54 @@ async fn a_rule_about_what_another_analyzer_read_is_decided_when_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_the_language_is_decided_when_it_is_known() {
+    let models = ModelServer::start(ModelServerOptions::default()).await;
+    let mut world = World::new();
+    model(&mut world, &models);
+    world.samples("in", &[CHART, NOTE, NO_TEXT]);
+    for (config, lang, expected) in [
+        // Tesseract reads English here.
+        ("deu.toml", "lang:deu", (0, [0, 3, 0, 0])),
+        ("eng.toml", "lang:eng", (2, [2, 1, 0, 0])),
+    ] {
+        rule(&world, config, lang, "after = [\"tesseract-ocr\"]");
+        let said = world.ocelli(["run", "in", "--config", config]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!((models.calls(), row(&world)), expected, "{lang}");
+        world.audit();
+    }
+    let shown = world.ocelli(["show", &format!("in/{NO_TEXT}")]).out;
+    assert!(shown.contains("[skipped by rule 'worth-it': asked only when lang:eng]"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_what_a_list_says_holds_for_what_the_next_list_says() {
+    let models = ModelServer::start(ModelServerOptions::default()).await;
+    let mut world = World::new();
+    model(&mut world, &models);
+    world.samples("in", &[CHART, NOTE]);
+    rule(&world, "said.toml", "meta:use=text", "");
+    let run = |of_note: &str| {
+        let lines = [(CHART, "text"), (NOTE, of_note)]
+            .map(|(image, of_it)| format!("{{\"uri\": \"in/{image}\", \"use\": \"{of_it}\"}}\n"));
+        std::fs::write(world.path("list.ndjson"), lines.concat()).unwrap();
+        let said = world.ocelli(["run", "list.ndjson", "--config", "said.toml"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        world.audit();
+    };
+    run("decoration");
+    assert_eq!((models.calls(), row(&world)), (1, [1, 1, 0, 0]));
+    let shown = world.ocelli(["show", &format!("in/{NOTE}")]).out;
+    let words = "[skipped by rule 'worth-it': asked only when meta:use=text]";
+    assert!(shown.contains(words), "{shown}");
+    let tried = world.json(["search", "meta:use=text", "--json"]);
+    assert_eq!(tried["total"]["records"], 1, "{tried}");
+    // Nothing has changed but what is said of it.
+    run("text");
+    assert_eq!((models.calls(), row(&world)), (2, [2, 0, 0, 0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_leaves_out_what_rules_say_by_image_and_by_answer() {
     let models = ModelServer::start(ModelServerOptions::default()).await;
     let mut fleet = Fleet::new(Database::Postgres).await;

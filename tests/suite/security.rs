@@ -1,18 +1,24 @@
 //! Who may do what, who is believed, and what is told to nobody.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ocelli_testkit::ports;
 use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place, PostgresServer};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
 use crate::deploy_rules::checked;
 use crate::health::get;
 use crate::services::{Database, Fleet};
-use crate::world::{NOTE, Said, Service, World, until};
+use crate::world::{NOTE, Said, Service, World, sample_folder, until};
 
 /// What is promised of bad addresses.
 const SOON: Duration = Duration::from_secs(5);
@@ -104,6 +110,73 @@ async fn own_server_a_broker_is_believed_by_its_certificate_alone() {
         &mut collector(&world, &old.certificate, &["--set", &at("localhost", old_port)]),
         &["expired"],
     );
+}
+
+/// A host of images, which answers every request over TLS with the same one; its port. Ends with the process of the test.
+fn image_host(certificate: &Certificate, image: Vec<u8>) -> u16 {
+    let chain = vec![CertificateDer::from_pem_file(&certificate.certificate).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut tls = StreamOwned::new(connection, stream);
+            // A client that refuses the certificate ends the connection here.
+            if !matches!(tls.read(&mut [0; 4096]), Ok(1..)) {
+                continue;
+            }
+            let length = image.len();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+            drop(tls.write_all(&[head.as_bytes(), &image].concat()));
+            tls.conn.send_close_notify();
+            drop(tls.flush());
+        }
+    });
+    port
+}
+
+#[test]
+fn a_host_of_images_is_believed_by_its_certificate_alone() {
+    let mut world = World::new();
+    world.settings(
+        "[limits]\nallow_private_hosts = true\n[producer]\nfetch_attempts = 1\nobey_robots = false",
+    );
+    let good = Certificate::make(&world, "good", "localhost", 2099);
+    let other = Certificate::make(&world, "other", "localhost", 2099);
+    let old = Certificate::make(&world, "old", "localhost", 2020);
+    let image = std::fs::read(sample_folder().join(NOTE)).unwrap();
+    let (port, old_port) = (image_host(&good, image.clone()), image_host(&old, image));
+    let fetched = |trusted: &Certificate, host: &str, port: u16, batch: &str| {
+        let url = format!("https://{host}:{port}/note.png");
+        let mut command = world.command("ocelli");
+        command.env("SSL_CERT_FILE", &trusted.certificate);
+        command.args(["run", &url, "--batch", batch]);
+        let said = Said::from(command.output().unwrap());
+        (said.code, world.ocelli(["batch", "show", batch, "--references"]).out)
+    };
+    for (trusted, host, port, batch, reason) in [
+        (&other, "localhost", port, "unknown", "UnknownIssuer"),
+        (&good, "127.0.0.1", port, "misnamed", "not valid for name"),
+        (&old, "localhost", old_port, "expired", "certificate expired"),
+    ] {
+        let (code, references) = fetched(trusted, host, port, batch);
+        assert_eq!(code, 3, "{batch}: {references}");
+        assert!(references.contains("\"failed\"") && references.contains(reason), "{references}");
+    }
+    let (code, references) = fetched(&good, "localhost", port, "good");
+    assert_eq!(code, 0, "{references}");
+    assert!(references.contains("\"accepted\""), "{references}");
+    world.audit();
 }
 
 #[tokio::test(flavor = "multi_thread")]

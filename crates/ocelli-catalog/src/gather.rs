@@ -120,6 +120,7 @@ impl Facts {
                     at: micros(problem.at),
                     source: problem.source.clone(),
                     rule: problem.rule.as_deref().map(clean),
+                    told: problem.told.clone(),
                 };
                 let key = (new.batch, text_key(&new.reference));
                 keep(&mut self.problems, key, new, |new, old| {

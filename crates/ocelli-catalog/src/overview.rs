@@ -237,7 +237,7 @@ impl Catalog {
             .map(|(id, reference, reason, at, source)| {
                 let source = parse_some("source", source.as_deref())?;
                 let (batch, at) = (batch(&id)?, time(at)?);
-                Ok(Problem { batch, reference, reason, at, source, rule: None })
+                Ok(Problem { batch, reference, reason, at, source, rule: None, told: None })
             })
             .collect::<Read<_>>()
             .map_err(|error| self.unreadable(error))

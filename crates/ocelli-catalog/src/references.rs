@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use async_recursion::async_recursion;
-use ocelli_core::wire::BatchReport;
+use ocelli_core::wire::{BatchReport, Told};
 use ocelli_core::{AnalyzerName, BatchId, Digest, SourceUri};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, ask};
 use crate::error::CatalogError;
 use crate::model::BatchCount;
 use crate::overview::{BatchColumns, report};
-use crate::rows::{Read, digest, number, parse, parse_some, unreadable};
+use crate::rows::{Read, digest, from_json, number, parse, parse_some, unreadable};
 
 /// What became of a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -51,6 +51,9 @@ pub struct Reference {
     /// Why it was not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of one that failed: what its list says about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
 }
 
 /// Where a page ended.
@@ -85,7 +88,7 @@ pub struct ReferencePage {
 }
 
 type ImageColumns = (Vec<u8>, Vec<u8>, Option<String>, Option<bool>, Option<String>);
-type OtherColumns = (Vec<u8>, String, String, Option<String>, Option<String>);
+type OtherColumns = (Vec<u8>, String, String, Option<String>, Option<String>, Option<String>);
 
 impl Catalog {
     /// The references of a batch behind `after`, those without an image alone when `others_only`.
@@ -148,7 +151,7 @@ impl Catalog {
         most: u32,
     ) -> Result<Read<ReferencePage>, CatalogError> {
         let rows: Vec<OtherColumns> = ask!(self, "list references", pool => sqlx::query_as(
-            "SELECT reference_key, reference, reason, source, rule FROM problems \
+            "SELECT reference_key, reference, reason, source, rule, told FROM problems \
              WHERE batch = $1 AND reference_key > $2 ORDER BY reference_key LIMIT $3",
         )
         .bind(of.uuid().into_bytes().to_vec())
@@ -268,14 +271,16 @@ fn of_image((image, _, source, known, refusal): &ImageColumns) -> Read<Reference
         source,
         rule: None,
         reason: refusal.clone(),
+        told: None,
     })
 }
 
-fn other((_, reference, reason, source, rule): OtherColumns) -> Read<Reference> {
+fn other((_, reference, reason, source, rule, told): OtherColumns) -> Read<Reference> {
     let outcome = match rule {
         Some(_) => ReferenceOutcome::Skipped,
         None => ReferenceOutcome::Failed,
     };
     let source = parse_some("source", source.as_deref())?;
-    Ok(Reference { reference, outcome, digest: None, source, rule, reason: Some(reason) })
+    let told = told.map(|text| from_json("what a list says", &text)).transpose()?;
+    Ok(Reference { reference, outcome, digest: None, source, rule, reason: Some(reason), told })
 }

@@ -248,6 +248,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             source: None,
             rule: None,
+            told: None,
         })
     }
 

@@ -92,7 +92,8 @@ macro_rules! batches {
 macro_rules! problems {
     () => {
         " ON CONFLICT (batch, reference_key) DO UPDATE SET reason = excluded.reason, \
-     at = excluded.at, source = excluded.source, rule = excluded.rule WHERE (excluded.at, excluded.reason) < (problems.at, problems.reason)"
+     at = excluded.at, source = excluded.source, rule = excluded.rule, told = excluded.told \
+     WHERE (excluded.at, excluded.reason) < (problems.at, problems.reason)"
     };
 }
 

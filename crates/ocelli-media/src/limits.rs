@@ -57,6 +57,9 @@ pub struct FetchLimits {
     pub allow_private_hosts: bool,
     /// Whether an image is left alone whose host sends `X-Robots-Tag: noai` or `noindex` (setting `producer.obey_robots`).
     pub robots_tags: bool,
+    /// Whether a body that begins like no image is left there. Not for what people or programs read: rules of hosts, digests of what is
+    /// in the archive.
+    pub images_only: bool,
     /// Who reads which buckets.
     pub objects: ObjectOptions,
     /// Where copies of images are kept; none: nowhere.
@@ -79,6 +82,7 @@ impl Default for FetchLimits {
             redirects: 5,
             allow_private_hosts: false,
             robots_tags: true,
+            images_only: true,
             objects: ObjectOptions::default(),
             kept: None,
             allowed_hosts: Vec::new(),

@@ -16,6 +16,9 @@ pub enum Sniff {
     Empty,
 }
 
+/// So much of a body is read before anybody asks whether it is an image: what is no longer is read whole, so that its digest is known.
+pub const BEGINNING: usize = 8 * 1024;
+
 /// As much as is ever looked at.
 const WINDOW: usize = 1024;
 

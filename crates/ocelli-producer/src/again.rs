@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ocelli_catalog::{Catalog, Reference as Told, ReferenceCursor, ReferenceOutcome};
+use ocelli_catalog::{Catalog, Reference as Outcome, ReferenceCursor, ReferenceOutcome};
 use ocelli_core::wire::BatchReport;
 use ocelli_core::{BatchId, chain};
 use tokio::runtime::Handle;
 
+use crate::clock;
 use crate::listing::{Listed, Out, Reference};
 use crate::source::SourceError;
 
@@ -65,8 +66,8 @@ impl Again {
                 }
             };
             let failed = page.references.into_iter();
-            for told in failed.filter(|one| one.outcome == ReferenceOutcome::Failed) {
-                reference(told, out)?;
+            for one in failed.filter(|one| one.outcome == ReferenceOutcome::Failed) {
+                reference(one, out)?;
             }
             after = page.next;
             if after.is_none() {
@@ -76,10 +77,18 @@ impl Again {
     }
 }
 
-fn reference(told: Told, out: &Out) -> ControlFlow<()> {
-    let Some(source) = told.source else {
+/// Says of it again what its list said.
+fn reference(failed: Outcome, out: &Out) -> ControlFlow<()> {
+    let Some(source) = failed.source else {
         let reason = "it cannot be tried again alone; produce the list that names it again";
-        return out.problem(told.reference, reason.to_owned());
+        return out.problem(failed.reference, reason.to_owned());
     };
-    out.send(Listed::Reference(Box::new(Reference::named(source))))
+    let told = failed.told.unwrap_or_default();
+    out.send(Listed::Reference(Box::new(Reference {
+        seen_at: told.first_seen.unwrap_or_else(clock::now),
+        dated: told.first_seen.is_some(),
+        digest: told.digest,
+        meta: told.meta,
+        ..Reference::named(source)
+    })))
 }

@@ -10,7 +10,7 @@ use ocelli_catalog::rules::Seeing as Rulable;
 use ocelli_catalog::{Catalog, Known};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
-use ocelli_core::wire::{Intake, Message, Problem};
+use ocelli_core::wire::{Intake, Message, Problem, Told};
 use ocelli_core::{
     AnalyzerName, BatchId, Dependence, Digest, ImageFacts, Meta, Need, PerceptualHash, Sighting,
     SourceUri, Want, chain,
@@ -172,17 +172,17 @@ impl Decider {
     }
 
     async fn handle(&mut self, item: Loaded, known: &HashMap<Digest, Known>) -> ControlFlow<()> {
-        let Loaded { name, seen, verdict, file, meta } = item;
+        let Loaded { name, seen, verdict, file, told } = item;
         match (verdict, seen) {
             (Verdict::Skipped { rule, why }, seen) => self.passed_over(name, rule, why, seen).await,
-            (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen).await,
+            (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen, told).await,
             (Verdict::Image { facts, refusal, hash }, Some((source, seen_at))) => {
                 let sighting = Sighting { source, seen_at, batch: self.batch };
-                let image = Seeing { facts, refusal, hash, sighting, file, meta };
+                let image = Seeing { facts, refusal, hash, sighting, file, meta: told.meta };
                 self.image(image, known).await
             }
             (Verdict::Image { .. }, None) => {
-                self.problem(name, "it has no source".to_owned(), None).await
+                self.problem(name, "it has no source".to_owned(), None, told).await
             }
         }
     }
@@ -196,6 +196,7 @@ impl Decider {
             at: self.stamps.next(),
             source: seen.map(|(source, _)| source),
             rule: None,
+            told: None,
         }
     }
 
@@ -223,8 +224,10 @@ impl Decider {
         reference: String,
         reason: String,
         seen: Option<Seen>,
+        told: Told,
     ) -> ControlFlow<()> {
-        let problem = self.outcome(&reference, &reason, seen);
+        let told = Some(told).filter(|told| !told.is_empty());
+        let problem = Problem { told, ..self.outcome(&reference, &reason, seen) };
         tracing::info!(reference = %problem.reference, reason = %problem.reason, "no image");
         self.tally.problem(&problem);
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());

@@ -48,11 +48,14 @@ pub(crate) fn passed_over(beginning: &[u8], promised: bool) -> Option<String> {
     }
     match sniff(beginning) {
         Sniff::Image(_) => None,
-        Sniff::NotAnImage { looks_like } => {
-            Some(format!("not an image: it looks like {looks_like}"))
-        }
+        Sniff::NotAnImage { looks_like } => Some(no_image(looks_like)),
         Sniff::Empty => Some("the file is empty".to_owned()),
     }
+}
+
+/// What is said of something else than an image.
+pub(crate) fn no_image(looks_like: &str) -> String {
+    format!("not an image: it looks like {looks_like}")
 }
 
 /// Looks at all bytes of an image. `digest` is theirs. With `hash` also at its pixels: one that cannot be decoded has none,

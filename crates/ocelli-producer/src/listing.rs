@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use ocelli_catalog::{FileStamp, SeenImage};
+use ocelli_core::wire::Told;
 use ocelli_core::{Digest, Meta, SourceUri};
 use ocelli_media::Validators;
 use tokio::sync::{mpsc, oneshot};
@@ -69,6 +70,15 @@ impl Reference {
             meta: Meta::default(),
             known: None,
             conditions: None,
+        }
+    }
+
+    /// What is said about it, in its words; the metadata is taken.
+    pub(crate) fn told(&mut self) -> Told {
+        Told {
+            first_seen: self.dated.then_some(self.seen_at),
+            digest: self.digest,
+            meta: std::mem::take(&mut self.meta),
         }
     }
 

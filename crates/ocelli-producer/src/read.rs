@@ -12,21 +12,19 @@ use ocelli_catalog::{FileStamp, SeenImage};
 use ocelli_core::member::ArchiveKind;
 use ocelli_core::retry::backoff;
 use ocelli_core::{Digest, SourceUri, chain};
+use ocelli_media::sniff::BEGINNING;
 use ocelli_media::{DecodeLimits, FetchError, Fetched, Polite, Validators};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use crate::ProducerOptions;
 use crate::examine::{
-    NO_IMAGE, ROBOTS, Verdict, examine, has_image_extension, passed_over, too_large,
+    NO_IMAGE, ROBOTS, Verdict, examine, has_image_extension, no_image, passed_over, too_large,
 };
 use crate::listing::Reference;
 use crate::metrics::ProducerMetrics;
 use crate::readers::FileNews;
 use crate::unchanged::{settled, stamp};
-
-/// Bytes that show what a file is, so that a film among the photos costs one small read.
-const BEGINNING: usize = 8 * 1024;
 
 /// Fetched bytes that are hashed where they arrived: a fifth of a millisecond, which handing them to another thread and back
 /// is a good part of.
@@ -172,6 +170,7 @@ impl Reader {
         if !metadata.is_file() {
             return problem("it is a pipe, socket or device, not a file");
         }
+        // A film among the photos costs one small read.
         let mut bytes = Vec::with_capacity(BEGINNING);
         *read += file.by_ref().take(BEGINNING as u64).read_to_end(&mut bytes)? as u64;
         if let Some(why) = passed_over(&bytes, promised) {
@@ -232,9 +231,10 @@ impl Reader {
     /// A URL, or a member of an archive: as a file of a folder, one that nobody named may be no image.
     async fn read_source(self: Arc<Self>, reference: &Reference) -> Looked {
         let known = self.conditions(reference).await;
+        let promised = reference.named || promises_image(&reference.source);
         let fetched = match &reference.held {
             Some(held) => Ok(Fetched::Bytes(held.bytes(), Validators::default())),
-            None => self.fetch(&reference.source, &known).await,
+            None => self.fetch(&reference.source, &known, promised).await,
         };
         let (bytes, validators) = match (fetched, &reference.conditions) {
             (Ok(Fetched::Bytes(bytes, validators)), _) => (bytes, validators),
@@ -253,7 +253,6 @@ impl Reader {
             (Err(verdict), _) => return Looked::at(verdict, 0),
         };
         let read = bytes.len() as u64;
-        let promised = reference.named || promises_image(&reference.source);
         if let Some(why) = passed_over(&bytes[..bytes.len().min(BEGINNING)], promised) {
             return Looked::at(Verdict::Skipped { rule: NO_IMAGE, why }, read);
         }
@@ -307,8 +306,13 @@ impl Reader {
         }
     }
 
-    /// Fetches, and tries again what may pass.
-    async fn fetch(&self, source: &SourceUri, known: &Validators) -> Result<Fetched, Verdict> {
+    /// Fetches, and tries again what may pass. What is left at its beginning has no digest, and is a problem where an image was `promised`.
+    async fn fetch(
+        &self,
+        source: &SourceUri,
+        known: &Validators,
+        promised: bool,
+    ) -> Result<Fetched, Verdict> {
         let first = tokio::time::Instant::now();
         let mut attempt = 0;
         loop {
@@ -320,6 +324,9 @@ impl Reader {
             if matches!(stopped.error, FetchError::Disallowed { .. } | FetchError::Unwanted { .. })
             {
                 return Err(Verdict::Skipped { rule: ROBOTS, why: reason });
+            }
+            if let (FetchError::NotAnImage { looks_like, .. }, false) = (&stopped.error, promised) {
+                return Err(Verdict::Skipped { rule: NO_IMAGE, why: no_image(looks_like) });
             }
             attempt += 1;
             let pause = backoff(attempt, FETCH_BACKOFF.0, FETCH_BACKOFF.1, rand::random());

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use ocelli_catalog::{FileStamp, NotedFile, NotedUrl, SeenImage};
-use ocelli_core::{ImageFacts, Meta, SourceUri};
+use ocelli_core::wire::Told;
+use ocelli_core::{ImageFacts, SourceUri};
 use ocelli_media::Validators;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ pub(crate) struct Loaded {
     pub(crate) verdict: Verdict,
     pub(crate) file: FileNews,
     /// What a list says about it.
-    pub(crate) meta: Meta,
+    pub(crate) told: Told,
 }
 
 impl Loaded {
@@ -77,7 +78,7 @@ fn unread(mut reference: Reference, known: SeenImage) -> Loaded {
         name: name(&reference),
         file: if reference.is_news() { FileNews::Told } else { FileNews::Unchanged },
         verdict: Verdict::Image { facts: image, refusal, hash: None },
-        meta: std::mem::take(&mut reference.meta),
+        told: reference.told(),
         seen: Some((reference.source, reference.seen_at)),
     }
 }
@@ -90,7 +91,7 @@ fn trusted(options: &ProducerOptions, reference: &mut Reference) -> Option<Loade
         name: name(reference),
         file: FileNews::None,
         verdict: Verdict::Image { facts: ImageFacts::unread(digest), refusal: None, hash: None },
-        meta: std::mem::take(&mut reference.meta),
+        told: reference.told(),
         seen: Some((reference.source.clone(), reference.seen_at)),
     })
 }
@@ -117,7 +118,7 @@ pub(crate) async fn read_all(
             seen: None,
             verdict,
             file: FileNews::None,
-            meta: Meta::default(),
+            told: Told::default(),
         };
         let done = match next {
             None => return,
@@ -162,10 +163,10 @@ pub(crate) async fn read_all(
                         let Looked { verdict, read, file } = reader.read(&reference).await;
                         tally.count(|progress| progress.bytes += read);
                         let name = name(&reference);
-                        let meta = std::mem::take(&mut reference.meta);
+                        let told = reference.told();
                         let seen = Some((reference.source, reference.seen_at));
                         // Nobody takes it only when the run is ending.
-                        let _ = loaded.send(Loaded { name, seen, verdict, file, meta }).await;
+                        let _ = loaded.send(Loaded { name, seen, verdict, file, told }).await;
                     };
                     tokio::select! {
                         () = stop.cancelled() => {}

@@ -134,6 +134,7 @@ pub fn fetch_limits(settings: &Settings) -> FetchLimits {
         redirects: limits.http_redirects,
         allow_private_hosts: limits.allow_private_hosts,
         robots_tags: settings.producer.obey_robots,
+        images_only: true,
         objects: objects(settings),
         kept: Some(kept(settings)),
         allowed_hosts: limits.allowed_hosts.clone(),

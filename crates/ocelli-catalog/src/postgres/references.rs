@@ -1,7 +1,7 @@
 //! What became of the references of batches.
 
 use super::writing::Writing;
-use crate::rows::Rows;
+use crate::rows::{Rows, json};
 use crate::upserts;
 
 impl Writing {
@@ -33,8 +33,8 @@ impl Writing {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO problems (batch, reference_key, reference, reason, at, source, rule) SELECT * FROM ",
-            "UNNEST($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[])",
+            "INSERT INTO problems (batch, reference_key, reference, reason, at, source, rule, told) SELECT * FROM ",
+            "UNNEST($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])",
             upserts::problems!()
         ))
         .bind(
@@ -52,6 +52,7 @@ impl Writing {
                 .collect::<Vec<_>>(),
         )
         .bind(rows.iter().map(|(_, problem)| problem.rule.as_deref()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, problem)| problem.told.as_ref().map(json)).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;
         Ok(())

@@ -238,7 +238,7 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO problems (batch, reference_key, reference, reason, at, source, rule) ",
+            "INSERT INTO problems (batch, reference_key, reference, reason, at, source, rule, told) ",
             upserts::problems!(),
             &rows.problems,
             |tuple, (key, problem)| {
@@ -249,7 +249,8 @@ impl Writing {
                     .push_bind(problem.reason.clone())
                     .push_bind(problem.at.as_microsecond())
                     .push_bind(problem.source.as_ref().map(|source| source.as_str().to_owned()))
-                    .push_bind(problem.rule.clone());
+                    .push_bind(problem.rule.clone())
+                    .push_bind(problem.told.as_ref().map(json));
             },
         )
         .await?;

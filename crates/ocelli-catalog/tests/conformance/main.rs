@@ -79,6 +79,7 @@ on_both! {
     many_files_are_remembered_at_once,
     a_url_is_remembered_once_its_image_was_seen_there,
     of_what_lists_say_the_latest_batch_counts_in_any_order,
+    what_a_list_says_of_a_reference_that_failed_is_kept_with_it,
     a_name_that_no_index_holds_is_refused_alone,
     records_are_found_by_what_lists_said,
     what_a_worker_finds_out_is_kept_whenever_it_arrives,

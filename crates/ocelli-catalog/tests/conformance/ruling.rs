@@ -7,8 +7,8 @@ use ocelli_catalog::rules::{Rule, RuleSource, Rules, Seeing, Verdict};
 use ocelli_catalog::{Catalog, Hold};
 use ocelli_core::wire::{BatchReport, Intake, Message};
 use ocelli_core::{
-    Dependence, Digest, FailureClass, ImageFacts, ImageFormat, LeftOut, Meta, Need, Outcome,
-    Revision, RuleText, Sighting, Want,
+    Dependence, Digest, FailureClass, ImageFacts, ImageFormat, LeftOut, Need, Outcome, Revision,
+    RuleText, Sighting, Want,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -193,10 +193,19 @@ struct Image {
     path: &'static str,
     seen: i64,
     batch: u128,
+    said: &'static [(&'static str, &'static str)],
 }
 
 const PATHS: [&str; 4] = ["a.png", "thumbs/a.png", "thumbs/b%20b.jpg", "Thumbs"];
-const LEAVES: [&str; 16] = [
+/// What lists say: the same name in several spellings, no text, and a character that no database keeps.
+const SAID: [&[(&str, &str)]; 5] = [
+    &[],
+    &[("author", "Ann Ex")],
+    &[("author", "ann ex"), ("pages", "7")],
+    &[("author", ""), ("zero", "a\0b")],
+    &[("Author", "Ann Ex"), ("pages", "70")],
+];
+const LEAVES: [&str; 22] = [
     "bytes < 20KB",
     "bytes:>=19999",
     "bytes = 20KB",
@@ -213,14 +222,22 @@ const LEAVES: [&str; 16] = [
     "after:2024-05-04T09:00:53Z",
     "before:2024-05-04T09:00:53Z",
     "before:2023",
+    "meta:author",
+    "meta:\"author=Ann Ex\"",
+    "meta:author=",
+    "meta:pages=7",
+    "meta:Author",
+    "meta:\"zero=a\u{fffd}b\"",
 ];
 
 fn image() -> impl Strategy<Value = Image> {
     let side = || prop::option::of(prop::sample::select(vec![1_u32, 639, 640, 641, 4_000_000_000]));
     let format = prop::option::of(prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg]));
     let bytes = prop::sample::select(vec![0_u64, 19_999, 20_000, 20_001, 1 << 40]);
-    (bytes, side(), side(), format, prop::sample::select(PATHS.to_vec()), 0_i64..4, 1_u128..3)
-        .prop_map(|(bytes, width, height, format, path, seen, batch)| Image {
+    let path = prop::sample::select(PATHS.to_vec());
+    let said = prop::sample::select(SAID.to_vec());
+    (bytes, side(), side(), format, path, 0_i64..4, 1_u128..3, said).prop_map(
+        |(bytes, width, height, format, path, seen, batch, said)| Image {
             bytes,
             width,
             height,
@@ -228,7 +245,9 @@ fn image() -> impl Strategy<Value = Image> {
             path,
             seen,
             batch,
-        })
+            said,
+        },
+    )
 }
 
 fn when() -> impl Strategy<Value = String> {
@@ -291,6 +310,11 @@ fn check(cases: u32, sqlite: bool) {
                     },
                     sources: vec![seen.source.clone()],
                     sighting: Some(seen),
+                    meta: image
+                        .said
+                        .iter()
+                        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                        .collect(),
                     ..intake("any", &[])
                 }
             })
@@ -311,7 +335,7 @@ fn check(cases: u32, sqlite: bool) {
                         seen_at: *seen_at,
                         batch: *batch,
                         batch_name: if batch.uuid().as_u128() == 1 { "one" } else { "two" },
-                        meta: &Meta::default(),
+                        meta: &intake.meta,
                     };
                     match rules.decide(&name(LLM), &seeing) {
                         Verdict::Asked => true,

@@ -1,7 +1,7 @@
 //! What lists say about references, what servers know URLs by, and what workers find out about images that nobody had read.
 
 use ocelli_catalog::{NotedUrl, SeenImage};
-use ocelli_core::wire::{Intake, Message, Partial};
+use ocelli_core::wire::{Intake, Message, Partial, Problem, Told};
 use ocelli_core::{Digest, ImageFacts, Meta, Record, Sighting};
 
 use crate::searching::found;
@@ -51,6 +51,23 @@ pub(crate) async fn of_what_lists_say_the_latest_batch_counts_in_any_order(world
     assert_eq!(records[&digests[0]].meta, expected);
     let audit = catalog.audit().await.unwrap();
     assert_eq!((audit.rows["sighting_meta"], audit.problems), (5, Vec::<String>::new()));
+}
+
+pub(crate) async fn what_a_list_says_of_a_reference_that_failed_is_kept_with_it(world: World) {
+    let catalog = world.open().await;
+    let said = Told {
+        first_seen: Some(at(-5)),
+        digest: Some(Digest::of(b"a")),
+        meta: meta(&[("author", "Ann \0 Ex"), ("pages", "7")]),
+    };
+    let Message::Problem(failed) = problem(1, "/a.png", 1) else { unreachable!() };
+    let messages =
+        [Message::Problem(Problem { told: Some(said.clone()), ..failed }), problem(1, "/b.png", 2)];
+    catalog.apply(&messages).await.unwrap();
+    let page = catalog.references(batch(1), None, true, 10).await.unwrap();
+    let of =
+        |name: &str| page.references.iter().find(|one| one.reference == name).unwrap().told.clone();
+    assert_eq!((of("/a.png"), of("/b.png")), (Some(said), None));
 }
 
 pub(crate) async fn a_name_that_no_index_holds_is_refused_alone(world: World) {

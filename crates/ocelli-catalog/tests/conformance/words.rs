@@ -167,6 +167,7 @@ pub(crate) fn problem(number: u128, reference: &str, seconds: i64) -> Message {
         at: at(seconds),
         source: None,
         rule: None,
+        told: None,
     })
 }
 

@@ -87,6 +87,16 @@ pub enum FetchError {
         /// As configured.
         limit: u64,
     },
+    /// Something else, and more of it than its beginning. Reading stopped there.
+    #[error(
+        "{source_name}: not an image: it looks like {looks_like}, and only its beginning was read; name the image itself"
+    )]
+    NotAnImage {
+        /// As people write it.
+        source_name: String,
+        /// With its article.
+        looks_like: &'static str,
+    },
     /// The host is not on the public internet.
     #[error(
         "{source_name}: refused, because {host} has the address {address}, which is not public (settings \
@@ -226,6 +236,7 @@ impl FetchError {
             | Self::NotLocal { .. }
             | Self::Member { .. }
             | Self::TooLarge { .. }
+            | Self::NotAnImage { .. }
             | Self::PrivateHost { .. }
             | Self::Redirects { .. }
             | Self::BadRedirect { .. }

@@ -16,6 +16,7 @@ use reqwest::header::{
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
+use super::beginning::Beginning;
 use super::error::{FetchError, FetcherError, NO_CONNECTION};
 use super::guard::{self, NotPublic, Pattern, PublicOnly};
 use super::robots;
@@ -225,13 +226,19 @@ async fn body(
     }
     let first = announced.unwrap_or(0).min(FIRST_BUFFER);
     let mut bytes = BytesMut::with_capacity(usize::try_from(first).unwrap_or(0));
+    let mut beginning = Beginning::new(limits.images_only);
     loop {
         let received = bytes.len() as u64;
         match response.chunk().await {
             Ok(Some(chunk)) if received + chunk.len() as u64 > limits.bytes => {
                 return Err(too_large());
             }
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(Some(chunk)) => {
+                bytes.extend_from_slice(&chunk);
+                if let Some(looks_like) = beginning.no_image(&bytes) {
+                    return Err(FetchError::NotAnImage { source_name: source_name(), looks_like });
+                }
+            }
             Ok(None) => return Ok(bytes.freeze()),
             Err(error) if error.is_timeout() => {
                 return Err(FetchError::Timeout {

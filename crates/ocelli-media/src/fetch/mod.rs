@@ -1,5 +1,6 @@
 //! Bytes of a [`SourceUri`], within limits that are enforced while reading.
 
+pub(crate) mod beginning;
 pub mod error;
 pub(crate) mod file;
 mod guard;
@@ -157,16 +158,15 @@ impl Fetcher {
 
     async fn dispatch(&self, source: &SourceUri) -> Result<Bytes, FetchError> {
         if let Some(member) = source.member() {
-            let (bytes, archive) = (self.limits.bytes, self.limits.archive_bytes);
-            let reading =
-                tokio::task::spawn_blocking(move || member::read(&member, bytes, archive));
+            let limits = Arc::clone(&self.limits);
+            let reading = tokio::task::spawn_blocking(move || member::read(&member, &limits));
             return reading.await.unwrap_or_else(|error| {
                 let source_name = source.to_string();
                 Err(FetchError::Io { source_name, error: std::io::Error::other(error) })
             });
         }
         if let Some(object) = source.object() {
-            return self.objects.fetch(source, &object, self.limits.bytes).await;
+            return self.objects.fetch(source, &object, &self.limits).await;
         }
         if source.url().scheme() != "file" {
             return self.http.fetch(source, &self.limits).await;

@@ -102,7 +102,8 @@ impl Hosts {
     pub(crate) fn new(manners: Manners, fetcher: &Fetcher) -> Self {
         // What a host says about its images says nothing about its rules.
         let limits = fetcher.limits().clone();
-        let limits = FetchLimits { bytes: MAX_BYTES, robots_tags: false, ..limits };
+        let limits =
+            FetchLimits { bytes: MAX_BYTES, robots_tags: false, images_only: false, ..limits };
         Self { manners, robots: fetcher.with_limits(limits), hosts: Mutex::default() }
     }
 

@@ -98,7 +98,11 @@ impl Polite {
             let asked = Instant::now();
             let validators = if hop == 0 { known } else { &nothing };
             let answer = self.fetcher.ask(source, &at, validators, left).await;
-            if let (Some(place), Ok(_) | Err(FetchError::Status { .. })) = (&place, &answer) {
+            if let (
+                Some(place),
+                Ok(_) | Err(FetchError::Status { .. } | FetchError::NotAnImage { .. }),
+            ) = (&place, &answer)
+            {
                 self.hosts.answered(place);
             }
             match answer {

@@ -28,6 +28,7 @@ use object_store::{
 use ocelli_core::SourceUri;
 use ocelli_core::object::{Cloud, Object};
 
+use crate::fetch::beginning::Beginning;
 use crate::fetch::error::FetchError;
 use crate::limits::FetchLimits;
 pub use listing::{ListedObject, Listing};
@@ -192,14 +193,15 @@ impl Objects {
         &self,
         source: &SourceUri,
         object: &Object,
-        limit: u64,
+        limits: &FetchLimits,
     ) -> Result<Bytes, FetchError> {
         if object.is_prefix() {
             let reason = "it names a prefix; name it as a source of its own to list it";
             return Err(ObjectError::new(object, Trouble::Name, reason).into());
         }
         let bucket = self.bucket(object, Use::Read)?;
-        read(&*bucket, &source.to_string(), object, limit).await
+        let beginning = Beginning::new(limits.images_only);
+        read(&*bucket, &source.to_string(), object, limits.bytes, beginning).await
     }
 
     /// The objects below a prefix, page by page, in the order of their keys. A listing that breaks off is taken up again behind the last
@@ -236,6 +238,7 @@ async fn read(
     source_name: &str,
     object: &Object,
     limit: u64,
+    mut beginning: Beginning,
 ) -> Result<Bytes, FetchError> {
     let failed = |error: Error| FetchError::from(ObjectError::of(object, &error));
     let path = Path::parse(&object.key).map_err(|error| failed(error.into()))?;
@@ -253,6 +256,10 @@ async fn read(
             return Err(too_large());
         }
         bytes.extend_from_slice(&chunk);
+        if let Some(looks_like) = beginning.no_image(&bytes) {
+            let source_name = source_name.to_owned();
+            return Err(FetchError::NotAnImage { source_name, looks_like });
+        }
     }
     if (bytes.len() as u64) < size {
         let (received, reason) = (bytes.len() as u64, "it ended early".to_owned());

@@ -13,6 +13,7 @@ use ocelli_core::object::Object;
 use super::Store;
 use super::upload::Upload;
 use super::words::{ObjectError, Trouble};
+use crate::fetch::beginning::Beginning;
 use crate::fetch::error::FetchError;
 
 /// Names of one page of [`Prefix::names`].
@@ -73,7 +74,9 @@ impl Prefix {
     #[async_recursion]
     pub async fn get(&self, name: &str, limit: u64) -> Result<Option<Bytes>, FetchError> {
         let object = self.object(name);
-        match super::read(&*self.bucket, &object.to_string(), &object, limit).await {
+        // Copies and exports are whatever was written there.
+        let beginning = Beginning::new(false);
+        match super::read(&*self.bucket, &object.to_string(), &object, limit, beginning).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(FetchError::Object { trouble: Trouble::Missing, .. }) => Ok(None),
             Err(error) => Err(error),

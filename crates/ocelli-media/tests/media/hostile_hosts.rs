@@ -1,9 +1,10 @@
 //! Fetching from hosts that do everything but answer properly.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ocelli_core::{FailureClass, SourceUri};
-use ocelli_media::{FetchError, FetchLimits, Fetcher, FetcherError};
+use ocelli_media::{FetchError, FetchLimits, Fetcher, FetcherError, Manners, Polite};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::server::{Play, Server, answer};
@@ -41,11 +42,56 @@ async fn a_good_answer_is_given_as_it_was_sent() {
 
 #[tokio::test]
 async fn an_endless_body_is_left_at_the_limit() {
-    let server = Server::start(|_| Play::SayAndPour(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())).await;
+    let image = b"HTTP/1.1 200 OK\r\n\r\n\x89PNG\r\n\x1a\n";
+    let server = Server::start(move |_| Play::SayAndPour(image.to_vec())).await;
     let error = fetch(limits(), &server.uri("/")).await.unwrap_err();
     assert!(matches!(error, FetchError::TooLarge { limit: 100_000, .. }), "{error}");
     assert!(error.to_string().contains("limits.image_bytes"), "{error}");
     assert_eq!(error.class(), FailureClass::Permanent);
+}
+
+#[tokio::test]
+async fn an_endless_page_is_left_at_its_beginning() {
+    let page = b"HTTP/1.1 200 OK\r\n\r\n<!DOCTYPE html><title>Not found</title>";
+    let server = Server::start(move |_| Play::SayAndPour(page.to_vec())).await;
+    let limits = FetchLimits { bytes: 256 << 20, ..limits() };
+    let error = fetch(limits, &server.uri("/a.png")).await.unwrap_err();
+    let is_page =
+        matches!(&error, FetchError::NotAnImage { looks_like, .. } if looks_like.contains("HTML"));
+    assert!(is_page, "{error}");
+    assert_eq!(error.class(), FailureClass::Permanent);
+    // What is on its way in buffers of the system is not known here.
+    let poured = server.poured.load(Ordering::Relaxed);
+    assert!(poured < 16_000_000, "{poured} bytes of 256 MiB");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_rest_of_what_is_no_image() {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n{}", "x".repeat(8193));
+    let server = Server::start(move |_| Play::SayAndHang(head.clone().into_bytes())).await;
+    let error = fetch(limits(), &server.uri("/a.png")).await.unwrap_err();
+    assert!(matches!(error, FetchError::NotAnImage { looks_like: "plain text", .. }), "{error}");
+    // What is no longer than a beginning is read whole, and so is what is wanted whatever it is.
+    for (length, limits) in
+        [(8192, limits()), (50_000, FetchLimits { images_only: false, ..limits() })]
+    {
+        let server = Server::start(move |_| answer("200 OK", "", &vec![b'x'; length])).await;
+        assert_eq!(fetch(limits, &server.uri("/")).await.unwrap().len(), length);
+    }
+}
+
+#[tokio::test]
+async fn long_rules_of_a_host_are_read_although_they_are_no_image() {
+    let rules = format!("# {}\nUser-agent: *\nDisallow: /private/\n", "rules ".repeat(5000));
+    let server = Server::start(move |path| match path {
+        "/robots.txt" => answer("200 OK", "", rules.as_bytes()),
+        _ => answer("200 OK", "", b"pixels"),
+    })
+    .await;
+    let polite = Polite::new(Fetcher::new(limits()).unwrap(), Manners::default());
+    let error = polite.fetch(&server.uri("/private/a.png")).await.unwrap_err();
+    assert!(matches!(error, FetchError::Disallowed { .. }), "{error}");
+    assert_eq!(polite.fetch(&server.uri("/a.png")).await.unwrap(), "pixels");
 }
 
 #[tokio::test]

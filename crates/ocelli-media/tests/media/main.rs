@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod animations;
+mod certificates;
 mod clouds;
 mod drawing;
 mod formats;

@@ -42,6 +42,24 @@ async fn an_object_is_read_as_a_whole_and_within_the_limit() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_no_image_is_left_at_its_beginning() {
+    let buckets = Buckets::start(&["bucket"]).await;
+    let film = [b"FLV\x01".as_slice(), &[7_u8; 100_000]].concat();
+    std::fs::write(buckets.file("bucket", "film"), film).unwrap();
+    let limits = fetcher(buckets.endpoint(), SECRET_KEY).limits().clone();
+    let of = |images_only| {
+        let limits = FetchLimits { bytes: 1 << 20, images_only, ..limits.clone() };
+        Fetcher::new(limits).unwrap()
+    };
+    let error = of(true).fetch(&source("s3://bucket/film")).await.unwrap_err();
+    assert!(
+        matches!(error, FetchError::NotAnImage { looks_like: "a video (Flash)", .. }),
+        "{error}"
+    );
+    assert_eq!(of(false).fetch(&source("s3://bucket/film")).await.unwrap().len(), 100_004);
+}
+
+#[tokio::test]
 async fn each_refusal_says_whether_trying_again_helps_and_no_secret() {
     let buckets = Buckets::start(&["bucket"]).await;
     let ours = fetcher(buckets.endpoint(), SECRET_KEY);

@@ -1,6 +1,7 @@
 //! An HTTP server that misbehaves on purpose.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ocelli_core::SourceUri;
@@ -25,6 +26,8 @@ pub(crate) enum Play {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    /// Bytes poured that the system took, whether the other side read them or not.
+    pub(crate) poured: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -42,12 +45,15 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let play = Arc::new(play);
         let seen = Arc::clone(&requests);
+        let poured = Arc::new(AtomicU64::new(0));
+        let pouring = Arc::clone(&poured);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(talk(stream, Arc::clone(&play), Arc::clone(&seen)));
+                let (play, seen) = (Arc::clone(&play), Arc::clone(&seen));
+                tokio::spawn(talk(stream, play, seen, Arc::clone(&pouring)));
             }
         });
-        Self { address, requests, accepting }
+        Self { address, requests, poured, accepting }
     }
 
     pub(crate) fn uri(&self, path: &str) -> SourceUri {
@@ -68,6 +74,7 @@ async fn talk(
     mut stream: TcpStream,
     play: Arc<impl Fn(&str) -> Play>,
     seen: Arc<Mutex<Vec<String>>>,
+    poured: Arc<AtomicU64>,
 ) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -78,10 +85,10 @@ async fn talk(
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
     seen.lock().unwrap().push(request);
     // The other side may go at any time; that is what most of these tests are about.
-    let _ = act(&mut stream, play(&path)).await;
+    let _ = act(&mut stream, play(&path), &poured).await;
 }
 
-async fn act(stream: &mut TcpStream, play: Play) -> std::io::Result<()> {
+async fn act(stream: &mut TcpStream, play: Play, poured: &AtomicU64) -> std::io::Result<()> {
     match play {
         Play::Say(bytes) => {
             stream.write_all(&bytes).await?;
@@ -95,6 +102,7 @@ async fn act(stream: &mut TcpStream, play: Play) -> std::io::Result<()> {
             stream.write_all(&bytes).await?;
             loop {
                 stream.write_all(&[0; 8192]).await?;
+                poured.fetch_add(8192, Ordering::Relaxed);
             }
         }
         Play::SayAndDrip(bytes, interval) => {

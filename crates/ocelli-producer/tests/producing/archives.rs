@@ -210,6 +210,28 @@ async fn lies_about_sizes_cost_their_member_and_the_good_ones_are_read() {
 }
 
 #[tokio::test]
+async fn long_members_that_are_no_images_are_left_at_their_beginning() {
+    let world = World::new().await;
+    let film = [b"FLV\x01".as_slice(), &[7_u8; 100_000]].concat();
+    let plain = Tar::new().file(b"a.flv", &film).file(b"b.png", &film).file(b"c.png", &png(1));
+    let plain = world.put("../plain.tar", &plain.bytes());
+    let zipped =
+        zip(&[(b"a.flv", &film, true), (b"b.png", &film, true), (b"c.png", &png(2), true)]);
+    let zipped = world.put("../zipped.zip", &zipped);
+    let (summary, sent) = world.produce(&[&plain, &zipped]).await;
+    assert_eq!((summary.enqueued, summary.skipped, summary.problems), (2, 2, 2), "{sent:?}");
+    for skipped in &sent.passed_over {
+        assert_eq!(skipped.rule.as_deref(), Some("type"));
+        assert_eq!(skipped.reason, "not an image: it looks like a video (Flash)");
+    }
+    // Their names promise an image, and of a part there is no digest that a refusal could stand under.
+    for problem in &sent.problems {
+        assert!(problem.reason.contains("only its beginning was read"), "{problem:?}");
+    }
+    assert_fetched(&world, &sent).await;
+}
+
+#[tokio::test]
 async fn what_is_cut_off_or_has_too_many_members_is_read_as_far_as_it_goes() {
     let mut world = World::new().await;
     let plain = Tar::new().file(b"1.png", &png(1)).file(b"2.png", &png(2)).bytes();

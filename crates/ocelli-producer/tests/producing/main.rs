@@ -14,6 +14,7 @@ mod metadata;
 mod orders;
 mod server;
 mod stopping;
+mod storms;
 mod unchanged;
 mod urls;
 mod watching;

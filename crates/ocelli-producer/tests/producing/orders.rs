@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ocelli_catalog::{BatchOrder, ReferenceOutcome};
-use ocelli_core::BatchId;
+use ocelli_core::{BatchId, Digest};
 use ocelli_producer::{ProducerError, Source, run};
 use tokio_util::sync::CancellationToken;
 
@@ -98,4 +98,31 @@ async fn every_reference_is_told_and_what_failed_can_be_tried_again_alone() {
     assert!(sent.problems[0].reason.contains("tried again alone"), "{:?}", sent.problems);
     let error = world.try_sources(vec![Source::Failed("no such batch".to_owned())]).await;
     assert!(error.unwrap_err().to_string().contains("there is no batch 'no such batch'"));
+}
+
+#[tokio::test]
+async fn what_a_list_said_of_a_reference_counts_when_it_is_tried_again() {
+    let world = World::new().await;
+    let digest = Digest::of(&png(1));
+    let list = format!(
+        "path,first_seen,digest,author\nlater.png,2024-05-04T09:00:51Z,{digest},me\nwrong.png,,{digest},\n"
+    );
+    let list = world.put("list.csv", list.as_bytes());
+    let (mut failed, _) = world.produce(&[&list]).await;
+    assert_eq!((failed.accepted, failed.problems), (0, 2));
+    world.put_image("later.png", 1);
+    world.put_image("wrong.png", 2);
+    // The second time it is known from the first one only.
+    for enqueued in [1, 0] {
+        let again = Source::Failed(failed.batch.to_string());
+        let (summary, sent) = world.produce_sources(vec![again]).await;
+        assert_eq!((summary.enqueued, summary.problems), (enqueued, 1));
+        assert!(sent.problem("wrong.png").reason.contains("another digest"), "{sent:?}");
+        failed = summary;
+    }
+    let record = world.catalog.record(&digest).await.unwrap().unwrap();
+    assert_eq!(record.first_seen().unwrap().to_string(), "2024-05-04T09:00:51Z");
+    let source = record.sightings.keys().next().unwrap();
+    let said: Vec<_> = record.said(source).collect();
+    assert_eq!(said, [("author", "me")]);
 }

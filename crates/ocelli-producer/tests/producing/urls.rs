@@ -7,6 +7,7 @@ use ocelli_core::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::server::Server;
 use crate::world::{World, png};
 
 /// Has rules, asks for silence, serves `/a.png`, fails once and then serves `/flaky.png`, `/page.png` is a web page, everything else is missing.
@@ -91,6 +92,24 @@ async fn urls_are_fetched_tried_again_and_each_ends_visibly() {
     assert!(sent.problem("/missing.png").reason.contains("list.csv:5"));
     let record = world.catalog.record(&Digest::of(&png(1))).await.unwrap().unwrap();
     assert_eq!(record.first_seen().unwrap().to_string(), "2024-05-04T09:00:51Z");
+}
+
+#[tokio::test]
+async fn a_long_page_is_left_at_its_beginning_and_said_to_be_one() {
+    let mut world = World::new().await;
+    world.options.fetch.allow_private_hosts = true;
+    let host = Server::start().await;
+    let page = b"<!DOCTYPE html>";
+    host.put("/long.png", [page.as_slice(), &[b' '; 20_000]].concat(), "", None);
+    host.put("/short.png", page.to_vec(), "", None);
+    let list = format!("{0}/long.png\n{0}/short.png\n", host.address);
+    let list = world.put("list.txt", list.as_bytes());
+    let (summary, sent) = world.produce(&[&list]).await;
+    // All of the short one was read: its refusal stands under its digest.
+    assert_eq!((summary.refused, summary.problems, summary.jobs), (1, 1, 0), "{sent:?}");
+    let problem = sent.problem("/long.png");
+    assert!(problem.reason.contains("it looks like a web page (HTML)"), "{problem:?}");
+    assert!(problem.source.is_some(), "it can be tried again");
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
     let ended = ocelli_producer::watch(parts, process.shutdown.clone()).await;
     let requeued = fleet.check_requeue().await;
     process.readiness.set_not_ready("stopping");
+    // The site serves until then, also where a source could not be opened and nobody asked for the end.
+    process.shutdown.cancel();
     if let Some(site) = site {
         drop(site.await);
     }

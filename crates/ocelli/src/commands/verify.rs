@@ -4,7 +4,7 @@ use clap::Args;
 use ocelli_catalog::SightingCursor;
 use ocelli_core::member::ArchiveKind;
 use ocelli_core::{Digest, SourceUri};
-use ocelli_media::{FetchError, Fetcher};
+use ocelli_media::{FetchError, FetchLimits, Fetcher};
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::{Fault, parts};
 use serde::Serialize;
@@ -68,8 +68,9 @@ struct Sums {
 
 pub(crate) async fn verify(settings: &Settings, arguments: &VerifyArgs) -> Result<ExitCode, Fault> {
     let catalog = archive::open(settings).await?;
-    let fetcher = Fetcher::new(parts::fetch_limits(settings))
-        .map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
+    // What was refused because it is no image is looked at as well.
+    let limits = FetchLimits { images_only: false, ..parts::fetch_limits(settings) };
+    let fetcher = Fetcher::new(limits).map_err(|error| Fault::caused(ExitCode::Usage, &error))?;
     let width = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) * 2;
     let mut sums = Sums::default();
     let mut after: Option<SightingCursor> = None;

@@ -1,0 +1,2 @@
+-- The same as for SQLite.
+ALTER TABLE problems ADD COLUMN told TEXT;
