@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # One command for everything that is run, so that `make run`, `make up` and `make test` share what they compiled: an example,
 # and be it the smallest, makes cargo resolve features with the development dependencies, as the tests do.
 BUILD := cargo build --workspace --bins --example probe --locked
-BENCHES := cargo build --workspace --bins --examples --locked
+BENCHES := cargo build --release --workspace --bins --examples --locked
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 # The same for what is measured.
 OPTIMISED := cargo build --release --workspace --bins --example bench-ocr --locked
@@ -97,32 +97,33 @@ else
 	  $(if $(WHOLE),--whole) $(if $(PUBLISH),--publish docs)
 endif
 
-# ARGS="--section accuracy --set screens" measures a part; `bench-ocr --help` in target/debug/examples lists them. The memory of a child is
+# ARGS="--section accuracy --set screens" measures a part; `bench-ocr --help` in target/release/examples lists them. The memory of a child is
 # watched over 5,000 images; ARGS="--section memory --steady 500" is faster.
 bench-ocr: setup ## accuracy, memory and speed of OCR beside the plain tesseract command, in one run
 	@deploy/local/setup.sh --bench
 	@$(BENCHES)
-	@$(PROGRAMS)/examples/bench-ocr $(ARGS)
+	@$(RELEASE)/examples/bench-ocr $(ARGS)
 
 # ONLY=few, many, endpoints or memory measures a part.
 bench-llm: setup ## throughput of the vision-model worker against a server of known speed
 	@$(BENCHES)
-	@$(PROGRAMS)/examples/bench-llm $(if $(ONLY),only $(ONLY))
+	@$(RELEASE)/examples/bench-llm $(if $(ONLY),only $(ONLY))
 
 # RECORDS= sets the size of the archive (default 100,000), READERS= how many read at once (default 50).
 bench-web: setup ## how fast pages of a large archive come, with many readers at once and a writer beside them
 	@$(BENCHES)
-	@$(PROGRAMS)/examples/bench-web $(if $(RECORDS),--records $(RECORDS)) $(if $(READERS),--readers $(READERS))
+	@$(RELEASE)/examples/bench-web $(if $(RECORDS),--records $(RECORDS)) $(if $(READERS),--readers $(READERS))
 
 # N= is the number of records (default 30,000), ONLY=sqlite or ONLY=postgres takes one of the two.
 bench-catalog: setup-servers ## what the collector writes beside bare inserts, and searches, on both databases
 	@$(BENCHES)
-	@$(PROGRAMS)/ocelli-testkit with-servers -- $(PROGRAMS)/examples/bench-catalog $(or $(N),30000) $(ONLY)
+	@$(RELEASE)/ocelli-testkit with-servers -- $(RELEASE)/examples/bench-catalog $(or $(N),30000) $(ONLY)
 
 # N= is the number of large files (default 2,000; fifty times as many small ones).
 bench-ingest: setup ## how fast sources are read, beside sha256sum and beside a bare loop of the same client
+	@deploy/local/setup.sh --bench
 	@$(BENCHES)
-	@$(PROGRAMS)/examples/bench-ingest $(N)
+	@$(RELEASE)/examples/bench-ingest $(N)
 
 # Installs pyarrow and webdataset from Python packages into the build folder, and reads exports with them.
 test-readers: setup build

@@ -3,7 +3,7 @@
 #   setup.sh            what building and running ocelli needs
 #   setup.sh --servers  also what its tests and `make up` need: RabbitMQ, PostgreSQL, Prometheus, a browser with what
 #                       drives it, and checkers of files
-#   setup.sh --bench    also what `make bench-ocr` reads with: language data of the images that it measures
+#   setup.sh --bench    also language data of the images that `make bench-ocr` measures, and what `make bench-ingest` stands beside
 # No system service is started: the servers are only ever run privately, with their data in a folder of ours.
 set -euo pipefail
 
@@ -20,7 +20,7 @@ if [[ ${1:-} == --servers ]]; then
     # Those of Debian, unless there are others.
     command -v npm >/dev/null || packages+=(nodejs npm)
 elif [[ ${1:-} == --bench ]]; then
-    packages+=(tesseract-ocr-deu tesseract-ocr-chi-sim tesseract-ocr-jpn)
+    packages+=(tesseract-ocr-deu tesseract-ocr-chi-sim tesseract-ocr-jpn wrk)
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -53,6 +53,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("postgres"
     "0017_references.sql",
     "0018_rules.sql",
     "0019_filters.sql",
+    "0021_told.sql",
 );
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

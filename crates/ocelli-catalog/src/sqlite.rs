@@ -56,6 +56,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("sqlite":
     "0018_rules.sql",
     "0019_filters.sql",
     "0020_hidden.sql",
+    "0021_told.sql",
 );
 
 #[derive(Debug, Clone)]

@@ -121,7 +121,8 @@ async fn urls(bench: &Bench<'_>, files: u32) -> Result<(), Failed> {
     let urls: Vec<SourceUri> = uris.collect::<Result<_, _>>()?;
     let list = bench.folder.join("urls.txt");
     std::fs::write(&list, urls.iter().map(|url| format!("{url}\n")).collect::<String>())?;
-    compare(bench, "URLs of one host", urls, Source::Manifest(list)).await
+    let wrk = Wrk::new(bench.folder, address, files)?;
+    compare(bench, "URLs of one host", urls, Source::Manifest(list), Some(wrk)).await
 }
 
 /// The large files from a bucket.
@@ -144,37 +145,44 @@ async fn bucket(bench: &Bench<'_>, files: u32) -> Result<(), Failed> {
     let prefix: SourceUri = "s3://pictures/".parse()?;
     let uris = (0..files).map(|number| format!("s3://pictures/{}", name(number)).parse());
     let objects: Vec<SourceUri> = uris.collect::<Result<_, _>>()?;
-    compare(&bench, "objects of a bucket", objects, Source::Bucket(prefix)).await
+    compare(&bench, "objects of a bucket", objects, Source::Bucket(prefix), None).await
 }
 
-/// A producer, a bare loop of the same client and one that also takes digests take turns; the first round warms up, and ratios
-/// are the median of the others'.
+/// A producer, a bare loop of the same client, one that also takes digests and perhaps wrk take turns; the first round warms up, and
+/// ratios are the median of the others'.
 async fn compare(
     bench: &Bench<'_>,
     what: &str,
     sources: Vec<SourceUri>,
     named: Source,
+    wrk: Option<Wrk>,
 ) -> Result<(), Failed> {
     let width = bench.options.fetchers;
     let count = sources.len() as f64;
     let sources = Arc::new(sources);
     let mut rounds = Vec::new();
     for round in 0..=ROUNDS {
-        let bare = fetch_all(bench, &sources, false).await?;
-        let hashed = fetch_all(bench, &sources, true).await?;
+        let bare = fetch_all(bench, &sources, false).await?.as_secs_f64();
+        let hashed = fetch_all(bench, &sources, true).await?.as_secs_f64();
         // Nothing is known at the beginning of each.
         let folder = tempfile::tempdir_in(bench.folder)?;
         let fresh = Bench { catalog: catalog_in(folder.path()).await?, ..bench.clone() };
         let (took, summary) = fresh.produce(named.clone()).await?;
         fresh.catalog.close().await;
         assert_eq!(summary.accepted as f64, count, "all of them are images");
+        let mut times = vec![bare, hashed, took.as_secs_f64()];
+        if let Some(wrk) = &wrk
+            && let Some(rate) = wrk.clone().rate(width).await?
+        {
+            times.push(count / rate);
+        }
         if round > 0 {
-            rounds.push([bare, hashed, took].map(|took| took.as_secs_f64()));
+            rounds.push(times);
         }
     }
     println!("{count} {what} of {FILE} bytes, {width} at once, {ROUNDS} rounds");
-    let names = ["a bare loop of the same client", "that also takes digests", "ocelli"];
-    for (place, name) in names.iter().enumerate() {
+    let names = ["a bare loop of the same client", "that also takes digests", "ocelli", "wrk"];
+    for (place, name) in names.iter().enumerate().take(rounds[0].len()) {
         let mut shares: Vec<f64> = rounds.iter().map(|round| round[0] / round[place]).collect();
         shares.sort_by(f64::total_cmp);
         let mut times: Vec<f64> = rounds.iter().map(|round| round[place]).collect();
@@ -184,6 +192,46 @@ async fn compare(
         println!("  {name:31} {rate:>9.0} /s: {share:.2} ({least:.2} to {most:.2})");
     }
     Ok(())
+}
+
+/// `wrk` over the same files and connections, where it is installed: it counts bytes and looks at none.
+#[derive(Clone)]
+struct Wrk {
+    address: std::net::SocketAddr,
+    script: std::path::PathBuf,
+}
+
+impl Wrk {
+    fn new(folder: &Path, address: std::net::SocketAddr, files: u32) -> Result<Self, Failed> {
+        let script = folder.join("wrk.lua");
+        let paths = (0..files).map(|number| format!("\"/{}\",", name(number)));
+        let paths: String = paths.collect();
+        let text = format!(
+            "local paths = {{{paths}}}\nlocal at = 0\nfunction request()\n  at = at % #paths + 1\n  \
+             return wrk.format(\"GET\", paths[at])\nend\n"
+        );
+        std::fs::write(&script, text)?;
+        Ok(Self { address, script })
+    }
+
+    /// Requests per second over some seconds.
+    async fn rate(self, width: usize) -> Result<Option<f64>, Failed> {
+        let mut command = tokio::process::Command::new("wrk");
+        command.args(["-t", "2", "-d", "3s", "-c"]).arg(width.to_string()).arg("-s");
+        command.arg(&self.script).arg(format!("http://{}/", self.address));
+        let output = match command.output().await {
+            Ok(output) => output,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rate = said.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
+        let rate = rate.ok_or_else(|| format!("wrk: {said}"))?.trim().parse()?;
+        match said.contains("Non-2xx") || said.contains("Socket errors") {
+            true => Err(format!("wrk: {said}").into()),
+            false => Ok(Some(rate)),
+        }
+    }
 }
 
 /// Fetches all of them and looks at none; with `hash` it takes their digests, which nobody who keeps images apart by their bytes is
