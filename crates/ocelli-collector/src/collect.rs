@@ -60,6 +60,8 @@ pub struct CollectorOptions {
     pub audit_every: Duration,
     /// Budgets in the metrics.
     pub budgets: Vec<Budget>,
+    /// How far the clock of a worker may differ from the database's before that is said.
+    pub clock_skew: Duration,
 }
 
 /// Four pages of print.
@@ -80,6 +82,7 @@ impl Default for CollectorOptions {
             count_every: Duration::from_secs(60),
             audit_every: Duration::ZERO,
             budgets: Vec::new(),
+            clock_skew: Duration::from_secs(5),
         }
     }
 }

@@ -150,7 +150,6 @@ impl Sight {
     ) -> Result<Self, Fault> {
         let overview = status::Overview::read(settings, catalog).await?;
         let now = Timestamp::now();
-        let since = now.saturating_sub(status::PRESENT).unwrap_or(Timestamp::MIN);
         let filter = FailureFilter { limit: FAILURES, ..FailureFilter::default() };
         let mut queues = Vec::new();
         if let Some(broker) = broker {
@@ -165,13 +164,14 @@ impl Sight {
                 queues.push((queue.to_string(), depth));
             }
         }
+        let heard = catalog.workers(status::PRESENT).await?;
         let budgets = catalog.budgets(&settings.budgets).await?;
         let used = |state: &ocelli_catalog::BudgetState| {
             (state.budget.to_string(), state.spent as f64 / state.budget.most().max(1) as f64)
         };
         Ok(Self {
             at: now,
-            workers: catalog.workers(since).await?,
+            workers: heard.into_iter().map(|worker| worker.said).collect(),
             failures: catalog.failures(&filter).await?,
             budgets: budgets.iter().map(used).collect(),
             dead_letters: catalog.status(now).await?.dead_letters,

@@ -97,14 +97,15 @@ fn analyzer_table(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
     frame.render_widget(table.block(Block::bordered().title(" analyzers ")), area);
 }
 
-/// Why analyzers do not work, one line each.
+/// Why analyzers do not work, and whose clocks are wrong, one line each.
 fn notes(screen: &Screen) -> Vec<Line<'static>> {
     let noted = screen.sight.overview.analyzers.iter().filter_map(|row| {
         let note = row.note.as_ref()?.replace(|c: char| c.is_control(), " ");
         let style = if row.paused { WAITS } else { QUIET };
         Some(Line::styled(format!(" {}: {note}", row.analyzer), style))
     });
-    noted.collect()
+    let clocks = screen.sight.overview.clocks.iter();
+    noted.chain(clocks.map(|clock| Line::styled(format!(" {clock}"), WAITS))).collect()
 }
 
 fn cells(row: &Row) -> Vec<Cell<'static>> {
@@ -254,6 +255,7 @@ mod tests {
                 batches: Vec::new(),
                 spending: None,
                 listeners: Vec::new(),
+                clocks: vec!["worker host:4711: clock is 60 min ahead".to_owned()],
             },
             workers: vec![
                 worker("tesseract-ocr", None),
