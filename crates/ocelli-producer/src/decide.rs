@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ocelli_broker::trace;
 use ocelli_catalog::rules::Seeing as Rulable;
 use ocelli_catalog::{Catalog, Known};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
+use ocelli_core::trace::TraceContext;
 use ocelli_core::wire::{Intake, Message, Problem};
 use ocelli_core::{
     AnalyzerName, BatchId, Dependence, Digest, ImageFacts, Meta, Need, PerceptualHash, Sighting,
@@ -18,6 +20,7 @@ use ocelli_core::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::ProducerOptions;
 use crate::clock::{self, Stamps};
@@ -46,6 +49,7 @@ struct Seeing {
     sighting: Sighting,
     file: FileNews,
     meta: Meta,
+    context: TraceContext,
 }
 
 /// What the stage works with.
@@ -99,7 +103,9 @@ impl Decider {
                     () = stop.cancelled() => return,
                     passed = self.gate.pass() => passed,
                 };
-                if passed.is_break() || self.handle(item, &known).await.is_break() {
+                let span = trace::shown(item.context);
+                if passed.is_break() || self.handle(item, &known).instrument(span).await.is_break()
+                {
                     return;
                 }
             }
@@ -163,17 +169,19 @@ impl Decider {
     }
 
     async fn handle(&mut self, item: Loaded, known: &HashMap<Digest, Known>) -> ControlFlow<()> {
-        let Loaded { name, seen, verdict, file, meta } = item;
+        let Loaded { name, seen, verdict, file, meta, context } = item;
         match (verdict, seen) {
-            (Verdict::Skipped { rule, why }, seen) => self.passed_over(name, rule, why, seen).await,
-            (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen).await,
+            (Verdict::Skipped { rule, why }, seen) => {
+                self.passed_over(name, rule, why, seen, context).await
+            }
+            (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen, context).await,
             (Verdict::Image { facts, refusal, hash }, Some((source, seen_at))) => {
                 let sighting = Sighting { source, seen_at, batch: self.batch };
-                let image = Seeing { facts, refusal, hash, sighting, file, meta };
+                let image = Seeing { facts, refusal, hash, sighting, file, meta, context };
                 self.image(image, known).await
             }
             (Verdict::Image { .. }, None) => {
-                self.problem(name, "it has no source".to_owned(), None).await
+                self.problem(name, "it has no source".to_owned(), None, context).await
             }
         }
     }
@@ -196,13 +204,14 @@ impl Decider {
         rule: &str,
         why: String,
         seen: Option<Seen>,
+        context: TraceContext,
     ) -> ControlFlow<()> {
         tracing::debug!(path = %name, rule, %why, "passed over");
         let outcome = self.outcome(&name, &why, seen);
         let message = Message::Problem(Problem { rule: Some(rule.to_owned()), ..outcome });
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         self.publisher
-            .send(&message, vec![Queue::Results], move || {
+            .send(&message, vec![Queue::Results], context, move || {
                 metrics.settled(Ended::Skipped);
                 tally.count(|progress| progress.skipped += 1);
             })
@@ -214,6 +223,7 @@ impl Decider {
         reference: String,
         reason: String,
         seen: Option<Seen>,
+        context: TraceContext,
     ) -> ControlFlow<()> {
         let problem = self.outcome(&reference, &reason, seen);
         tracing::info!(reference = %problem.reference, reason = %problem.reason, "no image");
@@ -221,7 +231,7 @@ impl Decider {
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         let message = Message::Problem(problem);
         self.publisher
-            .send(&message, vec![Queue::Results], move || {
+            .send(&message, vec![Queue::Results], context, move || {
                 metrics.settled(Ended::Problem);
                 tally.count(|progress| progress.problems += 1);
             })
@@ -270,7 +280,7 @@ impl Decider {
 
     async fn image(
         &mut self,
-        Seeing { facts, refusal, hash, sighting, file, meta }: Seeing,
+        Seeing { facts, refusal, hash, sighting, file, meta, context }: Seeing,
         known: &HashMap<Digest, Known>,
     ) -> ControlFlow<()> {
         let digest = facts.digest;
@@ -345,7 +355,7 @@ impl Decider {
         });
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         self.publisher
-            .send(&message, routes, move || {
+            .send(&message, routes, context, move || {
                 metrics.settled(ended);
                 metrics.unread.inc_by(u64::from(is_unread));
                 tally.count(|progress| {

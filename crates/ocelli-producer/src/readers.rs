@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ocelli_broker::trace;
 use ocelli_catalog::{FileStamp, NotedFile, NotedUrl, SeenImage};
+use ocelli_core::trace::TraceContext;
 use ocelli_core::{ImageFacts, Meta, SourceUri};
 use ocelli_media::Validators;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::ProducerOptions;
 use crate::examine::{NO_IMAGE, Verdict};
@@ -30,6 +33,8 @@ pub(crate) struct Loaded {
     pub(crate) file: FileNews,
     /// What a list says about it.
     pub(crate) meta: Meta,
+    /// Its way through the system, which begins here.
+    pub(crate) context: TraceContext,
 }
 
 impl Loaded {
@@ -79,6 +84,7 @@ fn unread(mut reference: Reference, known: SeenImage) -> Loaded {
         verdict: Verdict::Image { facts: image, refusal, hash: None },
         meta: std::mem::take(&mut reference.meta),
         seen: Some((reference.source, reference.seen_at)),
+        context: trace::begin(),
     }
 }
 
@@ -92,6 +98,7 @@ fn trusted(options: &ProducerOptions, reference: &mut Reference) -> Option<Loade
         verdict: Verdict::Image { facts: ImageFacts::unread(digest), refusal: None, hash: None },
         meta: std::mem::take(&mut reference.meta),
         seen: Some((reference.source.clone(), reference.seen_at)),
+        context: trace::begin(),
     })
 }
 
@@ -118,6 +125,7 @@ pub(crate) async fn read_all(
             verdict,
             file: FileNews::None,
             meta: Meta::default(),
+            context: trace::begin(),
         };
         let done = match next {
             None => return,
@@ -157,6 +165,7 @@ pub(crate) async fn read_all(
                 };
                 let (reader, loaded) = (Arc::clone(&reader), loaded.clone());
                 let (stop, tally) = (stop.clone(), tally.clone());
+                let context = trace::begin();
                 tokio::spawn(async move {
                     let read = async {
                         let Looked { verdict, read, file } = reader.read(&reference).await;
@@ -164,9 +173,11 @@ pub(crate) async fn read_all(
                         let name = name(&reference);
                         let meta = std::mem::take(&mut reference.meta);
                         let seen = Some((reference.source, reference.seen_at));
+                        let done = Loaded { name, seen, verdict, file, meta, context };
                         // Nobody takes it only when the run is ending.
-                        let _ = loaded.send(Loaded { name, seen, verdict, file, meta }).await;
+                        let _ = loaded.send(done).await;
                     };
+                    let read = read.instrument(trace::shown(context));
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = read => {}
