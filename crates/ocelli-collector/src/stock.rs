@@ -10,11 +10,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ocelli_catalog::{AnalyzerStatus, CatalogError, Heard};
 use ocelli_core::chain;
-use prometheus::{
-    Gauge, GaugeVec, IntGauge, IntGaugeVec, Registry, register_gauge_vec_with_registry,
-    register_gauge_with_registry, register_int_gauge_vec_with_registry,
-    register_int_gauge_with_registry,
-};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,81 +24,6 @@ const SECOND_LOOK: Duration = Duration::from_secs(60);
 
 /// Workers that were silent for longer do not count as present.
 const PRESENT: SignedDuration = SignedDuration::from_secs(20);
-
-/// Metrics of the catalog's content, as one process counted it last.
-#[derive(Debug, Clone)]
-pub(crate) struct StockMetrics {
-    records: IntGaugeVec,
-    jobs: IntGaugeVec,
-    oldest: GaugeVec,
-    workers: IntGaugeVec,
-    dead: IntGauge,
-    unreadable: IntGauge,
-    budgets: GaugeVec,
-    counted: Gauge,
-    differences: IntGauge,
-    audited: Gauge,
-}
-
-impl StockMetrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let number =
-            |name: &str, help: &str| register_int_gauge_with_registry!(name, help, registry);
-        let gauge = |name: &str, help: &str| register_gauge_with_registry!(name, help, registry);
-        Ok(Self {
-            records: register_int_gauge_vec_with_registry!(
-                "ocelli_records",
-                "Records in the catalog, by state.",
-                &["state"],
-                registry
-            )?,
-            jobs: register_int_gauge_vec_with_registry!(
-                "ocelli_catalog_jobs",
-                "Jobs in the catalog: open ones that wait or run, that wait for another attempt or for another analyzer, and outcomes.",
-                &["analyzer", "state"],
-                registry
-            )?,
-            oldest: register_gauge_vec_with_registry!(
-                "ocelli_oldest_open_job_age_seconds",
-                "Age of the question that has waited longest for its answer; 0 when none waits.",
-                &["analyzer"],
-                registry
-            )?,
-            workers: register_int_gauge_vec_with_registry!(
-                "ocelli_workers",
-                "Worker processes that have said lately that they are there, by what they do.",
-                &["analyzer", "state"],
-                registry
-            )?,
-            dead: number(
-                "ocelli_dead_letters_kept",
-                "Messages that died in their queue and wait for people.",
-            )?,
-            unreadable: number(
-                "ocelli_unreadable_references",
-                "References of batches that have no image behind them.",
-            )?,
-            budgets: register_gauge_vec_with_registry!(
-                "ocelli_budget_used_ratio",
-                "What is spent of a budget: 1 is all of it.",
-                &["budget"],
-                registry
-            )?,
-            counted: gauge(
-                "ocelli_catalog_count_timestamp_seconds",
-                "When the catalog was counted last; 0 before the first time.",
-            )?,
-            differences: number(
-                "ocelli_audit_differences",
-                "Kinds of contradictions that the last audit of the catalog found, twice in a row.",
-            )?,
-            audited: gauge(
-                "ocelli_audit_timestamp_seconds",
-                "When the catalog was audited last; 0 before the first time.",
-            )?,
-        })
-    }
-}
 
 /// Counts, and audits, until `shutdown`.
 pub(crate) async fn run(parts: &Parts, shutdown: &CancellationToken) {
