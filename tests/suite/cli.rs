@@ -19,6 +19,19 @@ fn a_fleet_is_planned_from_what_was_measured_or_from_given_figures() {
         (&given["analyzers"][0]["slots"], &given["analyzers"][0]["samples"]),
         (&864.into(), &0.into())
     );
+    // One message for the image, one for its job, one for the answer.
+    let rate = given["messages_per_second"].as_f64().unwrap();
+    assert!((rate - 3e6 / 86_400.0).abs() < 0.01, "{rate}");
+    let broker = &given["broker"];
+    assert_eq!((&broker["nodes"], &broker["queues"]), (&1.into(), &3.into()), "{broker}");
+    assert_eq!(broker["queue_capacity"], 1_000_000, "{broker}");
+    let bytes = broker["message_bytes"].as_u64().unwrap();
+    assert_eq!(broker["full_queues_bytes"], 3 * 1_000_000 * bytes, "{broker}");
+    assert!(given["catalog_bytes"].is_null() && given["analyzers"][0]["cost_micros"].is_null());
+    let plain =
+        ["plan", "--fleet", "--images", "1e10", "--days", "1", "--takes", "tesseract-ocr=1"];
+    let text = world.ocelli(plain).out;
+    assert!(text.contains("17 nodes of RabbitMQ for 347222 messages a second"), "{text}");
     assert_ne!(plan(&world, &[]).code, 0, "there is no archive");
     assert_eq!(plan(&world, &["--takes", "nobody=1"]).code, 2);
     assert_eq!(plan(&world, &["--takes", "tesseract-ocr=never"]).code, 2);
@@ -27,6 +40,7 @@ fn a_fleet_is_planned_from_what_was_measured_or_from_given_figures() {
     let measured: serde_json::Value = serde_json::from_str(&plan(&world, &[]).out).unwrap();
     assert_eq!(measured["analyzers"][0]["samples"], 1, "{measured}");
     assert!(measured["analyzers"][0]["seconds_per_image"].as_f64() > Some(0.0), "{measured}");
+    assert_ne!(measured["broker"]["message_bytes"], bytes, "answers count too: {measured}");
 }
 
 #[test]

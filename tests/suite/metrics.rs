@@ -249,4 +249,13 @@ async fn metrics_say_what_was_done_how_long_it_took_and_that_the_way_is_free() {
         .sum();
     assert_eq!(count(&format!("ocelli_fetched_bytes_total{{{ocr}}}")), bytes as f64);
     assert!(count(&format!("ocelli_last_job_timestamp_seconds{{{ocr}}}")) >= before);
+    let stage = |part: &str, stage: &str| {
+        count(&format!("ocelli_job_duration_seconds_{part}{{{ocr},stage=\"{stage}\"}}"))
+    };
+    for name in ["fetch", "decode", "analyze", "publish"] {
+        assert!(stage("count", name) >= 3.0, "{name}");
+    }
+    assert_eq!(stage("count", "decode"), 3.0);
+    let (decoding, analyzing) = (stage("sum", "decode"), stage("sum", "analyze"));
+    assert!(0.0 < decoding && decoding < analyzing, "{decoding} of {analyzing}");
 }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use ocelli_core::wire::{Intake, Message, Partial};
+use jiff::{SignedDuration, Timestamp};
+use ocelli_core::wire::{Announcement, Intake, Message, Partial};
 use ocelli_core::{
     Analysis, BatchId, Digest, ImageFacts, Outcome, Provenance, RevisionBuilder, Sighting, Want,
 };
@@ -191,6 +191,72 @@ async fn a_message_that_the_database_refuses_is_a_row_within_five_seconds() {
     });
     assert_eq!(fleet.messages("results") + fleet.messages("dead"), 0);
     calm(&services);
+}
+
+/// The word of a worker whose clock is ahead by so much.
+fn word(worker: &str, ahead: SignedDuration) -> Message {
+    Message::Announcement(Announcement {
+        analyzer: "tesseract-ocr".parse().unwrap(),
+        revision: None,
+        kind: "ocr".to_owned(),
+        description: "from afar".to_owned(),
+        worker: worker.to_owned(),
+        slots: 1,
+        in_progress: 0,
+        waiting: None,
+        paused: false,
+        leaving: false,
+        at: Timestamp::now().checked_add(ahead).unwrap(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_whose_clocks_are_an_hour_off_are_counted_as_long_as_they_live_and_it_is_said() {
+    let fleet = Fleet::new(Database::Postgres).await;
+    let collector = fleet
+        .world
+        .start("ocelli-collector", ["--listen", "off", "--set", "collector.count_every=1s"]);
+    until("there is a queue", || fleet.has_queue("ocelli.results"));
+    let hour = SignedDuration::from_hours(1);
+    let say = || {
+        for (worker, ahead) in [("fast:1", hour), ("slow:1", -hour)] {
+            let said = word(worker, ahead);
+            let properties = json!({"message_id": said.id()});
+            fleet.inject("ocelli.results", properties, &said.encode().unwrap());
+        }
+    };
+    let both = |text: &str| text.contains("min ahead") && text.contains("min behind");
+    until("the status says it", || {
+        say();
+        let status = fleet.world.json(["status", "--json"]);
+        status["analyzers"][0]["workers"] == 2 && both(&status["clocks"].to_string())
+    });
+    until("people read it", || {
+        say();
+        both(&fleet.world.ocelli(["status"]).out)
+            && both(&fleet.world.ocelli(["top", "--once"]).out)
+    });
+    let warnings = || {
+        let log = collector.log();
+        log.lines().filter(|line| line.contains("a worker's clock")).count()
+    };
+    until("the collector has warned of each", || {
+        say();
+        warnings() >= 2
+    });
+    assert_eq!(warnings(), 2, "once each:\n{}", collector.log());
+    let site = crate::site::Site::program(&fleet.world, "ocelli-web", &["--listen", "off"]);
+    until("the site shows it", || {
+        say();
+        let fleet_page = site.get("/fleet.json").json();
+        let workers = fleet_page["workers"].as_array().unwrap();
+        workers.len() == 2
+            && workers.iter().all(|one| one["clock"].is_string())
+            && both(&site.get("/fleet").body)
+    });
+    // Silent ones are gone, whatever time it is for them.
+    until("they are gone", || site.get("/fleet.json").json()["workers"] == json!([]));
+    assert_eq!(site.service.stop(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

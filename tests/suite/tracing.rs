@@ -132,3 +132,68 @@ async fn what_goes_wrong_with_an_image_is_logged_with_its_trace_and_nobody_waits
         fleet.world.ocelli(["config", "check", "--set", "log.traces=https://example.org:4318"]);
     assert!(wrong.code == 2 && wrong.err.contains("log.traces"), "{wrong:?}");
 }
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Lines of JSON that say something about one image or message.
+fn about_one(log: &str) -> Vec<Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let names = ["digest", "id", "reference", "path", "source"];
+    let is_about_one = |line: &Value| {
+        names.iter().any(|name| line.get(name).is_some()) || line["span"]["name"] == "job"
+    };
+    lines.filter(is_about_one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_about_an_image_names_its_trace_whichever_program_writes_it() {
+    let mut fleet = Fleet::new(Database::Sqlite).await;
+    fleet.world.settings(
+        "[log]\nformat = \"json\"\nlevel = \"info,ocelli_producer=debug,ocelli_worker=debug,ocelli_collector=debug\"",
+    );
+    fleet.world.samples("in", &[NOTE]);
+    std::fs::write(fleet.world.path("in/notes.txt"), "no image").unwrap();
+    std::fs::write(fleet.world.path("list.txt"), "in/missing.png\n").unwrap();
+    let collector = fleet.start("ocelli-collector");
+    let produced = fleet.world.ocelli(["produce", "in", "list.txt", "--json"]).err;
+    assert!(produced.contains("no such file") && produced.contains("passed over"), "{produced}");
+    std::fs::remove_file(fleet.world.path("in").join(NOTE)).unwrap();
+    let worker = fleet.start("ocelli-ocr-worker");
+    until("it failed", || fleet.world.row("tesseract-ocr")["failed"] == 1);
+    let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let properties = json!({"message_id": "strange", "headers": {"traceparent": traceparent}});
+    for queue in ["ocelli.results", "ocelli.jobs.tesseract-ocr"] {
+        fleet.inject(queue, properties.clone(), b"no envelope");
+    }
+    let set_aside = |log: String| log.contains("set aside");
+    until("both are set aside", || set_aside(collector.log()) && set_aside(worker.log()));
+    for (program, log) in
+        [("producer", produced), ("worker", worker.log()), ("collector", collector.log())]
+    {
+        let lines = about_one(&log);
+        assert!(!lines.is_empty(), "{program}: {log}");
+        for line in lines {
+            assert_eq!(line["trace_id"].as_str().map(str::len), Some(32), "{program}: {line}");
+        }
+        assert!(program == "producer" || log.contains(TRACE), "{program}: {log}");
+    }
+    // The way of one image is one search in all logs.
+    let failed = about_one(&worker.log())
+        .into_iter()
+        .find(|line| line["message"].as_str().is_some_and(|said| said.contains("job failed")));
+    let failed = failed.unwrap_or_else(|| panic!("{}", worker.log()));
+    let record = fleet.world.json(["show", failed["digest"].as_str().unwrap(), "--format", "json"]);
+    let named = format!("\"trace\":\"{}\"", failed["trace_id"].as_str().unwrap());
+    assert!(record.to_string().contains(&named), "{failed} {record}");
+    assert_eq!((worker.stop(), collector.stop()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_read_the_trace_of_an_image_too() {
+    let mut world = crate::world::World::new();
+    world.settings("[log]\nformat = \"pretty\"");
+    std::fs::write(world.path("list.txt"), "missing.png\n").unwrap();
+    let said = world.ocelli(["run", "list.txt"]).err;
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("INFO image: ")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.contains(" trace_id=")), "{said}");
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_recursion::async_recursion;
 use bytes::Bytes;
 use ocelli_core::routing::Queue;
+use ocelli_core::trace::{TraceContext, TraceId};
 
 use crate::SettleError;
 use crate::memory::MemoryTicket;
@@ -69,6 +70,13 @@ impl Delivery {
     pub(crate) fn new(incoming: Incoming, ticket: Ticket) -> Self {
         let Incoming { id, body, attempts, redelivered, traceparent, queue, death } = incoming;
         Self { id, body, attempts, redelivered, traceparent, queue, death, ticket: Some(ticket) }
+    }
+
+    /// The trace it belongs to, when its sender named one.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        let context: TraceContext = self.traceparent.as_deref()?.parse().ok()?;
+        Some(context.trace_id())
     }
 
     /// Takes the ticket; from here on the drop of `self` does nothing.

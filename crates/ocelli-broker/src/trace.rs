@@ -1,7 +1,7 @@
 //! Traces across the queues: the names of spans and attributes stand here and nowhere else, for the conventions they
 //! follow still change (OpenTelemetry semantic conventions for messaging, status "development").
 //!
-//! A producer begins a trace for each image. Whoever handles a message does so [`within`] its trace: what is published
+//! A producer begins a trace for each image and names it in its log ([`shown`]). Whoever handles a message does so [`within`] its trace: what is published
 //! then carries it on by itself, every log line names it, and the record keeps it. Spans are ordinary ones of `tracing`;
 //! whether they are sent anywhere is the process's business.
 
@@ -24,6 +24,12 @@ const LINKS: usize = 128;
 #[must_use]
 pub fn begin() -> TraceContext {
     TraceContext::begin(rand::random(), rand::random())
+}
+
+/// The span that names a trace in every line of the log, whatever its level: for whoever begins one.
+#[must_use]
+pub fn shown(context: TraceContext) -> Span {
+    tracing::error_span!("image", trace_id = %context.trace_id())
 }
 
 /// What another message of the same trace carries.

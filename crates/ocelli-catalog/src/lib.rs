@@ -107,8 +107,8 @@ pub use letters::{Buried, Content, Letter, unknown_revision};
 pub use metrics::CatalogMetrics;
 pub use model::{
     AnalyzerStatus, Applied, Audit, BatchAudit, BatchCount, DeadLetter, Event, Failure,
-    FailureFilter, Fate, FenceState, History, Hold, Known, OpenJob, OpenJobs, Postponed, SeenJob,
-    Status,
+    FailureFilter, Fate, FenceState, Heard, History, Hold, Known, OpenJob, OpenJobs, Postponed,
+    SeenJob, Status,
 };
 pub use orders::{BatchOrder, Order, Withdrawn};
 pub use pulse::FailureCount;

@@ -1,8 +1,10 @@
 //! What the catalog is asked and what it answers, apart from the domain types of `ocelli-core`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use ocelli_core::wire::Announcement;
 use ocelli_core::{
     AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, Revision, RuleText, SourceUri,
 };
@@ -213,6 +215,52 @@ pub struct Failure {
     pub at: Timestamp,
 }
 
+/// The last word of a worker process, and when it was heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Heard {
+    /// What it said. Its time is by the clock of the worker.
+    #[serde(flatten)]
+    pub said: Announcement,
+    /// When that was written, by the clock of the database.
+    pub heard_at: Timestamp,
+    /// How long ago that was when it was asked for.
+    #[serde(skip)]
+    pub silent: SignedDuration,
+}
+
+impl Heard {
+    /// How far the clock of the worker is ahead of the database's; below zero, how far it is behind, or how long the word was under
+    /// way: the two look the same from here.
+    #[must_use]
+    pub fn ahead(&self) -> SignedDuration {
+        self.said.at.duration_since(self.heard_at)
+    }
+
+    /// That its clock is wrong, when it differs by more than `most`: `clock is 60 min ahead`.
+    #[must_use]
+    pub fn wrong_clock(&self, most: Duration) -> Option<String> {
+        wrong_clock(self.ahead(), most)
+    }
+}
+
+/// Of a clock that is so far ahead of the database's, in words, when it differs by more than `most`.
+fn wrong_clock(ahead: SignedDuration, most: Duration) -> Option<String> {
+    let off = ahead.unsigned_abs();
+    // Nobody needs to know of parts of a second.
+    if off <= most || off.as_secs() == 0 {
+        return None;
+    }
+    let off = match off.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    };
+    Some(if ahead.is_negative() {
+        format!("clock is {off} behind, or its words are that long under way")
+    } else {
+        format!("clock is {off} ahead")
+    })
+}
+
 /// A fence as the sweeper needs it: under way, or come through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FenceState {
@@ -377,5 +425,20 @@ impl BatchCount {
     #[must_use]
     pub const fn accounted(&self) -> u64 {
         self.done + self.empty + self.skipped + self.failed + self.refused + self.open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_wrong_when_it_differs_by_more_than_clocks_do() {
+        let of = |seconds| wrong_clock(SignedDuration::from_secs(seconds), Duration::from_secs(5));
+        assert_eq!([of(0), of(5), of(-5)], [None, None, None]);
+        assert_eq!(of(6).unwrap(), "clock is 6 s ahead");
+        assert_eq!(of(3_599).unwrap(), "clock is 60 min ahead");
+        let behind = "clock is 61 min behind, or its words are that long under way";
+        assert_eq!(of(-3_601).unwrap(), behind);
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use async_recursion::async_recursion;
 use jiff::{SignedDuration, Timestamp};
-use ocelli_core::wire::{Announcement, BatchReport, Problem};
+use ocelli_core::wire::{BatchReport, Problem};
 use ocelli_core::{AnalyzerName, BatchId, Revision};
 
-use crate::catalog::{Catalog, ask, snapshot};
+use crate::catalog::{Catalog, Store, ask, snapshot};
 use crate::error::CatalogError;
-use crate::model::{AnalyzerStatus, Status};
+use crate::model::{AnalyzerStatus, Heard, Status};
 use crate::rows::{Read, State, batch, from_json, number, parse, parse_some, time, unreadable};
 
 pub(crate) type BatchColumns = (Vec<u8>, String, i64, i64, bool, i64, i64, i64, i64);
@@ -17,6 +17,17 @@ type ProblemColumns = (Vec<u8>, String, String, i64, Option<String>);
 
 /// The span of [`AnalyzerStatus::finished_last_minute`].
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Who was heard lately, by one clock, that of the database. One that was set back since makes nobody present for that long.
+const PRESENT_SQLITE: &str = "SELECT body, heard_at, moment - heard_at FROM workers, \
+    (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS moment) AS clock \
+    WHERE NOT leaving AND abs(moment - heard_at) <= $1 ORDER BY analyzer, worker";
+const PRESENT_POSTGRES: &str = "SELECT body, heard_at, moment - heard_at FROM workers, \
+    (SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint AS moment) AS clock \
+    WHERE NOT leaving AND abs(moment - heard_at) <= $1 ORDER BY analyzer, worker";
+
+const CLOCK_SQLITE: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+const CLOCK_POSTGRES: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint";
 
 /// What jobs wait for that are for the first of near-identical images only.
 const NEAR: &str = "a near-identical image";
@@ -158,21 +169,46 @@ impl Catalog {
             .map_err(|error| self.unreadable(error))
     }
 
-    /// The last word of each worker process that was heard at or after this time and has not left.
+    /// The last word of each worker process that has not been silent for longer than this, by the clock of the database, and has
+    /// not left. What clock the worker has, and who asks, does not matter.
     ///
     /// # Errors
     /// When the database does not answer.
     #[async_recursion]
-    pub async fn workers(&self, heard_after: Timestamp) -> Result<Vec<Announcement>, CatalogError> {
-        let rows: Vec<String> = ask!(self, "list workers", pool => sqlx::query_scalar(
-            "SELECT body FROM workers WHERE NOT leaving AND at >= $1 ORDER BY analyzer, worker",
-        )
-        .bind(heard_after.as_microsecond())
-        .fetch_all(pool))?;
+    pub async fn workers(&self, silence: SignedDuration) -> Result<Vec<Heard>, CatalogError> {
+        let sql = match &self.store {
+            Store::Sqlite(_) => PRESENT_SQLITE,
+            Store::Postgres(_) => PRESENT_POSTGRES,
+        };
+        let silence = i64::try_from(silence.as_micros()).unwrap_or(i64::MAX);
+        let rows: Vec<(String, i64, i64)> = ask!(self, "list workers", pool => sqlx::query_as(sql)
+            .bind(silence)
+            .fetch_all(pool))?;
         rows.iter()
-            .map(|body| from_json("announcement", body))
+            .map(|(body, heard_at, silent)| {
+                Ok(Heard {
+                    said: from_json("announcement", body)?,
+                    heard_at: time(*heard_at)?,
+                    silent: SignedDuration::from_micros(*silent),
+                })
+            })
             .collect::<Read<_>>()
             .map_err(|error| self.unreadable(error))
+    }
+
+    /// What time it is for the database.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    #[async_recursion]
+    pub async fn clock(&self) -> Result<Timestamp, CatalogError> {
+        let sql = match &self.store {
+            Store::Sqlite(_) => CLOCK_SQLITE,
+            Store::Postgres(_) => CLOCK_POSTGRES,
+        };
+        let now: i64 =
+            ask!(self, "look at the clock", pool => sqlx::query_scalar(sql).fetch_one(pool))?;
+        time(now).map_err(|error| self.unreadable(error))
     }
 
     /// Runs of producers, the latest first.

@@ -54,6 +54,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("postgres"
     "0018_rules.sql",
     "0019_filters.sql",
     "0021_told.sql",
+    "0022_heard.sql",
 );
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

@@ -67,11 +67,6 @@ pub(crate) struct Shown {
 }
 
 impl Rows {
-    /// The time of the latest announcement, when there is one.
-    pub(crate) fn latest_announcement(&self) -> Option<Timestamp> {
-        self.workers.iter().map(|said| said.at).max()
-    }
-
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         let count = self.images.len()

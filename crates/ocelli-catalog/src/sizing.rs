@@ -20,6 +20,8 @@ pub struct Service {
     pub micros: f64,
     /// ISO 4217.
     pub currency: Option<String>,
+    /// Characters of what an answer holds: about the bytes of its message.
+    pub bytes: f64,
 }
 
 impl Catalog {
@@ -33,14 +35,15 @@ impl Catalog {
         analyzer: &AnalyzerName,
         most: u32,
     ) -> Result<Option<Service>, CatalogError> {
-        let rows: Vec<String> = ask!(self, "look at the latest answers", pool => sqlx::query_scalar(
-            "SELECT provenance FROM analyses WHERE analyzer = $1 AND kind IN ('done', 'empty') \
+        let rows: Vec<(String, i64)> = ask!(self, "look at the latest answers", pool => sqlx::query_as(
+            "SELECT provenance, CAST(coalesce(length(text), 0) + coalesce(length(reading), 0) + length(provenance) \
+             AS BIGINT) FROM analyses WHERE analyzer = $1 AND kind IN ('done', 'empty') \
              ORDER BY finished_at DESC LIMIT $2",
         )
         .bind(analyzer.as_str())
         .bind(i64::from(most))
         .fetch_all(pool))?;
-        let read = rows.iter().map(|row| from_json::<Provenance>("provenance", row));
+        let read = rows.iter().map(|(row, _)| from_json::<Provenance>("provenance", row));
         let provenances = read.collect::<Read<Vec<_>>>().map_err(|error| self.unreadable(error))?;
         let Some(first) = provenances.first() else { return Ok(None) };
         let samples = provenances.len() as u64;
@@ -53,6 +56,7 @@ impl Catalog {
             tokens: mean(|how| how.tokens_in.unwrap_or(0) + how.tokens_out.unwrap_or(0)),
             micros: mean(|how| how.cost_micros.unwrap_or(0)),
             currency: first.currency.clone(),
+            bytes: rows.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>() / samples as f64,
         }))
     }
 

@@ -57,6 +57,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("sqlite":
     "0019_filters.sql",
     "0020_hidden.sql",
     "0021_told.sql",
+    "0022_heard.sql",
 );
 
 #[derive(Debug, Clone)]

@@ -52,11 +52,14 @@ macro_rules! deferrals {
     };
 }
 
+/// What a worker said later stays, whenever it arrives, and only that counts as hearing it. A word from the future, which a worker
+/// said before its clock was put right, gives way to any other: else it would be deaf to the worker until that time has come.
 macro_rules! workers {
     () => {
         " ON CONFLICT (analyzer, worker) DO UPDATE SET at = excluded.at, \
-     leaving = excluded.leaving, body = excluded.body \
-     WHERE (excluded.at, excluded.leaving, excluded.body) > (workers.at, workers.leaving, workers.body)"
+     leaving = excluded.leaving, body = excluded.body, heard_at = excluded.heard_at \
+     WHERE (excluded.at, excluded.leaving, excluded.body) > (workers.at, workers.leaving, workers.body) \
+     OR workers.at > excluded.heard_at + 60000000"
     };
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use tracing::field::display;
 
 use crate::{CollectorMetrics, dispatch, heartbeat, letters, orders, stock, tidy};
 
@@ -60,6 +61,8 @@ pub struct CollectorOptions {
     pub audit_every: Duration,
     /// Budgets in the metrics.
     pub budgets: Vec<Budget>,
+    /// How far the clock of a worker may differ from the database's before that is said.
+    pub clock_skew: Duration,
 }
 
 /// Four pages of print.
@@ -80,6 +83,7 @@ impl Default for CollectorOptions {
             count_every: Duration::from_secs(60),
             audit_every: Duration::ZERO,
             budgets: Vec::new(),
+            clock_skew: Duration::from_secs(5),
         }
     }
 }
@@ -277,7 +281,8 @@ impl Parts {
         };
         // Whether it is the message or the database: a database that is well takes it as a dead letter.
         let reason = chain(&error);
-        tracing::error!(id = %delivery.id, "the catalog refuses a message: {reason}");
+        let trace_id = delivery.trace_id().map(display);
+        tracing::error!(id = %delivery.id, trace_id, "the catalog refuses a message: {reason}");
         let letter = Letter {
             message_id: delivery.id.clone(),
             queue: delivery.queue.to_string(),
@@ -351,9 +356,12 @@ impl Parts {
 
     async fn set_aside(&self, delivery: Delivery, reason: &str) {
         self.metrics.rejected.inc();
-        tracing::error!(id = %delivery.id, "a message was set aside in the dead queue: {reason}");
+        let (id, trace_id) = (delivery.id.clone(), delivery.trace_id().map(display));
+        tracing::error!(%id, trace_id, "a message was set aside in the dead queue: {reason}");
         if let Err(error) = delivery.reject(reason).await {
             tracing::debug!(
+                %id,
+                trace_id,
                 "a message could not be set aside and will come back: {}",
                 chain(&error)
             );

@@ -5,13 +5,12 @@ use ocelli_catalog::Fate;
 use ocelli_core::AnalyzerName;
 use ocelli_core::wire::Message;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, Registry,
+    Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     register_gauge_vec_with_registry, register_gauge_with_registry,
     register_histogram_with_registry, register_int_counter_vec_with_registry,
-    register_int_counter_with_registry,
+    register_int_counter_with_registry, register_int_gauge_vec_with_registry,
+    register_int_gauge_with_registry,
 };
-
-use crate::stock::StockMetrics;
 
 /// Metrics of collector and sweeper. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -164,6 +163,81 @@ impl CollectorMetrics {
     /// When the last mark was sent that came back, in seconds since 1970.
     pub(crate) fn last_heard(&self, analyzer: &AnalyzerName) -> f64 {
         self.heartbeat.with_label_values(&[analyzer.as_str()]).get()
+    }
+}
+
+/// Metrics of the catalog's content, as one process counted it last.
+#[derive(Debug, Clone)]
+pub(crate) struct StockMetrics {
+    pub(crate) records: IntGaugeVec,
+    pub(crate) jobs: IntGaugeVec,
+    pub(crate) oldest: GaugeVec,
+    pub(crate) workers: IntGaugeVec,
+    pub(crate) dead: IntGauge,
+    pub(crate) unreadable: IntGauge,
+    pub(crate) budgets: GaugeVec,
+    pub(crate) counted: Gauge,
+    pub(crate) differences: IntGauge,
+    pub(crate) audited: Gauge,
+}
+
+impl StockMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let number =
+            |name: &str, help: &str| register_int_gauge_with_registry!(name, help, registry);
+        let gauge = |name: &str, help: &str| register_gauge_with_registry!(name, help, registry);
+        Ok(Self {
+            records: register_int_gauge_vec_with_registry!(
+                "ocelli_records",
+                "Records in the catalog, by state.",
+                &["state"],
+                registry
+            )?,
+            jobs: register_int_gauge_vec_with_registry!(
+                "ocelli_catalog_jobs",
+                "Jobs in the catalog: open ones that wait or run, that wait for another attempt or for another analyzer, and outcomes.",
+                &["analyzer", "state"],
+                registry
+            )?,
+            oldest: register_gauge_vec_with_registry!(
+                "ocelli_oldest_open_job_age_seconds",
+                "Age of the question that has waited longest for its answer; 0 when none waits.",
+                &["analyzer"],
+                registry
+            )?,
+            workers: register_int_gauge_vec_with_registry!(
+                "ocelli_workers",
+                "Worker processes that have said lately that they are there, by what they do.",
+                &["analyzer", "state"],
+                registry
+            )?,
+            dead: number(
+                "ocelli_dead_letters_kept",
+                "Messages that died in their queue and wait for people.",
+            )?,
+            unreadable: number(
+                "ocelli_unreadable_references",
+                "References of batches that have no image behind them.",
+            )?,
+            budgets: register_gauge_vec_with_registry!(
+                "ocelli_budget_used_ratio",
+                "What is spent of a budget: 1 is all of it.",
+                &["budget"],
+                registry
+            )?,
+            counted: gauge(
+                "ocelli_catalog_count_timestamp_seconds",
+                "When the catalog was counted last; 0 before the first time.",
+            )?,
+            differences: number(
+                "ocelli_audit_differences",
+                "Kinds of contradictions that the last audit of the catalog found, twice in a row.",
+            )?,
+            audited: gauge(
+                "ocelli_audit_timestamp_seconds",
+                "When the catalog was audited last; 0 before the first time.",
+            )?,
+        })
     }
 }
 

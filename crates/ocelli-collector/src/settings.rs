@@ -21,6 +21,7 @@ impl CollectorOptions {
             count_every: settings.collector.count_every,
             audit_every: settings.collector.audit_every,
             budgets: settings.budgets.clone(),
+            clock_skew: settings.collector.clock_skew,
             ..Self::default()
         }
     }

@@ -4,16 +4,12 @@
 //! A count reads many rows. It is done again after a pause that is many times as long as it took, however often it was
 //! asked for, so that a large archive is counted more seldom and not slowed down.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use ocelli_catalog::{AnalyzerStatus, CatalogError};
+use ocelli_catalog::{AnalyzerStatus, CatalogError, Heard};
 use ocelli_core::chain;
-use prometheus::{
-    Gauge, GaugeVec, IntGauge, IntGaugeVec, Registry, register_gauge_vec_with_registry,
-    register_gauge_with_registry, register_int_gauge_vec_with_registry,
-    register_int_gauge_with_registry,
-};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,81 +25,6 @@ const SECOND_LOOK: Duration = Duration::from_secs(60);
 /// Workers that were silent for longer do not count as present.
 const PRESENT: SignedDuration = SignedDuration::from_secs(20);
 
-/// Metrics of the catalog's content, as one process counted it last.
-#[derive(Debug, Clone)]
-pub(crate) struct StockMetrics {
-    records: IntGaugeVec,
-    jobs: IntGaugeVec,
-    oldest: GaugeVec,
-    workers: IntGaugeVec,
-    dead: IntGauge,
-    unreadable: IntGauge,
-    budgets: GaugeVec,
-    counted: Gauge,
-    differences: IntGauge,
-    audited: Gauge,
-}
-
-impl StockMetrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let number =
-            |name: &str, help: &str| register_int_gauge_with_registry!(name, help, registry);
-        let gauge = |name: &str, help: &str| register_gauge_with_registry!(name, help, registry);
-        Ok(Self {
-            records: register_int_gauge_vec_with_registry!(
-                "ocelli_records",
-                "Records in the catalog, by state.",
-                &["state"],
-                registry
-            )?,
-            jobs: register_int_gauge_vec_with_registry!(
-                "ocelli_catalog_jobs",
-                "Jobs in the catalog: open ones that wait or run, that wait for another attempt or for another analyzer, and outcomes.",
-                &["analyzer", "state"],
-                registry
-            )?,
-            oldest: register_gauge_vec_with_registry!(
-                "ocelli_oldest_open_job_age_seconds",
-                "Age of the question that has waited longest for its answer; 0 when none waits.",
-                &["analyzer"],
-                registry
-            )?,
-            workers: register_int_gauge_vec_with_registry!(
-                "ocelli_workers",
-                "Worker processes that have said lately that they are there, by what they do.",
-                &["analyzer", "state"],
-                registry
-            )?,
-            dead: number(
-                "ocelli_dead_letters_kept",
-                "Messages that died in their queue and wait for people.",
-            )?,
-            unreadable: number(
-                "ocelli_unreadable_references",
-                "References of batches that have no image behind them.",
-            )?,
-            budgets: register_gauge_vec_with_registry!(
-                "ocelli_budget_used_ratio",
-                "What is spent of a budget: 1 is all of it.",
-                &["budget"],
-                registry
-            )?,
-            counted: gauge(
-                "ocelli_catalog_count_timestamp_seconds",
-                "When the catalog was counted last; 0 before the first time.",
-            )?,
-            differences: number(
-                "ocelli_audit_differences",
-                "Kinds of contradictions that the last audit of the catalog found, twice in a row.",
-            )?,
-            audited: gauge(
-                "ocelli_audit_timestamp_seconds",
-                "When the catalog was audited last; 0 before the first time.",
-            )?,
-        })
-    }
-}
-
 /// Counts, and audits, until `shutdown`.
 pub(crate) async fn run(parts: &Parts, shutdown: &CancellationToken) {
     tokio::select! {
@@ -115,9 +36,10 @@ pub(crate) async fn run(parts: &Parts, shutdown: &CancellationToken) {
 }
 
 async fn keep_counting(parts: &Parts) {
+    let mut warned = BTreeSet::new();
     while !parts.options.count_every.is_zero() {
         let started = Instant::now();
-        if let Err(error) = count(parts).await {
+        if let Err(error) = count(parts, &mut warned).await {
             tracing::debug!("the catalog could not be counted: {}", chain(&error));
         }
         rest(parts.options.count_every, started).await;
@@ -144,7 +66,8 @@ async fn rest(time: Duration, started: Instant) {
     tokio::time::sleep(time.max(started.elapsed() * IDLE)).await;
 }
 
-async fn count(parts: &Parts) -> Result<(), CatalogError> {
+/// `warned`: workers whose clocks are wrong, as it was said already.
+async fn count(parts: &Parts, warned: &mut BTreeSet<String>) -> Result<(), CatalogError> {
     let (catalog, stock) = (&parts.catalog, &parts.metrics.stock);
     let now = Timestamp::now();
     let status = catalog.status(now).await?;
@@ -156,8 +79,8 @@ async fn count(parts: &Parts) -> Result<(), CatalogError> {
         stock.records.with_label_values(&[state]).set(signed(count));
     }
     let mut oldest = catalog.oldest_open().await?;
-    let present = now.checked_sub(PRESENT).unwrap_or(Timestamp::MIN);
-    let words = catalog.workers(present).await?;
+    let heard = catalog.workers(PRESENT).await?;
+    warn_of_clocks(&heard, parts.options.clock_skew, warned);
     let mut names: Vec<_> = parts.options.analyzers.clone();
     names.extend(
         status.analyzers.keys().filter(|name| !parts.options.analyzers.contains(name)).cloned(),
@@ -172,7 +95,7 @@ async fn count(parts: &Parts) -> Result<(), CatalogError> {
             .remove(&name)
             .map_or(0.0, |asked| now.duration_since(asked).as_secs_f64().max(0.0));
         stock.oldest.with_label_values(&[label]).set(age);
-        let here = words.iter().filter(|word| word.analyzer == name);
+        let here = heard.iter().map(|worker| &worker.said).filter(|word| word.analyzer == name);
         let (mut ready, mut waiting, mut paused) = (0, 0, 0);
         for word in here {
             match (&word.waiting, word.paused) {
@@ -193,6 +116,20 @@ async fn count(parts: &Parts) -> Result<(), CatalogError> {
     }
     stock.counted.set(seconds(now));
     Ok(())
+}
+
+/// Says of each worker whose clock is wrong that it is: once, until it is right again or the worker gone.
+fn warn_of_clocks(heard: &[Heard], most: Duration, warned: &mut BTreeSet<String>) {
+    let wrong: BTreeMap<&str, String> = heard
+        .iter()
+        .filter_map(|one| Some((one.said.worker.as_str(), one.wrong_clock(most)?)))
+        .collect();
+    warned.retain(|worker| wrong.contains_key(worker.as_str()));
+    for (worker, clock) in wrong {
+        if warned.insert(worker.to_owned()) {
+            tracing::warn!(worker, "a worker's {clock}: times that it notes are off by as much");
+        }
+    }
 }
 
 /// Every job of an analyzer in one state.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ocelli_catalog::{CatalogError, Due, Retry};
-use ocelli_core::chain;
 use ocelli_core::retry::backoff;
+use ocelli_core::trace::TraceId;
+use ocelli_core::{Record, chain};
 use ocelli_failpoint::{Failpoint, reached};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -103,7 +104,7 @@ async fn round(parts: &Parts, listener: &Listener) -> Result<Round, CatalogError
         match records.get(&one.digest).filter(|_| is_asked) {
             Some(record) => {
                 let event = Event::completed(record, &one, parts.options.record_bytes);
-                telling.push(tell(parts, listener, one, event));
+                telling.push(tell(parts, listener, one, trace_of(record), event));
             }
             None => {
                 parts.metrics.count(name, Outcome::LeftOut);
@@ -112,10 +113,10 @@ async fn round(parts: &Parts, listener: &Listener) -> Result<Round, CatalogError
         }
     }
     let mut not_told = Vec::new();
-    for (one, outcome) in join_all(telling).await {
+    for (one, trace, outcome) in join_all(telling).await {
         match outcome {
             Ok(()) => told.push(one),
-            Err(untold) => not_told.push(put_off(parts, name, one, untold)),
+            Err(untold) => not_told.push(put_off(parts, name, one, trace, untold)),
         }
     }
     reached(Failpoint::EventsTold);
@@ -127,8 +128,9 @@ async fn tell(
     parts: &Parts,
     listener: &Listener,
     due: Due,
+    trace: Option<TraceId>,
     event: Result<Event, serde_json::Error>,
-) -> (Due, Result<(), Untold>) {
+) -> (Due, Option<TraceId>, Result<(), Untold>) {
     let started = Instant::now();
     let told = match event {
         Ok(event) => listener.tell(event).await,
@@ -141,23 +143,38 @@ async fn tell(
     if told.is_ok() {
         parts.metrics.count(listener.name(), Outcome::Told);
     }
-    (due, told)
+    (due, trace, told)
+}
+
+/// The trace of the latest answer: the one that completed the record.
+fn trace_of(record: &Record) -> Option<TraceId> {
+    let latest = record.analyses.values().max_by_key(|analysis| analysis.finished_at);
+    latest.and_then(|analysis| analysis.provenance.trace)
 }
 
 /// When something is tried again that was not told.
-fn put_off(parts: &Parts, listener: &str, due: Due, untold: Untold) -> (Due, String, Retry) {
-    let digest = due.digest;
+fn put_off(
+    parts: &Parts,
+    listener: &str,
+    due: Due,
+    trace: Option<TraceId>,
+    untold: Untold,
+) -> (Due, String, Retry) {
+    let (digest, trace_id) = (due.digest, trace.map(tracing::field::display));
     let Untold { reason, retry_after } = untold;
     if due.waits >= parts.options.give_up_after {
         parts.metrics.count(listener, Outcome::GivenUp);
         tracing::error!(
-            listener, %digest, reason,
+            listener, %digest, trace_id, reason,
             "an event is given up; 'ocelli events retry {listener}' tells it after all"
         );
         return (due, reason, Retry::Never);
     }
     parts.metrics.count(listener, Outcome::Refused);
-    tracing::warn!(listener, %digest, attempts = due.attempts + 1, reason, "an event is not taken yet");
+    tracing::warn!(
+        listener, %digest, trace_id, attempts = due.attempts + 1, reason,
+        "an event is not taken yet"
+    );
     let EventOptions { retry_first, retry_longest, .. } = parts.options;
     let pause = backoff(due.attempts, retry_first, retry_longest, rand::random());
     let wish = retry_after.unwrap_or_default().min(LONGEST_WISH);

@@ -237,7 +237,7 @@ impl LlmAnalyzer {
         })?;
         let begun = Clock::now();
         let picture = self.preparation.picture(bytes, &self.prepare);
-        let (mut picture, looks) = match tokio::time::timeout_at(deadline, picture).await {
+        let (mut picture, looks, decoded) = match tokio::time::timeout_at(deadline, picture).await {
             Ok(prepared) => prepared.map_err(|error| {
                 if matches!(error, PreparationError::Hangs(_)) {
                     self.asker.metrics.hangs.inc();
@@ -250,6 +250,7 @@ impl LlmAnalyzer {
             }
         };
         *hash = looks;
+        meter.decoded(decoded);
         provenance.steps.push(step("prepare", String::new(), begun));
         let mut rung = self.ladder.first();
         let mut why = format!("temperature {}", rung.temperature);

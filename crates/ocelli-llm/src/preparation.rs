@@ -4,7 +4,7 @@
 //! only encoded images, of some hundred kilobytes each; what is large are the pixels in between.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -87,13 +87,13 @@ impl Preparation {
         Self { deadline, ..self }
     }
 
-    /// Prepares one image, and says what it looks like. Dropping the future does not stop a decoder that has begun; its memory stays counted until it
+    /// Prepares one image, and says what it looks like and how long the work took, without waiting for its turn. Dropping the future does not stop a decoder that has begun; its memory stays counted until it
     /// ends or its time is over.
     pub(crate) async fn picture(
         &self,
         bytes: Bytes,
         how: &Prepare,
-    ) -> Result<(Picture, Option<PerceptualHash>), PreparationError> {
+    ) -> Result<(Picture, Option<PerceptualHash>, Duration), PreparationError> {
         let inspection = inspect(&bytes, &self.limits)?;
         let needed = inspection.memory.saturating_add(sent(&inspection, how)).div_ceil(UNIT);
         let units = u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, self.units);
@@ -111,12 +111,14 @@ impl Preparation {
         let mut work = tokio::task::spawn_blocking(move || {
             // Nobody may wait any more.
             begin.send(()).ok();
+            let started = Instant::now();
             let prepared = work(&bytes, &limits, &how);
+            let took = started.elapsed();
             drop(bytes);
             free(&held);
             prepared.map(|prepared| {
                 let base64 = STANDARD.encode(&prepared.bytes).into();
-                (Picture { mime: prepared.mime, base64 }, prepared.hash)
+                (Picture { mime: prepared.mime, base64 }, prepared.hash, took)
             })
         });
         let deadline = self.deadline;

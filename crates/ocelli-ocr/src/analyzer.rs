@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ocelli_core::{
     AnalyzerName, FailureClass, Flag, Outcome, Provenance, Reading, Revision, RevisionBuilder,
@@ -119,8 +120,11 @@ impl Analyzer for TesseractAnalyzer {
                 provenance: None,
             });
         };
+        let asked = Instant::now();
         let transcript =
             pool.read(job.bytes, job.deadline).await.map_err(|error| self.error(&error))?;
+        // Whatever a child says, it cannot have taken longer than its answer.
+        job.meter.decoded(transcript.decoded.min(asked.elapsed()));
         let provenance = self.provenance(Some(&transcript));
         let hash = transcript.hash.clone();
         let outcome = outcome(transcript, &self.options.languages);

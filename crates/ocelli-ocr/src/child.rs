@@ -88,6 +88,7 @@ fn read(engine: &mut Engine, request: &ReadRequest) -> Result<Transcript, Refusa
     let pages =
         ocelli_media::decode_frames(&request.image, &(&request.limits).into(), request.frames)
             .map_err(|error| Refusal { class: error.class(), reason: error.to_string() })?;
+    let decoded = started.elapsed();
     let hash = pages.first().and_then(|page| perceptual_hash(&page.pixels));
     let mut pages = pages.into_iter().peekable();
     let mut writing = Writing::default();
@@ -102,7 +103,7 @@ fn read(engine: &mut Engine, request: &ReadRequest) -> Result<Transcript, Refusa
             break;
         }
     }
-    Ok(Transcript { hash, ..writing.finish() })
+    Ok(Transcript { hash, decoded, ..writing.finish() })
 }
 
 fn self_test(file: &Path) -> SelfTest {

@@ -119,6 +119,8 @@ pub struct Transcript {
     pub partial: bool,
     /// What the first page looks like.
     pub hash: Option<PerceptualHash>,
+    /// How long the image took to decode.
+    pub decoded: Duration,
 }
 
 /// An image that cannot be read.

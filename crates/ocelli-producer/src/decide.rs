@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ocelli_broker::trace;
 use ocelli_catalog::rules::Seeing as Rulable;
 use ocelli_catalog::{Catalog, Known};
 use ocelli_core::retry::backoff;
 use ocelli_core::routing::Queue;
+use ocelli_core::trace::TraceContext;
 use ocelli_core::wire::{Intake, Message, Problem, Told};
 use ocelli_core::{
     AnalyzerName, BatchId, Dependence, Digest, ImageFacts, Meta, Need, PerceptualHash, Sighting,
@@ -18,6 +20,7 @@ use ocelli_core::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::ProducerOptions;
 use crate::backlog::Backlog;
@@ -47,6 +50,7 @@ struct Seeing {
     sighting: Sighting,
     file: FileNews,
     meta: Meta,
+    context: TraceContext,
 }
 
 /// What the stage works with.
@@ -108,7 +112,9 @@ impl Decider {
                     () = stop.cancelled() => return,
                     passed = self.gate.pass() => passed,
                 };
-                if passed.is_break() || self.handle(item, &known).await.is_break() {
+                let span = trace::shown(item.context);
+                if passed.is_break() || self.handle(item, &known).instrument(span).await.is_break()
+                {
                     return;
                 }
             }
@@ -172,17 +178,22 @@ impl Decider {
     }
 
     async fn handle(&mut self, item: Loaded, known: &HashMap<Digest, Known>) -> ControlFlow<()> {
-        let Loaded { name, seen, verdict, file, told } = item;
+        let Loaded { name, seen, verdict, file, told, context } = item;
         match (verdict, seen) {
-            (Verdict::Skipped { rule, why }, seen) => self.passed_over(name, rule, why, seen).await,
-            (Verdict::Problem { reason }, seen) => self.problem(name, reason, seen, told).await,
+            (Verdict::Skipped { rule, why }, seen) => {
+                self.passed_over(name, rule, why, seen, context).await
+            }
+            (Verdict::Problem { reason }, seen) => {
+                self.problem(name, reason, seen, told, context).await
+            }
             (Verdict::Image { facts, refusal, hash }, Some((source, seen_at))) => {
                 let sighting = Sighting { source, seen_at, batch: self.batch };
-                let image = Seeing { facts, refusal, hash, sighting, file, meta: told.meta };
+                let meta = told.meta;
+                let image = Seeing { facts, refusal, hash, sighting, file, meta, context };
                 self.image(image, known).await
             }
             (Verdict::Image { .. }, None) => {
-                self.problem(name, "it has no source".to_owned(), None, told).await
+                self.problem(name, "it has no source".to_owned(), None, told, context).await
             }
         }
     }
@@ -206,13 +217,14 @@ impl Decider {
         rule: &str,
         why: String,
         seen: Option<Seen>,
+        context: TraceContext,
     ) -> ControlFlow<()> {
         tracing::debug!(path = %name, rule, %why, "passed over");
         let outcome = self.outcome(&name, &why, seen);
         let message = Message::Problem(Problem { rule: Some(rule.to_owned()), ..outcome });
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         self.publisher
-            .send(&message, vec![Queue::Results], move || {
+            .send(&message, vec![Queue::Results], context, move || {
                 metrics.settled(Ended::Skipped);
                 tally.count(|progress| progress.skipped += 1);
             })
@@ -225,6 +237,7 @@ impl Decider {
         reason: String,
         seen: Option<Seen>,
         told: Told,
+        context: TraceContext,
     ) -> ControlFlow<()> {
         let told = Some(told).filter(|told| !told.is_empty());
         let problem = Problem { told, ..self.outcome(&reference, &reason, seen) };
@@ -233,7 +246,7 @@ impl Decider {
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         let message = Message::Problem(problem);
         self.publisher
-            .send(&message, vec![Queue::Results], move || {
+            .send(&message, vec![Queue::Results], context, move || {
                 metrics.settled(Ended::Problem);
                 tally.count(|progress| progress.problems += 1);
             })
@@ -285,7 +298,7 @@ impl Decider {
 
     async fn image(
         &mut self,
-        Seeing { facts, refusal, hash, sighting, file, meta }: Seeing,
+        Seeing { facts, refusal, hash, sighting, file, meta, context }: Seeing,
         known: &HashMap<Digest, Known>,
     ) -> ControlFlow<()> {
         let digest = facts.digest;
@@ -360,7 +373,7 @@ impl Decider {
         });
         let (tally, metrics) = (self.tally.clone(), self.metrics.clone());
         self.publisher
-            .send(&message, routes, move || {
+            .send(&message, routes, context, move || {
                 metrics.settled(ended);
                 metrics.unread.inc_by(u64::from(is_unread));
                 tally.count(|progress| {

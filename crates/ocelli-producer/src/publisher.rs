@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ocelli_broker::{Broker, Outgoing, PublishError, trace};
 use ocelli_core::routing::Queue;
+use ocelli_core::trace::TraceContext;
 use ocelli_core::wire::Message;
 use ocelli_failpoint::{Failpoint, die, due, reached};
 use tokio::sync::Semaphore;
@@ -55,6 +56,7 @@ impl Publisher {
         &self,
         message: &Message,
         routes: Vec<Queue>,
+        context: TraceContext,
         confirmed: impl FnOnce() + Send + 'static,
     ) -> ControlFlow<()> {
         let permit = tokio::select! {
@@ -62,7 +64,7 @@ impl Publisher {
             () = self.stop.cancelled() => return ControlFlow::Break(()),
             permit = Arc::clone(&self.window).acquire_owned() => permit,
         };
-        let outgoing = outgoing(message, routes);
+        let outgoing = outgoing(message, routes, context);
         let publisher = self.clone();
         self.in_flight.spawn(async move {
             tokio::select! {
@@ -148,10 +150,10 @@ impl Publisher {
 }
 
 /// The message as the broker takes it. The first route is the results queue.
-pub(crate) fn outgoing(message: &Message, routes: Vec<Queue>) -> Outgoing {
+pub(crate) fn outgoing(message: &Message, routes: Vec<Queue>, context: TraceContext) -> Outgoing {
     let body = message
         .encode()
         .expect("an intake, problem or report has bounded parts, far below the limit");
-    let traceparent = Some(trace::begin().to_string());
+    let traceparent = Some(context.to_string());
     Outgoing { id: message.id(), body: Bytes::from(body), routes, attempts: 0, traceparent }
 }

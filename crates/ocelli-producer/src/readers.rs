@@ -6,12 +6,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ocelli_broker::trace;
 use ocelli_catalog::{FileStamp, NotedFile, NotedUrl, SeenImage};
+use ocelli_core::trace::TraceContext;
 use ocelli_core::wire::Told;
 use ocelli_core::{ImageFacts, SourceUri};
 use ocelli_media::Validators;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::ProducerOptions;
 use crate::examine::{NO_IMAGE, Verdict};
@@ -31,6 +34,8 @@ pub(crate) struct Loaded {
     pub(crate) file: FileNews,
     /// What a list says about it.
     pub(crate) told: Told,
+    /// Its way through the system, which begins here.
+    pub(crate) context: TraceContext,
 }
 
 impl Loaded {
@@ -80,6 +85,7 @@ fn unread(mut reference: Reference, known: SeenImage) -> Loaded {
         verdict: Verdict::Image { facts: image, refusal, hash: None },
         told: reference.told(),
         seen: Some((reference.source, reference.seen_at)),
+        context: trace::begin(),
     }
 }
 
@@ -93,6 +99,7 @@ fn trusted(options: &ProducerOptions, reference: &mut Reference) -> Option<Loade
         verdict: Verdict::Image { facts: ImageFacts::unread(digest), refusal: None, hash: None },
         told: reference.told(),
         seen: Some((reference.source.clone(), reference.seen_at)),
+        context: trace::begin(),
     })
 }
 
@@ -119,6 +126,7 @@ pub(crate) async fn read_all(
             verdict,
             file: FileNews::None,
             told: Told::default(),
+            context: trace::begin(),
         };
         let done = match next {
             None => return,
@@ -158,6 +166,7 @@ pub(crate) async fn read_all(
                 };
                 let (reader, loaded) = (Arc::clone(&reader), loaded.clone());
                 let (stop, tally) = (stop.clone(), tally.clone());
+                let context = trace::begin();
                 tokio::spawn(async move {
                     let read = async {
                         let Looked { verdict, read, file } = reader.read(&reference).await;
@@ -165,9 +174,11 @@ pub(crate) async fn read_all(
                         let name = name(&reference);
                         let told = reference.told();
                         let seen = Some((reference.source, reference.seen_at));
+                        let done = Loaded { name, seen, verdict, file, told, context };
                         // Nobody takes it only when the run is ending.
-                        let _ = loaded.send(Loaded { name, seen, verdict, file, told }).await;
+                        let _ = loaded.send(done).await;
                     };
+                    let read = read.instrument(trace::shown(context));
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = read => {}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ocelli_broker::trace;
 use ocelli_core::BatchId;
 use ocelli_core::routing::Queue;
 use ocelli_core::wire::{BatchReport, Message};
@@ -56,6 +57,7 @@ impl Reporter {
             skipped: progress.skipped,
             problems: progress.problems,
         };
-        self.publisher.publish(outgoing(&Message::Batch(report), vec![Queue::Results])).await
+        let message = Message::Batch(report);
+        self.publisher.publish(outgoing(&message, vec![Queue::Results], trace::begin())).await
     }
 }

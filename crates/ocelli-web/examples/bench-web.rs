@@ -201,6 +201,7 @@ fn options(folder: &std::path::Path) -> WebOptions {
         rate: 1_000_000,
         connections: 512,
         silence: jiff::SignedDuration::from_secs(20),
+        clock_skew: Duration::from_secs(5),
     }
 }
 

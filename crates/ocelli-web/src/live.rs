@@ -13,8 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
-use ocelli_catalog::{BudgetState, Catalog, Status};
-use ocelli_core::wire::Announcement;
+use ocelli_catalog::{BudgetState, Catalog, Heard, Status};
 use ocelli_core::{AnalyzerName, Budget};
 use tokio::sync::Mutex;
 
@@ -45,7 +44,7 @@ const SPAN: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) struct Look {
     pub(crate) at: Timestamp,
     pub(crate) status: Status,
-    pub(crate) workers: Vec<Announcement>,
+    pub(crate) workers: Vec<Heard>,
     pub(crate) pauses: BTreeMap<AnalyzerName, String>,
     pub(crate) budgets: Vec<BudgetState>,
     pub(crate) pulse: BTreeMap<AnalyzerName, Vec<u64>>,
@@ -90,7 +89,6 @@ impl Live {
         }
         let started = Instant::now();
         let now = Timestamp::now();
-        let since = now.saturating_sub(self.silence).unwrap_or(Timestamp::MIN);
         // Beside the catalog: a broker that is away makes nobody wait for long.
         let queues = self.hands.0.queues(self.analyzers.clone());
         let queues = tokio::time::timeout(BROKER_PATIENCE, queues).await;
@@ -104,7 +102,7 @@ impl Live {
             queues,
             broker_away,
             status: self.catalog.status(now).await?,
-            workers: self.catalog.workers(since).await?,
+            workers: self.catalog.workers(self.silence).await?,
             pauses: self.catalog.pauses().await?,
             budgets: self.catalog.budgets(&self.budgets).await?,
             pulse: self.catalog.pulse(now, SPANS, SPAN).await?,

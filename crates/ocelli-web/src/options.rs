@@ -60,6 +60,8 @@ pub struct WebOptions {
     pub connections: usize,
     /// How long a worker may have been silent to count as present.
     pub silence: jiff::SignedDuration,
+    /// How far its clock may differ from the database's before that is said.
+    pub clock_skew: Duration,
 }
 
 /// A configured analyzer, as pages name it.

@@ -50,6 +50,7 @@ impl WebOptions {
             connections: web.connections,
             silence: jiff::SignedDuration::try_from(silence)
                 .unwrap_or(jiff::SignedDuration::from_secs(20)),
+            clock_skew: settings.collector.clock_skew,
         }
     }
 }

@@ -385,8 +385,7 @@ const PRESENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 #[async_recursion]
 pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>, Vec<Off>), Fault> {
     let revisions = catalog.revisions().await?;
-    let since = jiff::Timestamp::now().saturating_sub(PRESENT).unwrap_or(jiff::Timestamp::MIN);
-    let workers = catalog.workers(since).await?;
+    let workers = catalog.workers(PRESENT).await?;
     let (mut wants, mut off) = (Vec::new(), Vec::new());
     let rules = rules::rules(settings)?;
     for analyzer in by_need(settings, &rules) {
@@ -395,7 +394,8 @@ pub async fn wants(settings: &Settings, catalog: &Catalog) -> Result<(Vec<Want>,
             off.push(missing);
             continue;
         }
-        let here: Vec<_> = workers.iter().filter(|worker| worker.analyzer == *name).collect();
+        let said = workers.iter().map(|worker| &worker.said);
+        let here: Vec<_> = said.filter(|worker| worker.analyzer == *name).collect();
         // A worker that is paused could work: what it is asked waits for it.
         let ready = here.iter().any(|worker| worker.waiting.is_none() || worker.paused);
         match analyzer.enabled {

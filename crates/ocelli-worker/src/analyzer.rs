@@ -59,7 +59,7 @@ pub struct Job {
     pub needed: Vec<NeededText>,
     /// When the pipe gives up on the job.
     pub deadline: tokio::time::Instant,
-    /// Is told what the attempt has cost so far.
+    /// Is told what the attempt has cost so far, and how long decoding took.
     pub meter: Meter,
 }
 

@@ -7,17 +7,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelli_core::{FailureClass, OutcomeKind};
 use prometheus::{
-    GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, register_gauge_vec_with_registry,
-    register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
-    register_int_gauge_vec_with_registry,
+    GaugeVec, Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Registry,
+    register_gauge_vec_with_registry, register_histogram_vec_with_registry,
+    register_int_counter_vec_with_registry, register_int_gauge_vec_with_registry,
 };
 
 /// How a job was settled when it was not with an outcome of its own.
 const OTHERWISE: [&str; 7] =
     ["duplicate", "held", "paused", "rejected", "retried", "returned", "withdrawn"];
 
-/// The steps of a job that are timed.
-const STAGES: [&str; 3] = ["fetch", "analyze", "publish"];
+/// The steps of a job that are timed. Decoding is a part of analyzing, and analyzers tell how long it took.
+const STAGES: [&str; 4] = ["fetch", "decode", "analyze", "publish"];
 
 /// Metrics of the pipe; labels are analyzer names and closed sets. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl WorkerMetrics {
             )?,
             duration: register_histogram_vec_with_registry!(
                 "ocelli_job_duration_seconds",
-                "Time of a job, by stage.",
+                "Time of a job, by stage; decode is a part of analyze.",
                 &["analyzer", "stage"],
                 seconds,
                 registry
@@ -191,6 +191,11 @@ impl WorkerMetrics {
     pub(crate) fn fetched(&self, analyzer: &str, bytes: usize, took: Duration) {
         self.fetched.with_label_values(&[analyzer]).inc_by(bytes as u64);
         self.stage(analyzer, "fetch", took);
+    }
+
+    /// Where an analyzer's times of decoding go.
+    pub(crate) fn decoding(&self, analyzer: &str) -> Histogram {
+        self.duration.with_label_values(&[analyzer, "decode"])
     }
 
     pub(crate) fn stage(&self, analyzer: &str, stage: &'static str, took: Duration) {

@@ -219,7 +219,7 @@ impl<A: Analyzer> Pipe<A> {
             sources: intake.sources.clone(),
             needed: intake.dependence.texts.clone(),
             deadline,
-            meter,
+            meter: meter.timing(self.metrics.decoding(name)),
         };
         let analysis = AssertUnwindSafe(self.analyzer.analyze(job)).catch_unwind();
         let mut result = match tokio::time::timeout_at(deadline + GRACE, analysis).await {

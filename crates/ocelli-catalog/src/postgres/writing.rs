@@ -218,8 +218,9 @@ impl Writing {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO workers (analyzer, worker, at, leaving, body) ",
-            "SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::bool[], $5::text[])",
+            "INSERT INTO workers (analyzer, worker, at, leaving, body, heard_at) SELECT analyzer, worker, at, leaving, body, ",
+            "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint ",
+            "FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::bool[], $5::text[]) AS said (analyzer, worker, at, leaving, body)",
             upserts::workers!()
         ))
         .bind(rows.iter().map(|said| said.analyzer.as_str()).collect::<Vec<_>>())
@@ -380,12 +381,11 @@ impl Unit for Writing {
         self.write_letters(rows).await?;
         self.write_fences(rows).await?;
         self.write_index(&IndexRows::of(rows)).await?;
-        if let Some(latest) = rows.latest_announcement() {
+        if !rows.workers.is_empty() {
             sqlx::query(
-                "DELETE FROM workers WHERE at < \
-                 LEAST($1, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint) - $2",
+                "DELETE FROM workers WHERE heard_at < \
+                 (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint - $1",
             )
-            .bind(latest.as_microsecond())
             .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)
             .execute(&mut *self.0)
             .await?;

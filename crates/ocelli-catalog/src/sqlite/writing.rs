@@ -191,7 +191,7 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO workers (analyzer, worker, at, leaving, body) ",
+            "INSERT INTO workers (analyzer, worker, at, leaving, body, heard_at) ",
             upserts::workers!(),
             &rows.workers,
             |tuple, said| {
@@ -200,7 +200,8 @@ impl Writing {
                     .push_bind(said.worker.clone())
                     .push_bind(said.at.as_microsecond())
                     .push_bind(said.leaving)
-                    .push_bind(body(said));
+                    .push_bind(body(said))
+                    .push(NOW);
             },
         )
         .await?;
@@ -343,14 +344,11 @@ impl Unit for Writing {
         self.write_records(rows).await?;
         self.write_reports(rows).await?;
         self.write_index(&IndexRows::of(rows)).await?;
-        if let Some(latest) = rows.latest_announcement() {
-            sqlx::query(
-                "DELETE FROM workers WHERE at < min($1, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) - $2",
-            )
-            .bind(latest.as_microsecond())
-            .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)
-            .execute(&mut *self.0)
-            .await?;
+        if !rows.workers.is_empty() {
+            sqlx::query("DELETE FROM workers WHERE heard_at < CAST(unixepoch('subsec') * 1000000 AS INTEGER) - $1")
+                .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)
+                .execute(&mut *self.0)
+                .await?;
             sqlx::query("DELETE FROM claims WHERE calls = 0 AND renewed_at < CAST(unixepoch('subsec') * 1000000 AS INTEGER) - $1")
                 .bind(FORGET_CLAIMS_AFTER_MICROSECONDS)
                 .execute(&mut *self.0)

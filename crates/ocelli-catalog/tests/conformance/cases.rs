@@ -1,11 +1,12 @@
 //! The cases that run on both backends. A case gets a world of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ocelli_catalog::{Catalog, FailureFilter, OpenJobs};
 use ocelli_core::claim::{Claim, ClaimRequest, JobKey};
-use ocelli_core::wire::{Fence, Intake, Message, Partial};
+use ocelli_core::wire::{Announcement, Fence, Intake, Message, Partial};
 use ocelli_core::{
     Analysis, Digest, FailureClass, ImageFacts, Outcome, Reading, Record, SourceUri, Want,
 };
@@ -354,11 +355,69 @@ pub(crate) async fn the_last_word_of_a_worker_counts_whatever_the_order(world: W
         catalog.apply(&[Message::Announcement(announcement)]).await.unwrap();
     }
     catalog.apply(&said.map(Message::Announcement)).await.unwrap();
-    assert_eq!(catalog.workers(at(0)).await.unwrap(), [away, second.clone()]);
-    assert_eq!(catalog.workers(at(20)).await.unwrap(), [second]);
+    assert_eq!(present(&catalog).await, [away, second]);
     let revisions = catalog.revisions().await.unwrap();
     assert_eq!(revisions[&name(OCR)], revision(1), "host:3 said revision 1 last");
     assert!(!revisions.contains_key(&name(LLM)));
+}
+
+/// What those say who were heard in the last twenty seconds.
+async fn present(catalog: &Catalog) -> Vec<Announcement> {
+    let heard = catalog.workers(SignedDuration::from_secs(20)).await.unwrap();
+    heard.into_iter().map(|worker| worker.said).collect()
+}
+
+pub(crate) async fn workers_whose_clocks_are_wrong_are_present_as_long_as_they_are_heard(
+    world: World,
+) {
+    let catalog = world.open().await;
+    let now = catalog.clock().await.unwrap();
+    let hour = SignedDuration::from_hours(1);
+    let word = |worker: &str, at| Announcement { at, ..announcement(OCR, worker, 0) };
+    let said = [
+        word("fast", now.checked_add(hour).unwrap()),
+        word("right", now),
+        word("slow", now.checked_sub(hour).unwrap()),
+    ];
+    catalog.apply(&said.clone().map(Message::Announcement)).await.unwrap();
+    let heard = catalog.workers(SignedDuration::from_secs(20)).await.unwrap();
+    let clocks: Vec<_> =
+        heard.iter().map(|worker| worker.wrong_clock(Duration::from_secs(300))).collect();
+    assert_eq!(heard.iter().map(|worker| &worker.said).collect::<Vec<_>>(), said.each_ref());
+    assert_eq!(clocks[0].as_deref(), Some("clock is 60 min ahead"));
+    assert_eq!(clocks[1], None);
+    assert!(clocks[2].as_ref().unwrap().contains("min behind"), "{clocks:?}");
+    // Half a minute later, nobody having said anything.
+    world.execute("UPDATE workers SET heard_at = heard_at - 30000000").await;
+    assert!(present(&catalog).await.is_empty());
+    // The clock of the database was set back by an hour meanwhile.
+    world.execute("UPDATE workers SET heard_at = heard_at + 3600000000").await;
+    assert!(present(&catalog).await.is_empty());
+}
+
+pub(crate) async fn only_a_newer_word_makes_a_worker_present_unless_its_clock_was_put_right(
+    world: World,
+) {
+    let catalog = world.open().await;
+    let now = catalog.clock().await.unwrap();
+    let word = |worker: &str, seconds: i64| Announcement {
+        at: now.checked_add(SignedDuration::from_secs(seconds)).unwrap(),
+        ..announcement(OCR, worker, 0)
+    };
+    let last = [word("dead", -10), word("wrong", 3600)];
+    catalog.apply(&last.clone().map(Message::Announcement)).await.unwrap();
+    world.execute("UPDATE workers SET heard_at = heard_at - 30000000").await;
+    // What waited in the queue comes late, or twice.
+    let late = [word("dead", -20), last[0].clone()];
+    catalog.apply(&late.map(Message::Announcement)).await.unwrap();
+    assert!(present(&catalog).await.is_empty());
+    let right = word("wrong", 0);
+    catalog.apply(&[Message::Announcement(right.clone())]).await.unwrap();
+    assert_eq!(present(&catalog).await, [right]);
+    let goodbye = Announcement { leaving: true, ..word("wrong", 1) };
+    catalog.apply(&[Message::Announcement(goodbye)]).await.unwrap();
+    catalog.apply(&[Message::Announcement(word("wrong", 0))]).await.unwrap();
+    assert!(present(&catalog).await.is_empty());
 }
 
 pub(crate) async fn the_latest_report_of_a_batch_counts(world: World) {

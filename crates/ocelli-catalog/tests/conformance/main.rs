@@ -95,6 +95,8 @@ on_both! {
     failures_are_listed_and_reopened_by_filter,
     a_late_duplicate_of_a_reopened_failure_is_ignored,
     the_last_word_of_a_worker_counts_whatever_the_order,
+    workers_whose_clocks_are_wrong_are_present_as_long_as_they_are_heard,
+    only_a_newer_word_makes_a_worker_present_unless_its_clock_was_put_right,
     the_latest_report_of_a_batch_counts,
     problems_are_kept_once_per_reference,
     fences_are_noted_when_sent_and_when_passed,

@@ -15,8 +15,8 @@ use crate::words::*;
 use crate::world::World;
 
 /// The newest schemas of this build.
-const SQLITE: i64 = 21;
-const POSTGRES: i64 = 21;
+const SQLITE: i64 = 22;
+const POSTGRES: i64 = 22;
 
 /// The newest that older archives have: those behind it came all at once.
 const OLDER: i64 = 5;

@@ -1,11 +1,12 @@
 //! The fleet: how far each analyzer is, how fast, who works for it, what it costs, and what holds it back.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
 use jiff::Timestamp;
-use ocelli_catalog::amount;
+use ocelli_catalog::{Heard, amount};
 use ocelli_core::AnalyzerName;
 use serde::Serialize;
 
@@ -82,6 +83,16 @@ struct WorkerRow {
     doing: String,
     description: String,
     note: String,
+    /// That its clock is wrong; empty when it is not.
+    clock: String,
+}
+
+/// A worker in JSON: what it said, when it was heard, and that its clock is wrong.
+#[derive(Debug, Serialize)]
+struct Word<'a> {
+    #[serde(flatten)]
+    heard: &'a Heard,
+    clock: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,7 +101,7 @@ struct Twin<'a> {
     status: &'a ocelli_catalog::Status,
     analyzers: &'a [Row],
     budgets: Vec<BudgetRow>,
-    workers: &'a [ocelli_core::wire::Announcement],
+    workers: Vec<Word<'a>>,
     /// Queues of the broker; null where there is no broker.
     queues: &'a Option<Vec<QueueDepth>>,
     broker_away: &'a Option<String>,
@@ -136,7 +147,11 @@ pub(crate) async fn page(call: Call) -> Answer {
             status: &look.status,
             analyzers: &rows,
             budgets: budgets(&look),
-            workers: &look.workers,
+            workers: look
+                .workers
+                .iter()
+                .map(|heard| Word { heard, clock: heard.wrong_clock(app.options.clock_skew) })
+                .collect(),
             queues: &look.queues,
             broker_away: &look.broker_away,
         });
@@ -147,7 +162,7 @@ pub(crate) async fn page(call: Call) -> Answer {
         texts: texts(app, &look),
         is_empty: look.status.images == 0 && batches.is_empty(),
         budgets: budgets(&look),
-        workers: look.workers.iter().map(worker).collect(),
+        workers: look.workers.iter().map(|heard| worker(heard, app.options.clock_skew)).collect(),
         queues: look.queues.iter().flatten().map(|one| one.queue.clone()).collect(),
         broker_away: look.broker_away.clone().unwrap_or_default(),
         batches: batches
@@ -185,7 +200,8 @@ pub(crate) fn rows(site: &Site, look: &Look) -> Vec<Row> {
 
 fn row(look: &Look, name: &AnalyzerName, kind: &'static str, configured: bool, off: bool) -> Row {
     let count = look.status.analyzers.get(name).cloned().unwrap_or_default();
-    let here: Vec<_> = look.workers.iter().filter(|worker| worker.analyzer == *name).collect();
+    let heard: Vec<_> = look.workers.iter().filter(|one| one.said.analyzer == *name).collect();
+    let here: Vec<_> = heard.iter().map(|one| &one.said).collect();
     let in_hand: u64 = here.iter().map(|worker| u64::from(worker.in_progress)).sum();
     let running = in_hand.min(count.open);
     let mut notes: Vec<String> = Vec::new();
@@ -216,10 +232,11 @@ fn row(look: &Look, name: &AnalyzerName, kind: &'static str, configured: bool, o
         } else {
             "closed"
         }),
-        heard_seconds: here.iter().map(|worker| worker.at).max().map(|at| {
-            // Clocks of other machines may be ahead.
-            u64::try_from(look.at.duration_since(at).as_secs()).unwrap_or(0)
-        }),
+        // A clock of the database that was set back makes it less than nothing.
+        heard_seconds: heard
+            .iter()
+            .map(|one| u64::try_from(one.silent.as_secs()).unwrap_or(0))
+            .min(),
         analyzer: name.clone(),
         kind,
         configured,
@@ -290,11 +307,13 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
         texts.insert(format!("ready {}", queue.queue), ready);
         texts.insert(format!("consumers {}", queue.queue), consumers);
     }
-    for said in &look.workers {
-        let WorkerRow { worker, analyzer, doing, .. } = worker(said);
+    for heard in &look.workers {
+        let WorkerRow { worker, analyzer, doing, clock, .. } =
+            worker(heard, site.options.clock_skew);
         texts.insert(format!("doing {worker} {analyzer}"), doing);
+        texts.insert(format!("clock {worker} {analyzer}"), clock);
     }
-    texts.insert("shape".to_owned(), shape(&rows(site, look), look));
+    texts.insert("shape".to_owned(), shape(site, &rows(site, look), look));
     let status = &look.status;
     texts.insert("images".to_owned(), counted(status.images, "image", "images"));
     let left = status.images - status.complete.min(status.images);
@@ -308,15 +327,16 @@ pub(crate) fn texts(site: &Site, look: &Look) -> Texts {
 }
 
 /// Changes whenever something on the page comes or goes that has no place for its text: a worker, a pause, a queue.
-fn shape(rows: &[Row], look: &Look) -> String {
+fn shape(site: &Site, rows: &[Row], look: &Look) -> String {
     let mut hasher = DefaultHasher::new();
     for row in rows {
         let there = (row.breaker.is_some(), row.heard_seconds.is_some(), row.deserted);
         (&row.analyzer, row.off, row.configured, &row.paused, there).hash(&mut hasher);
     }
-    for said in &look.workers {
-        let WorkerRow { worker, analyzer, description, note, .. } = worker(said);
-        (worker, analyzer, description, note).hash(&mut hasher);
+    for heard in &look.workers {
+        let WorkerRow { worker, analyzer, description, note, clock, .. } =
+            worker(heard, site.options.clock_skew);
+        (worker, analyzer, description, note, clock.is_empty()).hash(&mut hasher);
     }
     for budget in budgets(look) {
         (budget.text, budget.reached).hash(&mut hasher);
@@ -361,13 +381,15 @@ fn budgets(look: &Look) -> Vec<BudgetRow> {
         .collect()
 }
 
-fn worker(said: &ocelli_core::wire::Announcement) -> WorkerRow {
+fn worker(heard: &Heard, clock_skew: Duration) -> WorkerRow {
+    let said = &heard.said;
     WorkerRow {
         worker: line(&said.worker, 80),
         analyzer: said.analyzer.clone(),
         doing: format!("{}/{}", said.in_progress, said.slots),
         description: line(&said.description, 160),
         note: said.waiting.as_deref().map(|reason| line(reason, 300)).unwrap_or_default(),
+        clock: heard.wrong_clock(clock_skew).unwrap_or_default(),
     }
 }
 

@@ -30,12 +30,12 @@ struct Load {
 pub(crate) async fn audit(settings: &Settings, arguments: &JsonArgs) -> Result<ExitCode, Fault> {
     let catalog = archive::open(settings).await?;
     let audit = catalog.audit().await?;
-    let now = Timestamp::now();
-    let status = catalog.status(now).await?;
-    let workers = catalog.workers(now.saturating_sub(PRESENT).unwrap_or(Timestamp::MIN)).await?;
+    let status = catalog.status(Timestamp::now()).await?;
+    let workers = catalog.workers(PRESENT).await?;
     catalog.close().await;
     let load = |(name, count): (&AnalyzerName, &AnalyzerStatus)| {
-        let here: Vec<_> = workers.iter().filter(|worker| worker.analyzer == *name).collect();
+        let said = workers.iter().map(|worker| &worker.said);
+        let here: Vec<_> = said.filter(|worker| worker.analyzer == *name).collect();
         (name.clone(), Load { open: count.open, running: running(count, &here) })
     };
     let loads: Loads = status.analyzers.iter().map(load).collect();

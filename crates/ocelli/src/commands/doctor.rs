@@ -1,9 +1,12 @@
 //! `ocelli doctor`: everything ocelli needs, one line each, with what to do.
 
 use std::path::Path;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use ocelli_broker::BrokerMetrics;
 use ocelli_catalog::rules::Rule;
+use ocelli_catalog::{Catalog, CatalogError};
 use ocelli_core::AnalyzerName;
 use ocelli_llm::{LlmAnalyzer, LlmMetrics, LlmOptions, Preparation};
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, OcrSettings, Reader};
@@ -39,8 +42,9 @@ fn finding(health: Health, what: impl Into<String>, detail: impl Into<String>) -
 }
 
 pub(crate) async fn doctor(settings: &Settings, arguments: &JsonArgs) -> Result<ExitCode, Fault> {
-    let mut findings =
-        vec![data(&settings.data.dir), catalog(settings).await, broker(settings).await];
+    let mut findings = vec![data(&settings.data.dir)];
+    findings.extend(catalog(settings).await);
+    findings.push(broker(settings).await);
     for analyzer in &settings.analyzers {
         findings.extend(look(settings, analyzer).await);
     }
@@ -93,27 +97,53 @@ fn data(dir: &Path) -> Finding {
     }
 }
 
-async fn catalog(settings: &Settings) -> Finding {
+async fn catalog(settings: &Settings) -> Vec<Finding> {
     let url = settings.catalog.url.expose();
     let masked = settings.catalog.url.masked();
     if let Some(path) = url.strip_prefix("sqlite:")
         && !Path::new(path.trim_start_matches("//")).exists()
     {
-        return finding(Health::Ok, "catalog", format!("{masked}, made by the first run"));
+        return vec![finding(Health::Ok, "catalog", format!("{masked}, made by the first run"))];
     }
     let opened = parts::catalog(settings, None).await;
-    let counted = match opened {
+    let looked = match opened {
         Ok(catalog) => {
-            let status = catalog.status(jiff::Timestamp::now()).await;
+            let looked = images_and_clock(&catalog).await;
             catalog.close().await;
-            status.map_err(|error| chain(&error))
+            looked.map_err(|error| chain(&error))
         }
         Err(fault) => Err(fault.message),
     };
-    match counted {
-        Ok(status) => finding(Health::Ok, "catalog", format!("{masked}, {} images", status.images)),
-        Err(reason) => finding(Health::Fail, "catalog", reason),
+    match looked {
+        Ok((images, ahead)) => vec![
+            finding(Health::Ok, "catalog", format!("{masked}, {images} images")),
+            clock(ahead, settings.collector.clock_skew),
+        ],
+        Err(reason) => vec![finding(Health::Fail, "catalog", reason)],
     }
+}
+
+/// How many images there are, and how far the clock of this machine is ahead of the database's at least: the answer took its time.
+async fn images_and_clock(catalog: &Catalog) -> Result<(u64, SignedDuration), CatalogError> {
+    let status = catalog.status(Timestamp::now()).await?;
+    let asked = Timestamp::now();
+    let there = catalog.clock().await?;
+    let here = there.clamp(asked, Timestamp::now().max(asked));
+    Ok((status.images, here.duration_since(there)))
+}
+
+/// Times that differ are no reason to stop, but whatever is counted by them is off.
+fn clock(ahead: SignedDuration, most: Duration) -> Finding {
+    let off = ahead.unsigned_abs();
+    if off <= most {
+        return finding(Health::Ok, "clock", "as the clock of the catalog's database");
+    }
+    let side = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let detail = format!(
+        "{} s {side} the clock of the catalog's database: set the one that is wrong, 'timedatectl status' shows this one",
+        off.as_secs()
+    );
+    finding(Health::Fail, "clock", detail)
 }
 
 async fn broker(settings: &Settings) -> Finding {
@@ -219,5 +249,19 @@ async fn model(what: String, settings: &Settings, analyzer: &AnalyzerSettings) -
             }
             Err(unavailable) => finding(away, what, unavailable.reason),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_differs_from_the_database_s_is_reported_with_its_side() {
+        let of = |seconds| clock(SignedDuration::from_secs(seconds), Duration::from_secs(5));
+        assert_eq!([of(0).health, of(5).health, of(-5).health], [Health::Ok; 3]);
+        assert_eq!([of(6).health, of(-3_600).health], [Health::Fail; 2]);
+        assert!(of(6).detail.starts_with("6 s ahead of the clock"));
+        assert!(of(-3_600).detail.starts_with("3600 s behind the clock"));
     }
 }

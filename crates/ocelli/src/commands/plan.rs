@@ -95,10 +95,9 @@ impl Plan {
             left_out = images.missing.saturating_sub(asked);
             images.missing = asked;
         }
-        let since = Timestamp::now().saturating_sub(PRESENT).unwrap_or(Timestamp::MIN);
-        let mut workers = catalog.workers(since).await?;
-        workers.retain(|worker| worker.analyzer == *analyzer);
-        let slots = workers.iter().map(|worker| worker.slots).sum();
+        let mut workers = catalog.workers(PRESENT).await?;
+        workers.retain(|worker| worker.said.analyzer == *analyzer);
+        let slots = workers.iter().map(|worker| worker.said.slots).sum();
         let mut of_this = true;
         let mut measured = match &revision {
             Some(revision) => catalog.measured(analyzer, Some(revision), MEASURED).await?,

@@ -6,8 +6,12 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use ocelli_catalog::Service;
-use ocelli_core::{AnalyzerName, Micros};
-use ocelli_runtime::settings::{AnalyzerSettings, Enabled};
+use ocelli_core::wire::{Intake, Message};
+use ocelli_core::{
+    AnalyzerName, BatchId, Dependence, Digest, ImageFacts, ImageFormat, Meta, Micros,
+    RevisionBuilder, Sighting, SourceUri, Want,
+};
+use ocelli_runtime::settings::Enabled;
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::Fault;
 use serde::Serialize;
@@ -19,8 +23,14 @@ use crate::{archive, output};
 const SAMPLES: u32 = 1000;
 /// Images below which the size of the catalog says nothing about more of them.
 const LEAST_IMAGES: u64 = 1000;
-/// Part of the time that a slot is at work: the rest is for restarts, retries, and images that are slower than most.
+/// Part of the time that a slot is at work: the rest is for restarts, retries, and images that are slower than most. As much
+/// of what a broker carries.
 const UTILISATION: f64 = 0.8;
+/// What one RabbitMQ node carried, with a bare client beside it on the same two cores: 3,756 images a second, of seven messages
+/// each (docs/SCALING.md).
+const MESSAGES_PER_NODE: f64 = 26_000.0;
+/// A place of an image as long as most are.
+const PLACE: &str = "file:///srv/pictures/2024/05/04/thread-93184467/1714813251000123.jpg";
 
 /// What is to be done, in how long.
 #[derive(Debug, Clone, clap::Args)]
@@ -77,9 +87,27 @@ struct Plan {
     images_per_second: f64,
     /// Into the broker: a sighting and a job and an answer for each analyzer.
     messages_per_second: f64,
+    broker: Broker,
     analyzers: Vec<Need>,
     /// What the catalog will take, by what it takes now for each image.
     catalog_bytes: Option<u64>,
+}
+
+/// What the broker needs.
+#[derive(Debug, Serialize, PartialEq)]
+struct Broker {
+    /// RabbitMQ nodes for the messages. Three that hold copies of each other are for safety, and carry no more.
+    nodes: u64,
+    /// Of which one carries so much.
+    messages_per_second_of_a_node: f64,
+    /// Queues that can be full: two of each analyzer, and that of results.
+    queues: u64,
+    /// Messages that one of them holds at the most: `broker.queue_capacity`.
+    queue_capacity: u64,
+    /// The mean over the messages about one image: its jobs, and answers as far as some were measured.
+    message_bytes: u64,
+    /// What all of them take when they are full, beside what RabbitMQ adds.
+    full_queues_bytes: u64,
 }
 
 /// What one analyzer needs.
@@ -125,17 +153,19 @@ pub(crate) async fn plan(
         false => Some(archive::open(settings).await?),
     };
     let seconds = days * 86_400.0;
-    let mut analyzers = Vec::new();
+    let names: Vec<AnalyzerName> = wanted.iter().map(|one| one.name.clone()).collect();
+    let (mut analyzers, mut answers) = (Vec::new(), Vec::new());
     for analyzer in wanted {
         let measured = match &catalog {
             Some(catalog) => catalog.service(&analyzer.name, SAMPLES).await?,
             None => None,
         };
+        answers.extend(measured.as_ref().map(|measured| measured.bytes));
         let service = match given(&analyzer.name) {
             Some(seconds) => Some(replaced(measured, seconds)),
             None => measured,
         };
-        analyzers.push(need(analyzer, images, seconds, service));
+        analyzers.push(need(&analyzer.name, analyzer.kind().name(), images, seconds, service));
     }
     let (mut known, mut size) = (0, 0);
     if let Some(catalog) = catalog {
@@ -144,14 +174,16 @@ pub(crate) async fn plan(
         catalog.close().await;
     }
     let per_second = images as f64 / seconds;
+    let messages_per_second = per_second * (1 + 2 * analyzers.len()) as f64;
+    let capacity = settings.broker.queue_capacity.into();
     let plan = Plan {
         images,
         days,
         images_per_second: per_second,
-        messages_per_second: per_second * (1 + 2 * analyzers.len()) as f64,
+        messages_per_second,
+        broker: broker(messages_per_second, names.len(), capacity, job_bytes(&names), &answers),
         analyzers,
-        catalog_bytes: (known >= LEAST_IMAGES)
-            .then(|| (size as f64 / known as f64 * images as f64) as u64),
+        catalog_bytes: catalog_bytes(known, size, images),
     };
     if json {
         output::json(&plan)?;
@@ -163,14 +195,80 @@ pub(crate) async fn plan(
 
 /// What was measured, but for the time. Without a measurement only that is known.
 fn replaced(measured: Option<Service>, seconds: f64) -> Service {
-    let none = Service { samples: 0, seconds, tokens: 0.0, micros: 0.0, currency: None };
+    let none =
+        Service { samples: 0, seconds, tokens: 0.0, micros: 0.0, currency: None, bytes: 0.0 };
     Service { samples: 0, seconds, ..measured.unwrap_or(none) }
 }
 
-fn need(analyzer: &AnalyzerSettings, images: u64, seconds: f64, service: Option<Service>) -> Need {
+/// What the catalog will take, by what it takes now; not known from too few images.
+fn catalog_bytes(known: u64, size: u64, images: u64) -> Option<u64> {
+    (known >= LEAST_IMAGES).then(|| (size as f64 / known as f64 * images as f64) as u64)
+}
+
+/// `job_bytes`: of what a producer sends for an image; `answers`: the mean of each analyzer of which some were measured.
+fn broker(
+    messages_per_second: f64,
+    analyzers: usize,
+    queue_capacity: u64,
+    job_bytes: u64,
+    answers: &[f64],
+) -> Broker {
+    let queues = 2 * analyzers as u64 + 1;
+    let sent = (analyzers + 1) as f64;
+    let bytes = sent * job_bytes as f64 + answers.iter().sum::<f64>();
+    let message_bytes = (bytes / (sent + answers.len() as f64)).round() as u64;
+    Broker {
+        nodes: (messages_per_second / (MESSAGES_PER_NODE * UTILISATION)).ceil().max(1.0) as u64,
+        messages_per_second_of_a_node: MESSAGES_PER_NODE,
+        queues,
+        queue_capacity,
+        message_bytes,
+        full_queues_bytes: queues.saturating_mul(queue_capacity).saturating_mul(message_bytes),
+    }
+}
+
+/// The bytes of a job as a producer sends it, by sending one to nobody.
+fn job_bytes(analyzers: &[AnalyzerName]) -> u64 {
+    let source: SourceUri = PLACE.parse().expect("it is written as URIs are");
+    let now = Timestamp::now();
+    let want = |name: &AnalyzerName| Want {
+        analyzer: name.clone(),
+        revision: Some(RevisionBuilder::new("plan").part("name", name).build()),
+    };
+    let message = Message::Intake(Intake {
+        image: ImageFacts {
+            digest: Digest::of(PLACE.as_bytes()),
+            bytes: 318_204,
+            format: Some(ImageFormat::Jpeg),
+            width: Some(1280),
+            height: Some(960),
+        },
+        sources: vec![source.clone()],
+        sighting: Some(Sighting {
+            source,
+            seen_at: now,
+            batch: BatchId::new(uuid::Uuid::from_u128(1)),
+        }),
+        wants: analyzers.iter().map(want).collect(),
+        refusal: None,
+        enqueued_at: now,
+        dependence: Dependence::default(),
+        hash: None,
+        meta: Meta::default(),
+    });
+    message.encode().map_or(0, |bytes| bytes.len() as u64)
+}
+
+fn need(
+    analyzer: &AnalyzerName,
+    kind: &'static str,
+    images: u64,
+    seconds: f64,
+    service: Option<Service>,
+) -> Need {
     let mut need = Need {
-        analyzer: analyzer.name.clone(),
-        kind: analyzer.kind().name(),
+        analyzer: analyzer.clone(),
+        kind,
         samples: 0,
         seconds_per_image: None,
         slots: None,
@@ -239,6 +337,22 @@ impl Plan {
                 bytes as f64 / 1e9
             );
         }
+        let broker = &self.broker;
+        let _ = write!(
+            text,
+            "\n\nThe broker: {} of RabbitMQ for {:.0} messages a second, of which one carried {:.0}. Full queues take {:.1} GB of its disk \
+             at least: {} queues of {} messages (broker.queue_capacity) of {} bytes on average.",
+            match broker.nodes {
+                1 => "1 node".to_owned(),
+                nodes => format!("{nodes} nodes"),
+            },
+            self.messages_per_second,
+            broker.messages_per_second_of_a_node,
+            broker.full_queues_bytes as f64 / 1e9,
+            broker.queues,
+            broker.queue_capacity,
+            broker.message_bytes,
+        );
         let _ = write!(
             text,
             "\n\nSlots are at work for {:.0} % of the time here. What one broker and one database carry: docs/SCALING.md.",
@@ -261,5 +375,60 @@ mod tests {
         for bad in ["0", "-1", "many", "1e30", "nan", "inf"] {
             assert!(count(bad).is_err() && (bad == "1e30" || days(bad).is_err()), "{bad}");
         }
+    }
+
+    fn name() -> AnalyzerName {
+        "gemma3-27b-vision".parse().unwrap()
+    }
+
+    #[test]
+    fn slots_tokens_and_cost_grow_with_the_images() {
+        let service = || Service {
+            samples: 10,
+            seconds: 2.0,
+            tokens: 500.0,
+            micros: 1_500.0,
+            currency: Some("USD".to_owned()),
+            bytes: 900.0,
+        };
+        let of = |images, service| need(&name(), "llm", images, 86_400.0, service);
+        let million = of(1_000_000, Some(service()));
+        // Two million seconds of a day that has 86,400, of which four fifths are used.
+        assert_eq!(million.slots, Some(29));
+        assert_eq!((million.tokens, million.cost_micros), (Some(5e8), Some(1_500_000_000)));
+        assert_eq!(million.currency.as_deref(), Some("USD"));
+        assert_eq!(of(2_000_000, Some(service())).cost_micros, Some(3_000_000_000));
+        let free = Service { currency: None, tokens: 0.0, ..service() };
+        let free = of(1_000_000, Some(free));
+        assert_eq!((free.tokens, free.cost_micros, free.currency), (None, None, None));
+        let unknown = of(1_000_000, None);
+        assert_eq!((unknown.seconds_per_image, unknown.slots), (None, None));
+    }
+
+    #[test]
+    fn the_catalog_grows_as_it_did_and_a_few_images_say_nothing() {
+        assert_eq!(catalog_bytes(1_000, 5_000_000, 1_000_000), Some(5_000_000_000));
+        assert_eq!(catalog_bytes(999, 5_000_000, 1_000_000), None);
+        assert_eq!(catalog_bytes(0, 40_960, 1_000_000), None);
+    }
+
+    #[test]
+    fn a_broker_has_nodes_for_its_messages_and_a_disk_for_full_queues() {
+        let of = |rate, answers: &[f64]| broker(rate, 3, 1_000, 600, answers);
+        assert_eq!(
+            [of(1.0, &[]).nodes, of(20_800.0, &[]).nodes, of(20_801.0, &[]).nodes],
+            [1, 1, 2]
+        );
+        // Four messages of 600 bytes and three answers.
+        let full = of(1.0, &[1_000.0, 2_000.0, 3_000.0]);
+        assert_eq!((full.queues, full.message_bytes), (7, 1_200));
+        assert_eq!(full.full_queues_bytes, 7 * 1_000 * 1_200);
+        assert_eq!(of(1.0, &[]).message_bytes, 600, "of answers nothing is known");
+    }
+
+    #[test]
+    fn a_job_is_a_reference_with_what_is_wanted() {
+        let (one, two) = (job_bytes(&[name()]), job_bytes(&[name(), name()]));
+        assert!((200..2_000).contains(&one) && one < two && two < one + 200, "{one} {two}");
     }
 }

@@ -45,6 +45,36 @@ impl Spending {
         })
     }
 
+    /// What each analyzer has cost in a month (202611): in each currency, in tokens where there was no price.
+    pub(crate) fn of_month(&self, month: i64) -> BTreeMap<AnalyzerName, String> {
+        let mut sums: BTreeMap<(&AnalyzerName, &str), (u64, u64)> = BTreeMap::new();
+        for row in self.spend.iter().filter(|row| row.month == month) {
+            let currency = row.currency.as_deref().unwrap_or_default();
+            let (micros, tokens) = sums.entry((&row.analyzer, currency)).or_default();
+            *micros = micros.saturating_add(row.micros);
+            *tokens = tokens.saturating_add(row.tokens_in.saturating_add(row.tokens_out));
+        }
+        let mut texts: BTreeMap<AnalyzerName, String> = BTreeMap::new();
+        for ((analyzer, currency), (micros, tokens)) in sums {
+            let text = texts.entry(analyzer.clone()).or_default();
+            if !text.is_empty() {
+                text.push_str(" and ");
+            }
+            text.push_str(&match currency {
+                "" => format!("{tokens} tokens"),
+                currency => format!("{} {currency}", Micros(micros)),
+            });
+        }
+        texts
+    }
+
+    /// Budgets in words, with the part of each that is spent.
+    pub(crate) fn used(&self) -> Vec<(String, f64)> {
+        let used =
+            |one: &Standing| (one.budget.clone(), one.spent as f64 / one.limit.max(1) as f64);
+        self.budgets.iter().map(used).collect()
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut lines = Vec::new();
         let mut sums: BTreeMap<_, [u64; 6]> = BTreeMap::new();
@@ -137,5 +167,38 @@ impl Standing {
         let [spent, left] = self.shown.clone();
         let state = if self.reached { "used up" } else { "open" };
         vec![self.budget.clone(), spent, left, state.to_owned()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_summed_by_analyzer_and_currency() {
+        let row = |month, analyzer: &str, currency: Option<&str>, micros, tokens| SpendRow {
+            month,
+            analyzer: analyzer.parse().unwrap(),
+            currency: currency.map(str::to_owned),
+            model: "model".to_owned(),
+            batch: None,
+            calls: 1,
+            tokens_in: tokens,
+            tokens_out: 1,
+            micros,
+            wasted_tokens: 0,
+            wasted_micros: 0,
+        };
+        let spend = vec![
+            row(202_611, "gemma3", Some("USD"), 12_000_000, 100),
+            row(202_611, "gemma3", Some("USD"), 500_000, 100),
+            row(202_611, "gemma3", Some("EUR"), 1, 100),
+            row(202_611, "llava", None, 0, u64::MAX),
+            row(202_610, "gemma3", Some("USD"), 99_000_000, 100),
+        ];
+        let spending = Spending { spend, budgets: Vec::new() };
+        let texts: Vec<_> = spending.of_month(202_611).into_values().collect();
+        assert_eq!(texts, ["0.000001 EUR and 12.5 USD", "18446744073709551615 tokens"]);
+        assert!(spending.of_month(202_612).is_empty());
     }
 }

@@ -1,9 +1,10 @@
 //! `ocelli status`
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use ocelli_catalog::{AnalyzerStatus, Catalog, ListenerState};
+use ocelli_catalog::{AnalyzerStatus, Catalog, Heard, ListenerState};
 use ocelli_core::AnalyzerName;
 use ocelli_core::wire::{Announcement, BatchReport};
 use ocelli_runtime::{ExitCode, Settings};
@@ -35,6 +36,9 @@ pub(crate) struct Overview {
     pub(crate) spending: Option<Spending>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) listeners: Vec<ListenerState>,
+    /// Workers whose clocks differ from the database's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clocks: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,8 +86,8 @@ impl Overview {
     pub(crate) async fn read(settings: &Settings, catalog: &Catalog) -> Result<Self, Fault> {
         let now = Timestamp::now();
         let status = catalog.status(now).await?;
-        let since = now.saturating_sub(PRESENT).unwrap_or(Timestamp::MIN);
-        let workers = catalog.workers(since).await?;
+        let heard = catalog.workers(PRESENT).await?;
+        let workers: Vec<_> = heard.iter().map(|worker| &worker.said).collect();
         let mut counts: BTreeMap<_, _> = status.analyzers;
         let mut names = archive::order(settings);
         names.retain(|name| {
@@ -94,7 +98,8 @@ impl Overview {
         let mut analyzers = Vec::with_capacity(names.len());
         for name in names {
             let count = counts.remove(&name).unwrap_or_default();
-            let here: Vec<_> = workers.iter().filter(|worker| worker.analyzer == name).collect();
+            let here: Vec<_> =
+                workers.iter().copied().filter(|worker| worker.analyzer == name).collect();
             let paused = books::paused(catalog, &settings.budgets, &name).await?;
             analyzers.push(Row::new(name, &count, &here, paused));
         }
@@ -108,6 +113,7 @@ impl Overview {
             batches: catalog.batches(BATCHES).await?,
             spending: None,
             listeners: Vec::new(),
+            clocks: wrong_clocks(&heard, settings.collector.clock_skew),
         })
     }
 
@@ -129,7 +135,7 @@ impl Overview {
             .analyzers
             .iter()
             .filter_map(|row| row.note.as_ref().map(|note| format!("{}: {note}", row.analyzer)));
-        let notes: Vec<_> = notes.collect();
+        let notes: Vec<_> = notes.chain(self.clocks.iter().cloned()).collect();
         if !notes.is_empty() {
             lines.push(String::new());
             lines.extend(notes);
@@ -163,6 +169,22 @@ impl Overview {
         }
         lines.join("\n")
     }
+}
+
+/// Of each worker whose clock differs from the database's by more than `most`, a line. One process works for several analyzers and
+/// has one clock.
+fn wrong_clocks(heard: &[Heard], most: Duration) -> Vec<String> {
+    let wrong: BTreeMap<&str, String> = heard
+        .iter()
+        .filter_map(|one| Some((one.said.worker.as_str(), one.wrong_clock(most)?)))
+        .collect();
+    wrong
+        .into_iter()
+        .map(|(worker, clock)| {
+            let worker: String = worker.chars().filter(|c| !c.is_control()).take(80).collect();
+            format!("worker {worker}: {clock}")
+        })
+        .collect()
 }
 
 /// Open jobs that ready workers are doing, by their own word. Announcements are a few seconds old; the catalog's count of

@@ -14,15 +14,19 @@ use jiff::Timestamp;
 use ocelli_broker::{Broker, BrokerMetrics};
 use ocelli_catalog::{Catalog, FailureFilter};
 use ocelli_core::routing::Queue;
+use ocelli_core::spend::month;
+use ocelli_core::wire::Announcement;
+use ocelli_runtime::settings::Kind;
 use ocelli_runtime::{ExitCode, Settings};
 use ocelli_wiring::{Fault, parts};
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use tokio::sync::mpsc;
 
 use crate::arguments::TopArgs;
+use crate::commands::spend::Spending;
 use crate::commands::{failures, pause, status};
 use crate::{archive, output};
-use screen::{Action, Depth, Screen, Sight};
+use screen::{Action, Breaker, Depth, Model, Screen, Sight};
 
 /// How often the keyboard is looked at for whether to stop.
 const LOOK: Duration = Duration::from_millis(200);
@@ -150,7 +154,6 @@ impl Sight {
     ) -> Result<Self, Fault> {
         let overview = status::Overview::read(settings, catalog).await?;
         let now = Timestamp::now();
-        let since = now.saturating_sub(status::PRESENT).unwrap_or(Timestamp::MIN);
         let filter = FailureFilter { limit: FAILURES, ..FailureFilter::default() };
         let mut queues = Vec::new();
         if let Some(broker) = broker {
@@ -165,20 +168,42 @@ impl Sight {
                 queues.push((queue.to_string(), depth));
             }
         }
-        let budgets = catalog.budgets(&settings.budgets).await?;
-        let used = |state: &ocelli_catalog::BudgetState| {
-            (state.budget.to_string(), state.spent as f64 / state.budget.most().max(1) as f64)
-        };
+        let heard = catalog.workers(status::PRESENT).await?;
+        let workers: Vec<_> = heard.into_iter().map(|worker| worker.said).collect();
+        let spending = Spending::read(settings, catalog).await?;
         Ok(Self {
             at: now,
-            workers: catalog.workers(since).await?,
+            models: models(settings, &overview, &workers, &spending, now),
+            workers,
             failures: catalog.failures(&filter).await?,
-            budgets: budgets.iter().map(used).collect(),
+            budgets: spending.used(),
             dead_letters: catalog.status(now).await?.dead_letters,
             overview,
             queues,
         })
     }
+}
+
+/// What is known of model servers, and what was paid this month.
+fn models(
+    settings: &Settings,
+    overview: &status::Overview,
+    workers: &[Announcement],
+    spending: &Spending,
+    now: Timestamp,
+) -> Vec<Model> {
+    let mut spent = spending.of_month(month(now));
+    let model = |row: &status::Row| {
+        let spent = spent.remove(&row.analyzer);
+        let asks = settings.analyzer(&row.analyzer).is_some_and(|one| one.kind() == Kind::Llm);
+        if !asks && spent.is_none() {
+            return None;
+        }
+        let here: Vec<_> = workers.iter().filter(|one| one.analyzer == row.analyzer).collect();
+        let breaker = Breaker::of(&here, row.paused);
+        Some(Model { analyzer: row.analyzer.clone(), breaker, spent })
+    };
+    overview.analyzers.iter().filter_map(model).collect()
 }
 
 /// Reads keys on a thread of its own: waiting for one blocks.

@@ -17,9 +17,49 @@ pub(crate) struct Sight {
     pub(crate) failures: Vec<Failure>,
     /// In words, and the part that is spent.
     pub(crate) budgets: Vec<(String, f64)>,
+    pub(crate) models: Vec<Model>,
     pub(crate) dead_letters: u64,
     /// By name; none where the broker has not answered.
     pub(crate) queues: Vec<(String, Option<Depth>)>,
+}
+
+/// An analyzer that asks model servers, or has cost something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) analyzer: AnalyzerName,
+    pub(crate) breaker: Breaker,
+    /// This month, in words.
+    pub(crate) spent: Option<String>,
+}
+
+/// Whether model servers are asked, as far as workers say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Breaker {
+    /// No worker is here to say it.
+    Unknown,
+    Closed,
+    /// A worker waits for a server.
+    Open,
+}
+
+impl Breaker {
+    /// Of an analyzer with these workers. One that waits, and neither people nor a budget told it to, waits for a server.
+    pub(crate) fn of(workers: &[&Announcement], paused: bool) -> Self {
+        let waits = |worker: &&Announcement| worker.waiting.is_some() && !worker.paused;
+        match workers {
+            [] => Self::Unknown,
+            here if !paused && here.iter().any(waits) => Self::Open,
+            _ => Self::Closed,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "not known",
+            Self::Closed => "closed",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// A queue of the broker.

@@ -9,7 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row as Cells, Table};
 
-use super::screen::{Depth, Screen};
+use super::screen::{Breaker, Depth, Screen};
 use crate::commands::status::{Row, duration};
 
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -50,7 +50,14 @@ pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     analyzer_table(frame, table, screen);
     frame.render_widget(Paragraph::new(notes), reasons);
     workers(frame, left, &screen.sight.workers);
-    queues(frame, right, screen);
+    let models_height = match height(screen.sight.models.len(), 6) {
+        0 => 0,
+        lines => lines + 2,
+    };
+    let [above, below] =
+        Layout::vertical([Constraint::Min(3), Constraint::Length(models_height)]).areas(right);
+    queues(frame, above, screen);
+    models(frame, below, screen);
     last_failures(frame, failures, screen);
     let keys = "↑↓ select  p pause  r resume  t retry failures  q quit";
     let foot_line = if screen.message.is_empty() {
@@ -97,14 +104,15 @@ fn analyzer_table(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
     frame.render_widget(table.block(Block::bordered().title(" analyzers ")), area);
 }
 
-/// Why analyzers do not work, one line each.
+/// Why analyzers do not work, and whose clocks are wrong, one line each.
 fn notes(screen: &Screen) -> Vec<Line<'static>> {
     let noted = screen.sight.overview.analyzers.iter().filter_map(|row| {
         let note = row.note.as_ref()?.replace(|c: char| c.is_control(), " ");
         let style = if row.paused { WAITS } else { QUIET };
         Some(Line::styled(format!(" {}: {note}", row.analyzer), style))
     });
-    noted.collect()
+    let clocks = screen.sight.overview.clocks.iter();
+    noted.chain(clocks.map(|clock| Line::styled(format!(" {clock}"), WAITS))).collect()
 }
 
 fn cells(row: &Row) -> Vec<Cell<'static>> {
@@ -167,6 +175,27 @@ fn queues(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
     );
 }
 
+/// Whether models are asked, and what they have cost this month, one line each.
+fn models(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
+    let lines = screen.sight.models.iter().map(|model| {
+        let style = match model.breaker {
+            Breaker::Open => BAD,
+            Breaker::Unknown => QUIET,
+            Breaker::Closed => Style::new(),
+        };
+        Line::from(vec![
+            Span::raw(format!("{}: breaker ", model.analyzer)),
+            Span::styled(model.breaker.name(), style),
+            Span::raw(format!(", {}", model.spent.as_deref().unwrap_or("nothing spent"))),
+        ])
+    });
+    let lines: Vec<Line<'_>> = lines.collect();
+    if !lines.is_empty() {
+        let block = Block::bordered().title(" models, spent this month ");
+        frame.render_widget(Paragraph::new(lines).block(block), area);
+    }
+}
+
 fn queue(name: &str, depth: Option<Depth>) -> Line<'static> {
     match depth {
         None => Line::styled(format!("{name}: not there"), QUIET),
@@ -197,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::commands::status::Overview;
-    use crate::commands::top::screen::{Action, Sight};
+    use crate::commands::top::screen::{Action, Model, Sight};
 
     fn name(text: &str) -> AnalyzerName {
         text.parse().unwrap()
@@ -254,6 +283,7 @@ mod tests {
                 batches: Vec::new(),
                 spending: None,
                 listeners: Vec::new(),
+                clocks: vec!["worker host:4711: clock is 60 min ahead".to_owned()],
             },
             workers: vec![
                 worker("tesseract-ocr", None),
@@ -270,6 +300,11 @@ mod tests {
                 at: jiff::Timestamp::UNIX_EPOCH,
             }],
             budgets: vec![("25 USD per month for all analyzers".to_owned(), 0.93)],
+            models: vec![Model {
+                analyzer: name("llama3.2-vision"),
+                breaker: Breaker::Open,
+                spent: Some("12.5 USD".to_owned()),
+            }],
             dead_letters: 1,
             queues: vec![
                 ("jobs.tesseract-ocr".to_owned(), Some(Depth { ready: 556, consumers: 2 })),
@@ -288,6 +323,18 @@ mod tests {
         }
         let expected = std::fs::read_to_string(file).unwrap();
         assert!(shown == expected.trim_end(), "UPDATE_DOCS=1 writes it anew:\n{shown}");
+    }
+
+    #[test]
+    fn a_breaker_is_open_while_a_worker_waits_that_nobody_told_to() {
+        let ready = worker("llama3.2-vision", None);
+        let waits = worker("llama3.2-vision", Some("no model server can be asked"));
+        let told = Announcement { paused: true, ..waits.clone() };
+        assert_eq!(Breaker::of(&[], false), Breaker::Unknown);
+        assert_eq!(Breaker::of(&[&ready], false), Breaker::Closed);
+        assert_eq!(Breaker::of(&[&ready, &waits], false), Breaker::Open);
+        assert_eq!(Breaker::of(&[&waits], true), Breaker::Closed, "the analyzer is paused");
+        assert_eq!(Breaker::of(&[&ready, &told], false), Breaker::Closed, "the worker is");
     }
 
     #[test]
