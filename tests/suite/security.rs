@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ocelli_testkit::ports;
 use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place, PostgresServer};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -33,6 +33,8 @@ impl Certificate {
     fn make(world: &World, file: &str, name: &str, last_year: i32) -> Self {
         let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
         parameters.not_after = date_time_ymd(last_year, 1, 1);
+        // Two of one name would be taken for each other.
+        parameters.distinguished_name.push(DnType::CommonName, file);
         let key = KeyPair::generate().unwrap();
         let made = Self {
             certificate: world.path(format!("{file}.pem")),

@@ -216,7 +216,7 @@ async fn workers_whose_clocks_are_an_hour_off_are_counted_as_long_as_they_live_a
     let collector = fleet
         .world
         .start("ocelli-collector", ["--listen", "off", "--set", "collector.count_every=1s"]);
-    until("there is a queue", || fleet.has_queue("ocelli.results"));
+    until("the queues are there", || fleet.has_queue("ocelli.dead"));
     let hour = SignedDuration::from_hours(1);
     let say = || {
         for (worker, ahead) in [("fast:1", hour), ("slow:1", -hour)] {

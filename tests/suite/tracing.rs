@@ -133,6 +133,8 @@ async fn what_goes_wrong_with_an_image_is_logged_with_its_trace_and_nobody_waits
     assert!(wrong.code == 2 && wrong.err.contains("log.traces"), "{wrong:?}");
 }
 
+/// A command for people is quiet, whatever the settings say, until its flag asks it to talk.
+const LEVEL: &str = "info,ocelli_producer=debug,ocelli_worker=debug,ocelli_collector=debug";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Lines of JSON that say something about one image or message.
@@ -148,14 +150,13 @@ fn about_one(log: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_about_an_image_names_its_trace_whichever_program_writes_it() {
     let mut fleet = Fleet::new(Database::Sqlite).await;
-    fleet.world.settings(
-        "[log]\nformat = \"json\"\nlevel = \"info,ocelli_producer=debug,ocelli_worker=debug,ocelli_collector=debug\"",
-    );
+    fleet.world.settings(&format!("[log]\nformat = \"json\"\nlevel = \"{LEVEL}\""));
     fleet.world.samples("in", &[NOTE]);
     std::fs::write(fleet.world.path("in/notes.txt"), "no image").unwrap();
     std::fs::write(fleet.world.path("list.txt"), "in/missing.png\n").unwrap();
     let collector = fleet.start("ocelli-collector");
-    let produced = fleet.world.ocelli(["produce", "in", "list.txt", "--json"]).err;
+    let produced =
+        fleet.world.ocelli(["produce", "in", "list.txt", "--json", "--log-level", LEVEL]).err;
     assert!(produced.contains("no such file") && produced.contains("passed over"), "{produced}");
     std::fs::remove_file(fleet.world.path("in").join(NOTE)).unwrap();
     let worker = fleet.start("ocelli-ocr-worker");
@@ -193,7 +194,7 @@ async fn people_read_the_trace_of_an_image_too() {
     let mut world = crate::world::World::new();
     world.settings("[log]\nformat = \"pretty\"");
     std::fs::write(world.path("list.txt"), "missing.png\n").unwrap();
-    let said = world.ocelli(["run", "list.txt"]).err;
+    let said = world.ocelli(["run", "list.txt", "--log-level", "info"]).err;
     let lines: Vec<&str> = said.lines().filter(|line| line.contains("INFO image: ")).collect();
     assert!(!lines.is_empty() && lines.iter().all(|line| line.contains(" trace_id=")), "{said}");
 }

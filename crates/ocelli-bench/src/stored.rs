@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use futures_util::TryStreamExt;
 use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_core::{AnalyzerName, BatchId};
-use ocelli_testkit::servers::PostgresServer;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use ocelli_testkit::servers::{Copying, PostgresServer};
 
 use crate::fleet::NULLS;
 use crate::lab::{Fallible, Lab};
@@ -46,26 +44,15 @@ impl Rows {
         let catalog = Catalog::open(&database.url, CatalogOptions::default()).await?;
         fill(&catalog, images).await?;
         catalog.close().await;
-        let mut connection = PgConnection::connect(&database.url).await?;
+        let mut asking = database.asking().await;
         let mut tables = Vec::new();
         for table in TABLES {
-            let question = format!("COPY {table} TO STDOUT");
-            let mut stream = connection.copy_out_raw(&question).await?;
-            let mut rows = Vec::new();
-            while let Some(part) = stream.try_next().await? {
-                rows.extend_from_slice(&part);
-            }
-            drop(stream);
-            let found: i64 =
-                sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
-                    .fetch_one(&mut connection)
-                    .await?;
+            tables.push((table, database.copied_out(table).await?));
+            let found = asking.number(&format!("SELECT count(*) FROM {table}")).await;
             if u64::try_from(found)? < images {
                 return Err(format!("{images} images left {found} rows in {table}").into());
             }
-            tables.push((table, rows));
         }
-        connection.close().await?;
         Ok(Self { tables })
     }
 
@@ -73,7 +60,7 @@ impl Rows {
     pub(crate) async fn target(&self, lab: &Lab) -> Fallible<Target<'_>> {
         let database = lab.database().await?;
         Catalog::open(&database.url, CatalogOptions::default()).await?.close().await;
-        let connection = PgConnection::connect(&database.url).await?;
+        let connection = database.copying().await?;
         Ok(Target { rows: self, connection, _database: database })
     }
 }
@@ -81,7 +68,7 @@ impl Rows {
 /// Where rows are copied to.
 pub(crate) struct Target<'a> {
     rows: &'a Rows,
-    connection: PgConnection,
+    connection: Copying,
     // Lives as long as the connection.
     _database: PostgresServer,
 }
@@ -90,15 +77,7 @@ impl Target<'_> {
     /// Copies all of them in one transaction: no smaller ones are faster. Returns the seconds from the first byte to the commit.
     pub(crate) async fn copy(mut self) -> Fallible<f64> {
         let started = Instant::now();
-        let mut transaction = self.connection.begin().await?;
-        for (table, rows) in &self.rows.tables {
-            let mut copy = transaction.copy_in_raw(&format!("COPY {table} FROM STDIN")).await?;
-            copy.send(rows.as_slice()).await?;
-            copy.finish().await?;
-        }
-        transaction.commit().await?;
-        let took = started.elapsed().as_secs_f64();
-        self.connection.close().await?;
-        Ok(took)
+        self.connection.copy_in(&self.rows.tables).await?;
+        Ok(started.elapsed().as_secs_f64())
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! | module | room for |
 //! |---|---|
-//! | [`options`], [`arguments`] | [`ProducerOptions`]; what command lines say of them |
+//! | [`options`] | [`ProducerOptions`] |
 //! | [`source`] | [`Source`]: what the user names; whether it can be opened |
 //! | `manifest`, `table`, `row`, `lines`, [`first_seen`], `walk`, `filter`, `archive`, `bucket`, `held`, `again`, `listing` | sources → references |
 //! | `metadata` | what lists say about references beside where they are |
@@ -22,7 +22,6 @@
 
 mod again;
 mod archive;
-pub mod arguments;
 mod backlog;
 mod bucket;
 mod clock;

@@ -1,10 +1,9 @@
 //! `ocelli-producer`: lists sources and enqueues what the archive still needs.
 
 use clap::Parser;
-use ocelli_producer::arguments::SourceArgs;
 use ocelli_producer::role;
 use ocelli_runtime::ExitCode;
-use ocelli_wiring::{CommonArgs, Fault, Process, parse, start};
+use ocelli_wiring::{CommonArgs, Fault, Process, SourceArgs, parse, start};
 
 /// Enqueues images for the workers: lists folders, files, URLs and manifests, and publishes what is still needed. Run
 /// again over the same sources, it enqueues only what is missing.
@@ -30,7 +29,8 @@ async fn produce(
     arguments: SourceArgs,
     watch: bool,
 ) -> Result<(Process, ExitCode), Fault> {
-    let (sources, options) = (arguments.parsed()?, arguments.options(&process.settings)?);
+    let sources = role::sources(&arguments)?;
+    let options = role::options(&process.settings, &arguments)?;
     let produced = role::produce(&process, sources, options, watch).await?;
     produced.say();
     Ok((process, produced.exit_code()))

@@ -6,8 +6,8 @@ use std::time::Instant;
 use async_recursion::async_recursion;
 use ocelli_broker::BrokerMetrics;
 use ocelli_catalog::CatalogMetrics;
-use ocelli_runtime::ExitCode;
-use ocelli_wiring::{Fault, Process, fault::chain, parts};
+use ocelli_runtime::{ExitCode, Settings};
+use ocelli_wiring::{Fault, Process, SourceArgs, fault::chain, parts};
 use serde::Serialize;
 use tokio::sync::watch::channel;
 
@@ -36,6 +36,34 @@ pub struct Produced {
     seconds: f64,
     #[serde(skip)]
     interrupted: bool,
+}
+
+/// Parses all sources of a command line before anything is opened.
+///
+/// # Errors
+/// With exit code 2 when one cannot be meant.
+pub fn sources(arguments: &SourceArgs) -> Result<Vec<Source>, Fault> {
+    let named = arguments.sources.iter().map(|argument| {
+        Source::parse(argument).map_err(|error| {
+            Fault::new(ExitCode::Usage, format!("{error}\nhint: {}", error.hint()))
+        })
+    });
+    let failed = arguments.retry.and(arguments.of.clone()).map(|of| Ok(Source::Failed(of)));
+    named.chain(failed).collect()
+}
+
+/// The options of a run with this command line: the archive's own folder is never taken for a source.
+///
+/// # Errors
+/// When a setting cannot be meant.
+pub fn options(settings: &Settings, arguments: &SourceArgs) -> Result<ProducerOptions, Fault> {
+    let mut options = ProducerOptions::from_settings(settings)?;
+    options.batch_name.clone_from(&arguments.batch);
+    options.skip_unchanged &= !arguments.verify;
+    options.include.extend(arguments.include.iter().cloned());
+    options.exclude.extend(arguments.exclude.iter().cloned());
+    options.exclude_dirs.push(settings.data.dir.clone());
+    Ok(options)
 }
 
 /// Enqueues `sources` for the fleet of the settings; with `stays` also what appears in their folders, until a signal comes.

@@ -18,7 +18,7 @@ pub use own_postgres::OwnPostgres;
 pub use own_rabbitmq::OwnRabbitmq;
 pub use place::Place;
 pub use process::StartError;
-pub use shared_postgres::{Asking, PostgresServer, postgres};
+pub use shared_postgres::{Asking, Copying, PostgresServer, postgres};
 pub use shared_rabbitmq::{RabbitmqServer, rabbitmq};
 pub use sqlite_file::execute_in_file;
 

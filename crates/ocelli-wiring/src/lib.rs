@@ -12,6 +12,7 @@ mod manual;
 pub mod parts;
 pub mod process;
 pub mod rules;
+mod sources;
 pub mod workers;
 
 pub use books::Books;
@@ -19,3 +20,4 @@ pub use fault::Fault;
 pub use listening::Listening;
 pub use manual::parse;
 pub use process::{CommonArgs, Process, start};
+pub use sources::{Retry, SourceArgs};

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ocelli_core::{AnalyzerName, BatchId, FailureClass};
-use ocelli_producer::arguments::SourceArgs;
-use ocelli_wiring::CommonArgs;
+use ocelli_wiring::{CommonArgs, SourceArgs};
 
 use crate::commands::batch::BatchCommand;
 use crate::commands::export::Layout;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use ocelli_core::Digest;
-use ocelli_producer::{ProducerError, Progress, Source, SourceError, Summary, watch};
+use ocelli_producer::{ProducerError, Progress, Source, Summary, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -1,5 +1,6 @@
 //! A fresh database on the PostgreSQL that all tests share.
 
+use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{POSTGRES, fresh_name, required};
@@ -61,6 +62,52 @@ impl PostgresServer {
     pub async fn asking(&self) -> Asking {
         let connection = PgConnection::connect(&self.url).await;
         Asking(connection.unwrap_or_else(|error| panic!("{}: {error}", self.url)))
+    }
+}
+
+impl PostgresServer {
+    /// The rows of a table, as `COPY` gives them.
+    ///
+    /// # Errors
+    /// When the database does not give them.
+    pub async fn copied_out(&self, table: &str) -> Result<Vec<u8>, sqlx::Error> {
+        let mut connection = PgConnection::connect(&self.url).await?;
+        let mut stream = connection.copy_out_raw(&format!("COPY {table} TO STDOUT")).await?;
+        let mut rows = Vec::new();
+        while let Some(part) = stream.try_next().await? {
+            rows.extend_from_slice(&part);
+        }
+        drop(stream);
+        connection.close().await?;
+        Ok(rows)
+    }
+
+    /// A connection that copies rows in.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn copying(&self) -> Result<Copying, sqlx::Error> {
+        PgConnection::connect(&self.url).await.map(Copying)
+    }
+}
+
+/// A connection that copies rows in.
+#[derive(Debug)]
+pub struct Copying(PgConnection);
+
+impl Copying {
+    /// Copies the rows of these tables, as [`PostgresServer::copied_out`] gave them, in one transaction.
+    ///
+    /// # Errors
+    /// When the database does not take them.
+    pub async fn copy_in(&mut self, tables: &[(&str, Vec<u8>)]) -> Result<(), sqlx::Error> {
+        let mut transaction = self.0.begin().await?;
+        for (table, rows) in tables {
+            let mut copy = transaction.copy_in_raw(&format!("COPY {table} FROM STDIN")).await?;
+            copy.send(rows.as_slice()).await?;
+            copy.finish().await?;
+        }
+        transaction.commit().await
     }
 }
 

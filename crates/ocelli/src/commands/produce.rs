@@ -1,5 +1,6 @@
 //! `ocelli produce`: enqueue for a fleet.
 
+use ocelli_producer::role;
 use ocelli_runtime::ExitCode;
 use ocelli_wiring::{Fault, Process};
 
@@ -7,10 +8,9 @@ use crate::arguments::ProduceArgs;
 use crate::output;
 
 pub(crate) async fn produce(process: Process, arguments: &ProduceArgs) -> Result<ExitCode, Fault> {
-    let sources = arguments.sources.parsed()?;
-    let options = arguments.sources.options(&process.settings)?;
-    let produced =
-        ocelli_producer::role::produce(&process, sources, options, arguments.watch).await?;
+    let sources = role::sources(&arguments.sources)?;
+    let options = role::options(&process.settings, &arguments.sources)?;
+    let produced = role::produce(&process, sources, options, arguments.watch).await?;
     if arguments.json {
         output::json(&produced)?;
     } else {

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ocelli_core::OutcomeKind;
-use ocelli_producer::arguments::SourceArgs;
-use ocelli_producer::{Parts, Progress, Source, Summary};
+use ocelli_producer::{Parts, Progress, Source, Summary, role};
 use ocelli_runtime::{ExitCode, Settings};
-use ocelli_wiring::{Fault, Process, parts};
+use ocelli_wiring::{Fault, Process, SourceArgs, parts};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -28,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(process: Process, arguments: &RunArgs) -> Result<ExitCode, Fault> {
     let started = Instant::now();
-    let sources = arguments.sources.parsed()?;
+    let sources = role::sources(&arguments.sources)?;
     let mut fleet = Embedded::start(&process).await?;
     let mut meter = Meter::new();
     for line in parts::off_lines(&fleet.off) {
@@ -110,7 +109,7 @@ async fn work(
     let parts = Parts {
         broker: fleet.broker.clone(),
         catalog: fleet.catalog.clone(),
-        options: arguments.options(&process.settings)?,
+        options: role::options(&process.settings, arguments)?,
         wanted: fleet.wants.clone(),
         sources,
         progress,
@@ -121,7 +120,7 @@ async fn work(
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     let summary = loop {
         tokio::select! {
-            ended = &mut producing => break ended.map_err(|error| ocelli_producer::role::fault(&error))?,
+            ended = &mut producing => break ended.map_err(|error| role::fault(&error))?,
             _ = ticks.tick() => show(fleet, meter, &watched),
         }
     };

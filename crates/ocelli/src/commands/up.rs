@@ -1,17 +1,16 @@
 //! `ocelli up`: stay, read what appears, and serve the archive. `ocelli web`: only serve it.
 
-use ocelli_producer::arguments::SourceArgs;
-use ocelli_producer::{Parts, Progress};
+use ocelli_producer::{Parts, Progress, role as producing};
 use ocelli_runtime::ExitCode;
 use ocelli_web::{Listener, role, serve};
-use ocelli_wiring::{Fault, Process, parts};
+use ocelli_wiring::{Fault, Process, SourceArgs, parts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::embedded::Embedded;
 
 pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitCode, Fault> {
-    let sources = arguments.parsed()?;
+    let sources = producing::sources(arguments)?;
     let starting = process.readiness.latch("embedded fleet");
     let mut fleet = Embedded::start(&process).await?;
     for line in parts::off_lines(&fleet.off) {
@@ -24,7 +23,7 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
     let parts = Parts {
         broker: fleet.broker.clone(),
         catalog: fleet.catalog.clone(),
-        options: arguments.options(&process.settings)?,
+        options: producing::options(&process.settings, arguments)?,
         wanted: fleet.wants.clone(),
         sources,
         progress,
@@ -44,7 +43,7 @@ pub(crate) async fn up(process: Process, arguments: &SourceArgs) -> Result<ExitC
     fleet.stop().await?;
     process.end().await;
     requeued?;
-    ended.map_err(|error| ocelli_producer::role::fault(&error))?;
+    ended.map_err(|error| producing::fault(&error))?;
     Ok(ExitCode::Ok)
 }
 

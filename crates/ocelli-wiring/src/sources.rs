@@ -3,10 +3,6 @@
 use std::ffi::OsString;
 
 use clap::{Args, ValueEnum};
-use ocelli_runtime::{ExitCode, Settings};
-use ocelli_wiring::Fault;
-
-use crate::{ProducerOptions, Source};
 
 /// Sources, and what of them is taken.
 #[derive(Debug, Args)]
@@ -40,34 +36,4 @@ pub struct SourceArgs {
 pub enum Retry {
     /// Those that could not be read.
     Failed,
-}
-
-impl SourceArgs {
-    /// Parses all sources before anything is opened.
-    ///
-    /// # Errors
-    /// With exit code 2 when one cannot be meant.
-    pub fn parsed(&self) -> Result<Vec<Source>, Fault> {
-        let named = self.sources.iter().map(|argument| {
-            Source::parse(argument).map_err(|error| {
-                Fault::new(ExitCode::Usage, format!("{error}\nhint: {}", error.hint()))
-            })
-        });
-        let failed = self.retry.and(self.of.clone()).map(|of| Ok(Source::Failed(of)));
-        named.chain(failed).collect()
-    }
-
-    /// The options of a run over these: the archive's own folder is never taken for a source.
-    ///
-    /// # Errors
-    /// When a setting cannot be meant.
-    pub fn options(&self, settings: &Settings) -> Result<ProducerOptions, Fault> {
-        let mut options = ProducerOptions::from_settings(settings)?;
-        options.batch_name.clone_from(&self.batch);
-        options.skip_unchanged &= !self.verify;
-        options.include.extend(self.include.iter().cloned());
-        options.exclude.extend(self.exclude.iter().cloned());
-        options.exclude_dirs.push(settings.data.dir.clone());
-        Ok(options)
-    }
 }
