@@ -152,7 +152,7 @@ async fn beside(huge: usize) {
     let _services = [fleet.start("ocelli-collector"), fleet.null_worker("", &[])];
     let mut bringing = world.start("ocelli", ["produce", "huge"]);
     let status = || world.json(["status", "--json"]);
-    until("collectors are behind", || fleet.messages("results") > 10_000);
+    until("collectors are behind", || fleet.messages("results") > 4_000);
     let before = status()["complete"].as_u64().unwrap();
     let small = world.many("small", 100);
     let started = std::time::Instant::now();

@@ -130,7 +130,7 @@ impl Default for ProducerOptions {
             fetch_attempts: 3,
             bulk: false,
             fresh_images: 1000,
-            results_ahead: 20_000,
+            results_ahead: 5_000,
             needs: BTreeMap::new(),
             rules: Rules::default(),
             only_first: BTreeSet::new(),
