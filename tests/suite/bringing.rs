@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -89,6 +90,7 @@ async fn files(few: usize, many: usize) {
         assert_eq!(summary["accepted"].as_u64(), Some(count as u64), "{summary}");
         peaks.push(peak);
     }
+    eprintln!("{few} and {many} files: {peaks:?} bytes");
     assert!(peaks[0] > 0 && peaks[1] < peaks[0] + SLACK, "{peaks:?}");
 }
 
@@ -132,6 +134,38 @@ async fn a_list_of_twenty_thousand_lines_costs_the_memory_of_a_short_one_and_bro
 async fn a_list_of_a_million_lines_costs_the_memory_of_a_short_one_and_broken_lines_only_themselves()
  {
     lines(200_000, 1_000_000).await;
+}
+
+/// A thousand files that are known, named again and again.
+async fn known(few: u64, many: u64) {
+    const FILES: u64 = 1_000;
+    let fleet = Fleet::new(Database::Sqlite).await;
+    let _collector = fleet.start("ocelli-collector");
+    let folder = fleet.world.path("tiny");
+    tiny(&folder, usize::try_from(FILES).unwrap());
+    assert_eq!(fleet.produce("tiny")["accepted"], FILES);
+    until("all are known", || fleet.world.json(["status", "--json"])["images"] == FILES);
+    let mut peaks = Vec::new();
+    for count in [few, many] {
+        let path = fleet.world.path(format!("{count}.ndjson"));
+        let mut list = std::io::BufWriter::new(fs::File::create(&path).unwrap());
+        for number in 0..count {
+            let file = folder.join(format!("{:07}.png", number % FILES));
+            writeln!(list, "{{\"path\":\"{}\"}}", file.display()).unwrap();
+        }
+        list.flush().unwrap();
+        let (summary, peak) = produced(&fleet, &path);
+        assert_eq!(summary["unread"].as_u64(), Some(count), "{summary}");
+        eprintln!("{count} references: {peak} bytes, {summary}");
+        peaks.push(peak);
+    }
+    assert!(peaks[0] > 0 && peaks[1] < peaks[0] + SLACK, "{peaks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "many minutes, and a gigabyte of a disk"]
+async fn a_list_of_ten_million_known_files_costs_the_memory_of_a_short_one() {
+    known(100_000, 10_000_000).await;
 }
 
 /// How many jobs of a batch are open; none while it is not listed to its end.

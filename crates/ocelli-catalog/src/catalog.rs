@@ -31,6 +31,9 @@ pub struct CatalogOptions {
     /// SQLite: bytes of the file's pages that are kept in memory, half of them for the writer and half for the readers
     /// together. What a batch changes stays there until it is written; the system keeps pages of the file too.
     pub cache: u64,
+    /// SQLite: bytes that the write-ahead log may grow to before it is begun anew. Pages that are written again and again go to the
+    /// file once in that time. It is longer for as long as somebody reads an older state.
+    pub log_size: u64,
     /// Whether to open a catalog into which another one was carried only half: for whoever goes on with that.
     pub half_carried: bool,
     /// So many of the records that match a query are counted and sorted by relevance; of more it is said that they are more,
@@ -50,6 +53,7 @@ impl Default for CatalogOptions {
             operation_timeout: Duration::from_secs(60),
             connections: 4,
             cache: 128 << 20,
+            log_size: 64 << 20,
             half_carried: false,
             counted: search::COUNTED,
             near_distance: DEFAULT_DISTANCE,

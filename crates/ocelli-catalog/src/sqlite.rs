@@ -8,6 +8,7 @@ mod backfilling;
 mod claiming;
 mod comparing;
 mod indexing;
+mod log;
 mod obeying;
 mod telling;
 mod writing;
@@ -15,9 +16,10 @@ mod writing;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use log::Log;
 use ocelli_core::{Analysis, Digest};
 use sqlx::Sqlite;
 use sqlx::migrate::Migrator;
@@ -66,6 +68,7 @@ pub(crate) struct Store {
     pub(crate) write: SqlitePool,
     pub(crate) read: SqlitePool,
     noted: Noted,
+    log: Arc<Log>,
 }
 
 load::loads!(
@@ -97,10 +100,10 @@ impl Store {
             .foreign_keys(true)
             .pragma("cache_size", cache(options.cache / 2))
             .pragma("temp_store", "memory")
-            // 64 MB of pages are written again and again before they go to the file once; the default is 4 MB, which is less
-            // than one batch.
-            .pragma("wal_autocheckpoint", "16384")
-            .pragma("journal_size_limit", "134217728");
+            // See `log`: this is for when it cannot. In pages of 4 KiB.
+            .pragma("wal_autocheckpoint", (options.log_size / 1024).max(1).to_string())
+            // One that SQLite began anew by itself is as short as one that we did: its length is what is looked at.
+            .pragma("journal_size_limit", (options.log_size / 2).to_string());
         let pool = |connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
@@ -123,8 +126,9 @@ impl Store {
             }
         };
         let reading = connect.pragma("cache_size", cache(options.cache / 2 / u64::from(readers)));
-        let store =
-            Self { write, read: pool(readers).connect_lazy_with(reading), noted: Noted::default() };
+        let log = Arc::new(Log::of(path, options.log_size, options.busy_timeout));
+        let read = pool(readers).connect_lazy_with(reading);
+        let store = Self { write, read, noted: Noted::default(), log };
         store.migrate(&place).await?;
         Ok(store)
     }
@@ -171,6 +175,10 @@ impl Store {
 
     /// A transaction for statements that know what they do.
     pub(crate) async fn writing(&self) -> Result<Guard, sqlx::Error> {
+        if let Err(error) = self.log.shorten(&self.write).await {
+            // Whatever is wrong is said by the transaction that follows.
+            tracing::debug!(%error, "the write-ahead log could not be begun anew");
+        }
         Guard::begin(&self.write, "BEGIN IMMEDIATE").await
     }
 

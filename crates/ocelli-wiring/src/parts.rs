@@ -80,6 +80,7 @@ pub async fn catalog(
         operation_timeout: settings.catalog.operation_timeout,
         connections: settings.catalog.connections,
         cache: settings.catalog.cache.0,
+        log_size: settings.catalog.log_size.0,
         counted: settings.search.counted,
         near_distance: settings.near.distance,
         metrics,

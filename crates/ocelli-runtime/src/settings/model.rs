@@ -119,6 +119,8 @@ pub struct CatalogSettings {
     pub connections: u32,
     /// Bytes of a SQLite file's pages in memory.
     pub cache: ByteSize,
+    /// Bytes of SQLite's write-ahead log before it is begun anew.
+    pub log_size: ByteSize,
     /// Bound of one statement, and of the wait for a connection.
     #[serde(deserialize_with = "duration")]
     pub operation_timeout: Duration,
