@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(30);
 const GLANCE: Duration = Duration::from_millis(1);
 const OCR: &str = "tesseract-ocr";
 /// What a collector waits for more messages, shorter than by default.
-const SHORT: &str = "collector.linger = \"2ms\"";
+const SHORT: &str = "[collector]\nlinger = \"2ms\"";
 
 pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let plain =

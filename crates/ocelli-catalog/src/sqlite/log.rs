@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::Guard;
 
 /// How long a writer waits for those who read an older state. Questions take milliseconds; an export, minutes.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The log of one file.
 #[derive(Debug)]
