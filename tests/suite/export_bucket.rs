@@ -43,7 +43,7 @@ fn lengthen(world: &World, bytes: usize) {
     const PYTHON: &str = "import sqlite3, sys\n\
         base, bytes = sqlite3.connect(sys.argv[1]), int(sys.argv[2])\n\
         base.create_function('long', 1, lambda digest: (digest.hex() * (bytes // 64 + 1))[:bytes])\n\
-        base.execute('UPDATE analyses SET text = long(digest)')\n\
+        base.execute('UPDATE analyses SET text = long((SELECT digest FROM images WHERE id = image))')\n\
         base.commit()";
     let catalog = world.path("home/.local/share/ocelli/catalog.db");
     let mut python = world.here(Command::new("python3"));

@@ -143,7 +143,7 @@ impl Catalog {
         for part in digests.chunks(READ_AT_ONCE) {
             let mut sql = Sql::new(self.dialect());
             sql.push(
-                "SELECT i.digest, i.first_seen, (SELECT s.source FROM sightings s WHERE s.digest = i.digest \
+                "SELECT i.digest, i.first_seen, (SELECT s.source FROM sightings s WHERE s.image = i.id \
                  ORDER BY s.seen_at DESC, s.batch DESC, s.source_key LIMIT 1) FROM images i \
                  WHERE i.bytes IS NOT NULL AND i.digest IN ",
             );

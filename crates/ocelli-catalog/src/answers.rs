@@ -43,11 +43,12 @@ pub(crate) type OpenColumns = (
 /// A job that waits for an image of which nothing is asked any more is as good as ready: the next look makes it so.
 macro_rules! open_columns {
     () => {
-        "SELECT w.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
+        "SELECT i.digest, w.analyzer, w.revision, w.enqueued_at, i.bytes, i.format, i.width, i.height, \
          d.next_at, w.needs, CASE WHEN w.waits_for IS NOT NULL AND NOT EXISTS (SELECT 1 FROM wants f \
-         WHERE f.digest = w.waits_for AND f.analyzer = w.analyzer AND f.state = 'open') THEN 'ready' \
-         ELSE w.hold END, w.near, w.rules FROM wants w JOIN images i ON i.digest = w.digest \
-         LEFT JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer WHERE w.state = 'open'"
+         WHERE f.image = (SELECT o.id FROM images o WHERE o.digest = w.waits_for) AND f.analyzer = w.analyzer \
+         AND f.state = 'open') THEN 'ready' ELSE w.hold END, w.near, w.rules FROM wants w CROSS JOIN images i \
+         LEFT JOIN deferrals d ON d.digest = i.digest AND d.analyzer = w.analyzer \
+         WHERE i.id = w.image AND w.state = 'open'"
     };
 }
 
@@ -93,7 +94,8 @@ impl Catalog {
         revision: &Revision,
     ) -> Result<bool, CatalogError> {
         ask!(self, "look up an analysis", pool => sqlx::query_scalar::<_, bool>(
-            "SELECT EXISTS (SELECT 1 FROM analyses WHERE digest = $1 AND analyzer = $2 AND revision = $3)",
+            "SELECT EXISTS (SELECT 1 FROM images i JOIN analyses a ON a.image = i.id \
+             WHERE i.digest = $1 AND a.analyzer = $2 AND a.revision = $3)",
         )
         .bind(digest.as_bytes().as_slice())
         .bind(analyzer.as_str())
@@ -115,23 +117,26 @@ impl Catalog {
             .bind(key)
             .fetch_optional(&mut *connection)
             .await?;
-            let sightings: Vec<(String, i64, Vec<u8>)> =
-                sqlx::query_as("SELECT source, seen_at, batch FROM sightings WHERE digest = $1")
-                    .bind(key)
-                    .fetch_all(&mut *connection)
-                    .await?;
+            let sightings: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
+                "SELECT s.source, s.seen_at, s.batch FROM images i JOIN sightings s ON s.image = i.id \
+                 WHERE i.digest = $1",
+            )
+            .bind(key)
+            .fetch_all(&mut *connection)
+            .await?;
             let meta: Vec<MetaColumns> =
                 sqlx::query_as("SELECT source_key, name, batch, text FROM sighting_meta WHERE digest = $1")
                     .bind(key)
                     .fetch_all(&mut *connection)
                     .await?;
-            let wants: Vec<WantColumns> =
-                sqlx::query_as(concat!(load::want_columns!(), "wants w WHERE w.digest = $1"))
-                    .bind(key)
-                    .fetch_all(&mut *connection)
-                    .await?;
+            let wants: Vec<WantColumns> = sqlx::query_as(concat!(
+                load::want_columns!(), "images i JOIN wants w ON w.image = i.id WHERE i.digest = $1"
+            ))
+            .bind(key)
+            .fetch_all(&mut *connection)
+            .await?;
             let analyses: Vec<AnalysisColumns> = sqlx::query_as(concat!(
-                load::analysis_columns!(), "analyses a WHERE a.digest = $1"
+                load::analysis_columns!(), "images i JOIN analyses a ON a.image = i.id WHERE i.digest = $1"
             ))
             .bind(key)
             .fetch_all(&mut *connection)
@@ -177,31 +182,34 @@ impl Catalog {
     #[async_recursion]
     pub async fn find_source(&self, source: &SourceUri) -> Result<Option<Digest>, CatalogError> {
         let row: Option<Vec<u8>> = ask!(self, "find a source", pool => sqlx::query_scalar(
-            "SELECT digest FROM sightings WHERE source_key = $1 ORDER BY seen_at DESC, batch DESC, digest DESC LIMIT 1",
+            "SELECT i.digest FROM sightings s CROSS JOIN images i WHERE s.source_key = $1 AND i.id = s.image \
+             ORDER BY s.seen_at DESC, s.batch DESC, i.digest DESC LIMIT 1",
         )
         .bind(text_key(source.as_str()).to_vec())
         .fetch_optional(pool))?;
         row.map(|bytes| digest(&bytes)).transpose().map_err(|error| self.unreadable(error))
     }
 
-    /// A page of jobs that wait for an outcome.
+    /// A page of jobs that wait for an outcome, in the order in which their images came, then by analyzer. Behind an image that is
+    /// not here there is nothing.
     ///
     /// # Errors
     /// When the database does not answer.
     #[async_recursion]
     pub async fn open_jobs(&self, query: &OpenJobs) -> Result<Vec<OpenJob>, CatalogError> {
         let (after, after_analyzer) = match &query.after {
-            Some((digest, analyzer)) => (*digest.as_bytes(), analyzer.as_str()),
-            None => ([0; 32], ""),
+            Some((digest, analyzer)) => (digest.as_bytes().as_slice(), analyzer.as_str()),
+            None => (&[][..], ""),
         };
         let rows = snapshot!(keyed, self, connection, backend => {
             let jobs: Vec<OpenColumns> = sqlx::query_as(concat!(
                 open_columns!(),
-                " AND w.enqueued_at < $1 AND (w.digest, w.analyzer) > ($2, $3) \
-                 AND (CAST($4 AS TEXT) IS NULL OR w.analyzer = $4) ORDER BY w.digest, w.analyzer LIMIT $5",
+                " AND w.enqueued_at < $1 AND (w.image, w.analyzer) > \
+                 (coalesce((SELECT id FROM images WHERE digest = $2), CASE WHEN length($2) = 0 THEN 0 END), $3) \
+                 AND (CAST($4 AS TEXT) IS NULL OR w.analyzer = $4) ORDER BY w.image, w.analyzer LIMIT $5",
             ))
             .bind(micros(query.enqueued_before).as_microsecond())
-            .bind(after.as_slice())
+            .bind(after)
             .bind(after_analyzer)
             .bind(query.analyzer.as_ref().map(AnalyzerName::as_str))
             .bind(i64::from(query.limit))
@@ -230,12 +238,14 @@ impl Catalog {
         analyzer: &AnalyzerName,
     ) -> Result<Option<OpenJob>, CatalogError> {
         let rows = snapshot!(keyed, self, connection, backend => {
-            let job: Vec<OpenColumns> =
-                sqlx::query_as(concat!(open_columns!(), " AND w.digest = $1 AND w.analyzer = $2"))
-                    .bind(image.as_bytes().as_slice())
-                    .bind(analyzer.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
+            let job: Vec<OpenColumns> = sqlx::query_as(concat!(
+                open_columns!(),
+                " AND w.image = (SELECT id FROM images WHERE digest = $1) AND w.analyzer = $2"
+            ))
+            .bind(image.as_bytes().as_slice())
+            .bind(analyzer.as_str())
+            .fetch_all(&mut *connection)
+            .await?;
             let sources = backend::sources(connection, &[*image]).await?;
             Ok::<_, Fault>((job, sources))
         });

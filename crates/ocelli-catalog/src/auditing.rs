@@ -59,8 +59,10 @@ const CHECKS: [(&str, &str); 29] = [
     ),
     (
         "analyses are not in the search index as what they are",
-        "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM search_answers s WHERE s.id = a.id \
-         AND s.digest = a.digest AND s.analyzer = a.analyzer AND s.kind = a.kind)",
+        // Those of no image are found below.
+        "SELECT COUNT(*) FROM analyses a LEFT JOIN images i ON i.id = a.image WHERE NOT EXISTS \
+         (SELECT 1 FROM search_answers s WHERE s.id = a.id AND (i.digest IS NULL OR s.digest = i.digest) \
+          AND s.analyzer = a.analyzer AND s.kind = a.kind)",
     ),
     (
         "analyses have a text and none in the search index, or the other way round",
@@ -72,17 +74,17 @@ const CHECKS: [(&str, &str); 29] = [
         // Current is what answers the want, and beside an answer that is missing, failed or a rule's (their revisions begin with
         // eight zeros, and only who wants them is answered by them) the newest text.
         "SELECT COUNT(*) FROM search_answers s JOIN analyses a ON a.id = s.id \
-         LEFT JOIN wants w ON w.digest = a.digest AND w.analyzer = a.analyzer WHERE s.current <> \
+         LEFT JOIN wants w ON w.image = a.image AND w.analyzer = a.analyzer WHERE s.current <> \
          ((CASE WHEN w.revision IS NOT NULL THEN w.revision = a.revision ELSE a.revision NOT LIKE '00000000%' AND NOT EXISTS \
-         (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer AND o.revision NOT LIKE '00000000%' \
+         (SELECT 1 FROM analyses o WHERE o.image = a.image AND o.analyzer = a.analyzer AND o.revision NOT LIKE '00000000%' \
           AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) END) \
-         OR (a.kind = 'done' AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.digest = a.digest \
+         OR (a.kind = 'done' AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.image = a.image \
           AND o.analyzer = a.analyzer AND o.kind = 'done' \
           AND (o.finished_at, o.revision) > (a.finished_at, a.revision)) \
-          AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.digest = a.digest AND o.analyzer = a.analyzer \
+          AND NOT EXISTS (SELECT 1 FROM analyses o WHERE o.image = a.image AND o.analyzer = a.analyzer \
           AND o.kind <> 'failed' AND o.revision NOT LIKE '00000000%' \
           AND CASE WHEN w.revision IS NOT NULL THEN w.revision = o.revision ELSE NOT EXISTS \
-          (SELECT 1 FROM analyses n WHERE n.digest = o.digest AND n.analyzer = o.analyzer \
+          (SELECT 1 FROM analyses n WHERE n.image = o.image AND n.analyzer = o.analyzer \
            AND n.revision NOT LIKE '00000000%' AND (n.finished_at, n.revision) > (o.finished_at, o.revision)) END)))",
     ),
     (
@@ -97,34 +99,34 @@ const CHECKS: [(&str, &str); 29] = [
     ),
     (
         "analyses belong to no row of images",
-        "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM images i WHERE i.digest = a.digest)",
+        "SELECT COUNT(*) FROM analyses a WHERE NOT EXISTS (SELECT 1 FROM images i WHERE i.id = a.image)",
     ),
     (
         "sightings belong to an image without intake",
         "SELECT COUNT(*) FROM sightings s WHERE NOT EXISTS \
-         (SELECT 1 FROM images i WHERE i.digest = s.digest AND i.bytes IS NOT NULL)",
+         (SELECT 1 FROM images i WHERE i.id = s.image AND i.bytes IS NOT NULL)",
     ),
     (
         "wants belong to an image without intake",
         "SELECT COUNT(*) FROM wants w WHERE NOT EXISTS \
-         (SELECT 1 FROM images i WHERE i.digest = w.digest AND i.bytes IS NOT NULL)",
+         (SELECT 1 FROM images i WHERE i.id = w.image AND i.bytes IS NOT NULL)",
     ),
     (
         "wants are noted as answered by an analysis that is not there or not of that kind",
         "SELECT COUNT(*) FROM wants w WHERE w.answer IS NOT NULL AND NOT EXISTS \
-         (SELECT 1 FROM analyses a WHERE a.digest = w.digest AND a.analyzer = w.analyzer \
+         (SELECT 1 FROM analyses a WHERE a.image = w.image AND a.analyzer = w.analyzer \
           AND a.revision = w.answer AND a.kind = w.state \
           AND CASE WHEN w.revision IS NULL THEN a.revision NOT LIKE '00000000%' ELSE w.revision = a.revision END)",
     ),
     (
         "wants are noted as open although there is an answer",
         "SELECT COUNT(*) FROM wants w WHERE w.answer IS NULL AND EXISTS \
-         (SELECT 1 FROM analyses a WHERE a.digest = w.digest AND a.analyzer = w.analyzer \
+         (SELECT 1 FROM analyses a WHERE a.image = w.image AND a.analyzer = w.analyzer \
           AND CASE WHEN w.revision IS NULL THEN a.revision NOT LIKE '00000000%' ELSE w.revision = a.revision END)",
     ),
     (
         "wants without an answer contradict their image about whether it was refused",
-        "SELECT COUNT(*) FROM wants w JOIN images i ON i.digest = w.digest WHERE w.answer IS NULL \
+        "SELECT COUNT(*) FROM wants w JOIN images i ON i.id = w.image WHERE w.answer IS NULL \
          AND w.state <> CASE WHEN i.refusal IS NULL THEN 'open' ELSE 'refused' END",
     ),
     (
@@ -134,7 +136,7 @@ const CHECKS: [(&str, &str); 29] = [
     (
         "jobs wait for other analyzers, of which none will answer",
         "SELECT COUNT(*) FROM wants w WHERE w.hold = 'needs' AND w.waits_for IS NULL AND NOT EXISTS \
-         (SELECT 1 FROM wants n WHERE n.digest = w.digest AND n.state = 'open' \
+         (SELECT 1 FROM wants n WHERE n.image = w.image AND n.state = 'open' \
           AND ' ' || coalesce(w.needs, '') || ' ' || coalesce(w.rules_after, '') || ' ' LIKE '% ' || n.analyzer || ' %')",
     ),
     (
@@ -146,54 +148,54 @@ const CHECKS: [(&str, &str); 29] = [
     (
         "jobs of backfills are not among the images of their batch, or were taken back and are",
         "SELECT COUNT(*) FROM backfill_jobs j WHERE (j.withdrawn = 1) = EXISTS \
-         (SELECT 1 FROM batch_images m WHERE m.batch = j.batch AND m.digest = j.digest)",
+         (SELECT 1 FROM images i JOIN batch_images m ON m.image = i.id WHERE i.digest = j.digest AND m.batch = j.batch)",
     ),
     (
         "images are noted as complete although a want is open",
         "SELECT COUNT(*) FROM images i WHERE i.complete AND (i.bytes IS NULL OR EXISTS \
-         (SELECT 1 FROM wants w WHERE w.digest = i.digest AND w.state = 'open'))",
+         (SELECT 1 FROM wants w WHERE w.image = i.id AND w.state = 'open'))",
     ),
     (
         "images are noted as incomplete although no want is open",
         "SELECT COUNT(*) FROM images i WHERE NOT i.complete AND i.bytes IS NOT NULL AND NOT EXISTS \
-         (SELECT 1 FROM wants w WHERE w.digest = i.digest AND w.state = 'open')",
+         (SELECT 1 FROM wants w WHERE w.image = i.id AND w.state = 'open')",
     ),
     (
         "images have another first sighting than noted",
         "SELECT COUNT(*) FROM images i WHERE i.first_seen IS DISTINCT FROM \
-         (SELECT MIN(s.seen_at) FROM sightings s WHERE s.digest = i.digest)",
+         (SELECT MIN(s.seen_at) FROM sightings s WHERE s.image = i.id)",
     ),
     (
         "wants are noted as answered by an analysis although there is a newer one",
-        "SELECT COUNT(*) FROM wants w JOIN analyses a ON a.digest = w.digest AND a.analyzer = w.analyzer \
+        "SELECT COUNT(*) FROM wants w JOIN analyses a ON a.image = w.image AND a.analyzer = w.analyzer \
           AND a.revision = w.answer \
-         WHERE w.revision IS NULL AND EXISTS (SELECT 1 FROM analyses b WHERE b.digest = w.digest \
+         WHERE w.revision IS NULL AND EXISTS (SELECT 1 FROM analyses b WHERE b.image = w.image \
           AND b.analyzer = w.analyzer AND b.revision NOT LIKE '00000000%' AND (b.finished_at, b.revision) > (a.finished_at, a.revision))",
     ),
     (
         "references of batches belong to an image without intake",
         "SELECT COUNT(*) FROM batch_images b WHERE NOT EXISTS \
-         (SELECT 1 FROM images i WHERE i.digest = b.digest AND i.bytes IS NOT NULL)",
+         (SELECT 1 FROM images i WHERE i.id = b.image AND i.bytes IS NOT NULL)",
     ),
     (
         "metadata belongs to no sighting",
         "SELECT COUNT(*) FROM sighting_meta m WHERE NOT EXISTS \
-         (SELECT 1 FROM sightings s WHERE s.digest = m.digest AND s.source_key = m.source_key)",
+         (SELECT 1 FROM images i JOIN sightings s ON s.image = i.id WHERE i.digest = m.digest AND s.source_key = m.source_key)",
     ),
     (
         "sightings are in no batch",
         "SELECT COUNT(*) FROM sightings s WHERE NOT EXISTS \
-         (SELECT 1 FROM batch_images b WHERE b.batch = s.batch AND b.digest = s.digest)",
+         (SELECT 1 FROM batch_images b WHERE b.batch = s.batch AND b.image = s.image)",
     ),
     (
         "images are in a batch but were seen nowhere",
-        "SELECT COUNT(DISTINCT b.digest) FROM batch_images b WHERE NOT EXISTS \
-         (SELECT 1 FROM sightings s WHERE s.digest = b.digest)",
+        "SELECT COUNT(DISTINCT b.image) FROM batch_images b WHERE NOT EXISTS \
+         (SELECT 1 FROM sightings s WHERE s.image = b.image)",
     ),
     (
         "jobs were noted as failed after they died in their queue, but nothing answers them",
         "SELECT COUNT(*) FROM dead_letters l WHERE l.fate = 'failed' AND NOT EXISTS \
-         (SELECT 1 FROM analyses a WHERE a.digest = l.digest AND a.analyzer = l.analyzer) \
+         (SELECT 1 FROM images i JOIN analyses a ON a.image = i.id WHERE i.digest = l.digest AND a.analyzer = l.analyzer) \
          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.digest = l.digest AND e.analyzer = l.analyzer)",
     ),
     (
@@ -216,7 +218,7 @@ const CHECKS: [(&str, &str); 29] = [
     (
         "payments are noted as kept, but there is no answer",
         "SELECT COUNT(*) FROM payments p WHERE p.kept AND NOT EXISTS \
-         (SELECT 1 FROM analyses a WHERE a.digest = p.digest AND a.analyzer = p.analyzer \
+         (SELECT 1 FROM images i JOIN analyses a ON a.image = i.id WHERE i.digest = p.digest AND a.analyzer = p.analyzer \
           AND a.revision = p.revision AND a.kind IN ('done', 'empty'))",
     ),
     (
@@ -232,7 +234,7 @@ type CountColumns = (Vec<u8>, String, String, i64);
 /// Every batch with its references and images, and what its producer reported.
 const BATCHES: &str = "SELECT known.batch, r.name, r.finished, r.accepted, r.known, \
      (SELECT COUNT(*) FROM batch_images b WHERE b.batch = known.batch), \
-     (SELECT COUNT(DISTINCT b.digest) FROM batch_images b WHERE b.batch = known.batch) \
+     (SELECT COUNT(DISTINCT b.image) FROM batch_images b WHERE b.batch = known.batch) \
      FROM (SELECT batch FROM batches UNION SELECT batch FROM batch_images) AS known \
      LEFT JOIN batches r ON r.batch = known.batch ORDER BY known.batch DESC";
 
@@ -241,17 +243,17 @@ const STATES: &str = "SELECT m.batch, w.analyzer, \
      CASE WHEN a.kind = w.state THEN a.kind \
           WHEN w.answer IS NULL AND w.state IN ('open', 'refused') THEN w.state ELSE 'lost' END AS became, \
      COUNT(*) \
-     FROM (SELECT DISTINCT batch, digest FROM batch_images) AS m JOIN wants w ON w.digest = m.digest \
-     LEFT JOIN analyses a ON a.digest = w.digest AND a.analyzer = w.analyzer AND a.revision = w.answer \
+     FROM (SELECT DISTINCT batch, image FROM batch_images) AS m JOIN wants w ON w.image = m.image \
+     LEFT JOIN analyses a ON a.image = w.image AND a.analyzer = w.analyzer AND a.revision = w.answer \
      GROUP BY m.batch, w.analyzer, became";
 
 /// Images of batches that were refused before anything was asked of the analyzer: by batch, for each analyzer of it.
 const REFUSED: &str = "SELECT m.batch, known.analyzer, 'refused', COUNT(*) \
-     FROM (SELECT DISTINCT batch, digest FROM batch_images) AS m \
-     JOIN images i ON i.digest = m.digest AND i.refusal IS NOT NULL \
-     JOIN (SELECT DISTINCT b.batch, w.analyzer FROM batch_images b JOIN wants w ON w.digest = b.digest) AS known \
+     FROM (SELECT DISTINCT batch, image FROM batch_images) AS m \
+     JOIN images i ON i.id = m.image AND i.refusal IS NOT NULL \
+     JOIN (SELECT DISTINCT b.batch, w.analyzer FROM batch_images b JOIN wants w ON w.image = b.image) AS known \
        ON known.batch = m.batch \
-     WHERE NOT EXISTS (SELECT 1 FROM wants w WHERE w.digest = m.digest AND w.analyzer = known.analyzer) \
+     WHERE NOT EXISTS (SELECT 1 FROM wants w WHERE w.image = m.image AND w.analyzer = known.analyzer) \
      GROUP BY m.batch, known.analyzer";
 
 /// What SQLite says about the file. Its check trusts what the connection remembers of the FTS tables, which others may have

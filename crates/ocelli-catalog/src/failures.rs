@@ -155,28 +155,31 @@ impl Catalog {
     ) -> Result<Vec<FailureColumns>, CatalogError> {
         let position = self.position();
         let of_batch = if filter.batch.is_some() {
-            "EXISTS (SELECT 1 FROM batch_images b WHERE b.batch = $7 AND b.digest = a.digest)"
+            "EXISTS (SELECT 1 FROM batch_images b WHERE b.batch = $7 AND b.image = a.image)"
         } else {
             "length($7) = 0"
         };
         let behind = if filter.behind.is_some() {
-            "a.finished_at <= $8 AND (a.finished_at < $8 OR (a.digest, a.analyzer, a.revision) > ($9, $10, $11))"
+            "a.finished_at <= $8 AND (a.finished_at < $8 OR (a.image, a.analyzer, a.revision) > \
+             ((SELECT id FROM images WHERE digest = $9), $10, $11))"
         } else {
             "true"
         };
         let sql = format!(
-            "SELECT a.digest, a.analyzer, a.revision, a.class, a.reason, a.attempts, a.finished_at, \
-             (SELECT s.source FROM sightings s WHERE s.digest = a.digest \
-              ORDER BY s.seen_at DESC, s.batch DESC, s.source_key LIMIT 1) \
-             FROM analyses a {join} wants w ON w.digest = a.digest AND w.analyzer = a.analyzer \
-             WHERE a.kind = 'failed' AND (w.digest IS NULL OR w.answer = a.revision) \
+            "SELECT (SELECT i.digest FROM images i WHERE i.id = f.image), f.analyzer, f.revision, f.class, f.reason, f.attempts, \
+             f.finished_at, (SELECT s.source FROM sightings s WHERE s.image = f.image \
+              ORDER BY s.seen_at DESC, s.batch DESC, s.source_key LIMIT 1) FROM (\
+             SELECT a.image, a.analyzer, a.revision, a.class, a.reason, a.attempts, a.finished_at \
+             FROM analyses a {join} wants w ON w.image = a.image AND w.analyzer = a.analyzer \
+             WHERE a.kind = 'failed' AND (w.image IS NULL OR w.answer = a.revision) \
              AND (CAST($1 AS TEXT) IS NULL OR a.analyzer = $1) \
              AND (CAST($2 AS TEXT) IS NULL OR a.class = $2) \
              AND (CAST($3 AS TEXT) IS NULL OR {position}(a.reason, $3) > 0) \
              AND (CAST($5 AS BIGINT) IS NULL OR a.finished_at >= $5) \
              AND (CAST($6 AS BIGINT) IS NULL OR a.finished_at < $6) \
              AND ({of_batch}) AND {behind} \
-             ORDER BY a.finished_at DESC, a.digest, a.analyzer, a.revision LIMIT $4"
+             ORDER BY a.finished_at DESC, a.image, a.analyzer, a.revision LIMIT $4) AS f \
+             ORDER BY f.finished_at DESC, f.image, f.analyzer, f.revision"
         );
         let reason = filter.reason_contains.as_deref().map(clean);
         let batch = filter.batch.map(|batch| batch.uuid().into_bytes().to_vec());

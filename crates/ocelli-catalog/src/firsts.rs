@@ -107,8 +107,9 @@ impl Catalog {
         let over: Vec<(Vec<u8>, String)> = ask!(self, "look for jobs that wait no more", pool => sqlx::query_as(
             "SELECT d.waits_for, d.analyzer FROM \
              (SELECT DISTINCT waits_for, analyzer FROM wants WHERE waits_for IS NOT NULL) AS d \
-             LEFT JOIN wants t ON t.digest = d.waits_for AND t.analyzer = d.analyzer \
-             WHERE t.digest IS NULL OR t.state <> 'open' LIMIT 1000",
+             LEFT JOIN images o ON o.digest = d.waits_for \
+             LEFT JOIN wants t ON t.image = o.id AND t.analyzer = d.analyzer \
+             WHERE t.image IS NULL OR t.state <> 'open' LIMIT 1000",
         )
         .fetch_all(pool))?;
         let over: Vec<(Digest, AnalyzerName)> = over

@@ -27,6 +27,8 @@ pub(crate) type Key = (AnalyzerName, Revision);
 pub(crate) struct Stored {
     /// Whether there is a row at all.
     pub(crate) exists: bool,
+    /// The number of that row.
+    pub(crate) number: Option<i64>,
     pub(crate) image: Image,
     pub(crate) wants: BTreeMap<AnalyzerName, Wanted>,
     pub(crate) heads: BTreeMap<Key, Head>,

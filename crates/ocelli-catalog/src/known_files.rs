@@ -71,7 +71,7 @@ macro_rules! remembered {
             $asked,
             " CROSS JOIN known_files f JOIN images i ON i.digest = f.digest AND i.bytes IS NOT NULL \
              WHERE f.source_key = asked.source_key AND EXISTS (SELECT 1 FROM sightings s \
-             WHERE s.digest = f.digest AND s.source_key = f.source_key)"
+             WHERE s.image = i.id AND s.source_key = f.source_key)"
         )
     };
 }

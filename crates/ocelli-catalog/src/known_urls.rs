@@ -71,7 +71,7 @@ macro_rules! remembered {
             $asked,
             " CROSS JOIN known_urls u JOIN images i ON i.digest = u.digest AND i.bytes IS NOT NULL \
              WHERE u.source_key = asked.source_key AND EXISTS (SELECT 1 FROM sightings s \
-             WHERE s.digest = u.digest AND s.source_key = u.source_key)"
+             WHERE s.image = i.id AND s.source_key = u.source_key)"
         )
     };
 }
@@ -82,7 +82,7 @@ macro_rules! seen {
             "SELECT asked.source_key, i.digest, i.bytes, i.format, i.width, i.height, i.refusal FROM ",
             $asked,
             " CROSS JOIN images i WHERE i.digest = asked.digest AND i.bytes IS NOT NULL AND EXISTS \
-             (SELECT 1 FROM sightings s WHERE s.digest = asked.digest AND s.source_key = asked.source_key)"
+             (SELECT 1 FROM sightings s WHERE s.image = i.id AND s.source_key = asked.source_key)"
         )
     };
 }

@@ -71,6 +71,7 @@ mod load;
 mod metrics;
 mod migration;
 mod model;
+mod numbers;
 mod orders;
 mod overview;
 mod payments;

@@ -14,7 +14,9 @@ use crate::rows::{
     unreadable,
 };
 
+/// Number, digest, and the rest of a row of `images`.
 pub(crate) type ImageColumns = (
+    i64,
     Vec<u8>,
     Option<i64>,
     Option<String>,
@@ -61,19 +63,21 @@ pub(crate) type KnownColumns = (Vec<u8>, bool, Option<String>, Option<String>);
 
 macro_rules! image_columns {
     () => {
-        "SELECT i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, \
+        "SELECT i.id, i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, \
          i.learned FROM "
     };
 }
+/// Of `wants w` beside their `images i`.
 macro_rules! want_columns {
     () => {
-        "SELECT w.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
+        "SELECT i.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
          w.needs, w.hold, w.near, w.waits_for, w.rules, w.rules_after FROM "
     };
 }
+/// Of `analyses a` beside their `images i`.
 macro_rules! analysis_columns {
     () => {
-        "SELECT a.digest, a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, a.text, \
+        "SELECT i.digest, a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, a.text, \
          a.reading, a.provenance FROM "
     };
 }
@@ -101,15 +105,15 @@ macro_rules! loads {
             let wants: Vec<load::WantColumns> = sqlx::query_as(concat!(
                 load::want_columns!(),
                 $asked,
-                " CROSS JOIN wants w WHERE w.digest = asked.digest"
+                " CROSS JOIN images i CROSS JOIN wants w WHERE i.digest = asked.digest AND w.image = i.id"
             ))
             .bind($list(digests))
             .fetch_all(&mut *connection)
             .await?;
             let heads: Vec<load::HeadColumns> = sqlx::query_as(concat!(
-                "SELECT a.digest, a.analyzer, a.revision, a.kind, a.finished_at FROM ",
+                "SELECT i.digest, a.analyzer, a.revision, a.kind, a.finished_at FROM ",
                 $asked,
-                " CROSS JOIN analyses a WHERE a.digest = asked.digest"
+                " CROSS JOIN images i CROSS JOIN analyses a WHERE i.digest = asked.digest AND a.image = i.id"
             ))
             .bind($list(digests))
             .fetch_all(&mut *connection)
@@ -124,7 +128,7 @@ macro_rules! loads {
             let rows: Vec<load::AnalysisColumns> = sqlx::query_as(concat!(
                 load::analysis_columns!(),
                 $asked,
-                " CROSS JOIN analyses a WHERE a.digest = asked.digest"
+                " CROSS JOIN images i CROSS JOIN analyses a WHERE i.digest = asked.digest AND a.image = i.id"
             ))
             .bind($list(digests))
             .fetch_all(&mut *connection)
@@ -137,10 +141,10 @@ macro_rules! loads {
             digests: &[Digest],
         ) -> Result<Vec<(Vec<u8>, String)>, sqlx::Error> {
             sqlx::query_as(concat!(
-                "SELECT digest, source FROM (SELECT s.digest, s.source, ROW_NUMBER() OVER \
-                 (PARTITION BY s.digest ORDER BY s.seen_at DESC, s.batch DESC, s.source_key) AS place FROM ",
+                "SELECT digest, source FROM (SELECT i.digest, s.source, ROW_NUMBER() OVER \
+                 (PARTITION BY s.image ORDER BY s.seen_at DESC, s.batch DESC, s.source_key) AS place FROM ",
                 $asked,
-                " CROSS JOIN sightings s WHERE s.digest = asked.digest) AS placed \
+                " CROSS JOIN images i CROSS JOIN sightings s WHERE i.digest = asked.digest AND s.image = i.id) AS placed \
                  WHERE place <= $2 ORDER BY digest, place"
             ))
             .bind($list(digests))
@@ -156,10 +160,10 @@ macro_rules! loads {
             characters: i32,
         ) -> Result<Vec<load::TextColumns>, sqlx::Error> {
             sqlx::query_as(concat!(
-                "SELECT a.digest, a.kind, substr(a.text, 1, CAST($3 AS INTEGER)) FROM ",
+                "SELECT i.digest, a.kind, substr(a.text, 1, CAST($3 AS INTEGER)) FROM ",
                 $asked,
-                " CROSS JOIN analyses a LEFT JOIN wants w ON w.digest = a.digest AND w.analyzer = a.analyzer \
-                 WHERE a.digest = asked.digest AND a.analyzer = $2 \
+                " CROSS JOIN images i CROSS JOIN analyses a LEFT JOIN wants w ON w.image = a.image AND w.analyzer = a.analyzer \
+                 WHERE i.digest = asked.digest AND a.image = i.id AND a.analyzer = $2 \
                  ORDER BY CASE WHEN w.answer = a.revision THEN 1 ELSE 0 END, a.finished_at, a.revision"
             ))
             .bind($list(digests))
@@ -176,10 +180,10 @@ macro_rules! loads {
             sqlx::query_as(concat!(
                 "SELECT i.digest, i.refusal IS NOT NULL, (SELECT ",
                 $join,
-                "(a.analyzer || ' ' || a.revision, ',') FROM analyses a WHERE a.digest = i.digest), (SELECT ",
+                "(a.analyzer || ' ' || a.revision, ',') FROM analyses a WHERE a.image = i.id), (SELECT ",
                 $join,
                 "(w.analyzer || ' ' || coalesce(w.revision, '') || ' ' || w.state, ',') FROM wants w \
-                 WHERE w.digest = i.digest) FROM ",
+                 WHERE w.image = i.id) FROM ",
                 $asked,
                 // An answer may be there before its image: whoever asks must still send the image.
                 " CROSS JOIN images i WHERE i.digest = asked.digest AND i.bytes IS NOT NULL"
@@ -204,9 +208,11 @@ pub(crate) fn assemble(
 ) -> Read<BTreeMap<Digest, Stored>> {
     let mut all: BTreeMap<Digest, Stored> = BTreeMap::new();
     for row in images {
+        let number = row.0;
         let (digest, image) = image(row)?;
         let stored = all.entry(digest).or_default();
         stored.exists = true;
+        stored.number = Some(number);
         stored.image = image;
     }
     for row in wants {
@@ -223,7 +229,7 @@ pub(crate) fn assemble(
 }
 
 pub(crate) fn image(row: ImageColumns) -> Read<(Digest, Image)> {
-    let (bytes, size, format, width, height, refusal, first_seen, complete, learned) = row;
+    let (_, bytes, size, format, width, height, refusal, first_seen, complete, learned) = row;
     let digest = digest(&bytes)?;
     let facts = facts(digest, size, format.as_deref(), width, height)?;
     let first_seen = first_seen.map(time).transpose()?;

@@ -90,7 +90,7 @@ pub struct AnalyzerStatus {
     pub waiting_for: BTreeMap<String, u64>,
 }
 
-/// Which open jobs to list, in the order of (digest, analyzer).
+/// Which open jobs to list: in the order in which their images came, and then of analyzers.
 #[derive(Debug, Clone)]
 pub struct OpenJobs {
     /// Only of this analyzer.

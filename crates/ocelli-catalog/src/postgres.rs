@@ -31,6 +31,7 @@ pub(crate) use claiming::{open_of_batches, sum};
 
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;
+use crate::numbers::Numbers;
 use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
 
@@ -55,6 +56,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("postgres"
     "0019_filters.sql",
     "0021_told.sql",
     "0022_heard.sql",
+    "0023_numbered_images.sql",
 );
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -135,12 +137,12 @@ impl Store {
     }
 
     pub(crate) async fn begin(&self) -> Result<Writing, Fault> {
-        Ok(Writing(self.pool.begin_with(WRITE).await?, Adding::to(&self.noted)))
+        Ok(Writing(self.pool.begin_with(WRITE).await?, Adding::to(&self.noted), Numbers::default()))
     }
 
     /// What a write transaction knows, for questions alone: it holds no writer up.
     pub(crate) async fn looking(&self) -> Result<Writing, Fault> {
-        Ok(Writing(self.pool.begin_with(LOOK).await?, Adding::to(&self.noted)))
+        Ok(Writing(self.pool.begin_with(LOOK).await?, Adding::to(&self.noted), Numbers::default()))
     }
 
     /// A [`Self::snapshot`] for what is looked up by its key.

@@ -70,8 +70,8 @@ impl Catalog {
     pub async fn failure_counts(&self) -> Result<Vec<FailureCount>, CatalogError> {
         let rows: Vec<(String, Option<String>, i64)> = ask!(self, "count failures", pool => sqlx::query_as(
             "SELECT a.analyzer, a.class, COUNT(*) FROM analyses a \
-             LEFT JOIN wants w ON w.digest = a.digest AND w.analyzer = a.analyzer \
-             WHERE a.kind = 'failed' AND (w.digest IS NULL OR w.answer = a.revision) \
+             LEFT JOIN wants w ON w.image = a.image AND w.analyzer = a.analyzer \
+             WHERE a.kind = 'failed' AND (w.image IS NULL OR w.answer = a.revision) \
              GROUP BY a.analyzer, a.class ORDER BY 3 DESC, 1, 2",
         )
         .fetch_all(pool))?;

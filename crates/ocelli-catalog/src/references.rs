@@ -121,11 +121,12 @@ impl Catalog {
         most: u32,
     ) -> Result<Read<ReferencePage>, CatalogError> {
         let rows: Vec<ImageColumns> = ask!(self, "list references", pool => sqlx::query_as(
-            "SELECT m.digest, m.reference_key, s.source, m.known, i.refusal FROM batch_images m \
-             LEFT JOIN sightings s ON s.digest = m.digest AND s.source_key = m.source_key \
-             LEFT JOIN images i ON i.digest = m.digest \
-             WHERE m.batch = $1 AND (m.digest, m.reference_key) > ($2, $3) \
-             ORDER BY m.digest, m.reference_key LIMIT $4",
+            "SELECT i.digest, m.reference_key, s.source, m.known, i.refusal FROM \
+             (SELECT image, reference_key, source_key, known FROM batch_images WHERE batch = $1 \
+              AND (image, reference_key) > (coalesce((SELECT id FROM images WHERE digest = $2), 0), $3) \
+              ORDER BY image, reference_key LIMIT $4) AS m JOIN images i ON i.id = m.image \
+             LEFT JOIN sightings s ON s.image = m.image AND s.source_key = m.source_key \
+             ORDER BY m.image, m.reference_key",
         )
         .bind(of.uuid().into_bytes().to_vec())
         .bind(after.0.to_vec())
@@ -178,8 +179,9 @@ impl Catalog {
             (digest.as_bytes().to_vec(), key.clone())
         });
         let rows: Vec<(Vec<u8>, Vec<u8>, String)> = ask!(self, "list sources", pool => sqlx::query_as(
-            "SELECT digest, source_key, source FROM sightings WHERE (digest, source_key) > ($1, $2) \
-             ORDER BY digest, source_key LIMIT $3",
+            "SELECT i.digest, s.source_key, s.source FROM (SELECT image, source_key, source FROM sightings \
+             WHERE (image, source_key) > (coalesce((SELECT id FROM images WHERE digest = $1), 0), $2) \
+             ORDER BY image, source_key LIMIT $3) AS s JOIN images i ON i.id = s.image ORDER BY s.image, s.source_key",
         )
         .bind(image)
         .bind(key)
@@ -229,8 +231,8 @@ impl Catalog {
         of: BatchId,
     ) -> Result<BTreeMap<AnalyzerName, BatchCount>, CatalogError> {
         let rows: Vec<(String, String, i64)> = ask!(self, "count a batch", pool => sqlx::query_as(
-            "SELECT w.analyzer, w.state, COUNT(*) FROM (SELECT DISTINCT digest FROM batch_images WHERE batch = $1) AS m \
-             JOIN wants w ON w.digest = m.digest GROUP BY w.analyzer, w.state",
+            "SELECT w.analyzer, w.state, COUNT(*) FROM (SELECT DISTINCT image FROM batch_images WHERE batch = $1) AS m \
+             JOIN wants w ON w.image = m.image GROUP BY w.analyzer, w.state",
         )
         .bind(of.uuid().into_bytes().to_vec())
         .fetch_all(pool))?;

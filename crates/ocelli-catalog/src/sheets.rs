@@ -50,7 +50,7 @@ pub struct BatchView {
     pub images: u64,
     /// By analyzer, over these images.
     pub analyzers: BTreeMap<AnalyzerName, AnalyzerStatus>,
-    /// Some of them, in the order of digests.
+    /// Some of them, those that came first, in the order of digests.
     pub sample: Vec<Digest>,
 }
 
@@ -85,8 +85,8 @@ impl Catalog {
             let places: Vec<String> = (1..=part.len()).map(|place| format!("${place}")).collect();
             let sql = format!(
                 "SELECT i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.complete, \
-                 (SELECT COUNT(*) FROM wants w WHERE w.digest = i.digest AND w.state = 'failed'), \
-                 (SELECT COUNT(*) FROM wants w WHERE w.digest = i.digest AND w.state = 'open') \
+                 (SELECT COUNT(*) FROM wants w WHERE w.image = i.id AND w.state = 'failed'), \
+                 (SELECT COUNT(*) FROM wants w WHERE w.image = i.id AND w.state = 'open') \
                  FROM images i WHERE i.digest IN ({})",
                 places.join(", ")
             );
@@ -148,21 +148,24 @@ impl Catalog {
             .fetch_optional(&mut *connection)
             .await?;
             let images: i64 = sqlx::query_scalar(
-                "SELECT COUNT(DISTINCT digest) FROM batch_images WHERE batch = $1",
+                "SELECT COUNT(DISTINCT image) FROM batch_images WHERE batch = $1",
             )
             .bind(&key)
             .fetch_one(&mut *connection)
             .await?;
             let states: Vec<(String, String, i64)> = sqlx::query_as(
                 "SELECT w.analyzer, w.state, COUNT(*) FROM \
-                 (SELECT DISTINCT digest FROM batch_images WHERE batch = $1) AS b \
-                 JOIN wants w ON w.digest = b.digest GROUP BY w.analyzer, w.state",
+                 (SELECT DISTINCT image FROM batch_images WHERE batch = $1) AS b \
+                 JOIN wants w ON w.image = b.image GROUP BY w.analyzer, w.state",
             )
             .bind(&key)
             .fetch_all(&mut *connection)
             .await?;
+            // No equality: by that, PostgreSQL would take the index of images for the order that is meant, and walk through the images of
+            // all batches before this one.
             let sample: Vec<Vec<u8>> = sqlx::query_scalar(
-                "SELECT DISTINCT digest FROM batch_images WHERE batch = $1 ORDER BY digest LIMIT $2",
+                "SELECT (SELECT i.digest FROM images i WHERE i.id = b.image) AS digest FROM (SELECT DISTINCT batch, image \
+                 FROM batch_images WHERE batch BETWEEN $1 AND $1 ORDER BY batch, image LIMIT $2) AS b ORDER BY digest",
             )
             .bind(&key)
             .bind(i64::from(sample))

@@ -21,19 +21,20 @@ use std::time::{Duration, Instant};
 
 use log::Log;
 use ocelli_core::{Analysis, Digest};
-use sqlx::Sqlite;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
+use sqlx::{Connection as _, Sqlite};
 use writing::Writing;
 
 pub(crate) use claiming::{open_of_batches, sum};
 
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;
+use crate::numbers::Numbers;
 use crate::rows::json;
 use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
@@ -60,6 +61,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("sqlite":
     "0020_hidden.sql",
     "0021_told.sql",
     "0022_heard.sql",
+    "0023_numbered_images.sql",
 );
 
 #[derive(Debug, Clone)]
@@ -152,25 +154,22 @@ impl Store {
         } else if !tables.is_empty() {
             return Err(CatalogError::NotACatalog { place: place.to_owned() });
         }
-        drop(connection);
-        // One transaction around all: two processes that open a new file take turns.
-        let mut transaction = self.write.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
-        MIGRATOR
-            .run_direct(None, &mut *transaction, false)
-            .await
-            .map_err(|error| migration::failed(error, &MIGRATOR, place))?;
-        transaction.commit().await.map_err(|error| Fault::Sql(error).at(place, "migrate"))
+        // A table that others refer to is made anew: with its old rows, theirs would be deleted. No transaction can switch this.
+        sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut *connection).await.map_err(fail)?;
+        let done = migrated(&mut connection, place).await;
+        sqlx::query("PRAGMA foreign_keys = ON").execute(&mut *connection).await.map_err(fail)?;
+        done
     }
 
     pub(crate) async fn begin(&self) -> Result<Writing, Fault> {
         // The lock is taken at once, so that the transaction never has to give up in between.
         let guard = self.writing().await?;
-        Ok(Writing(guard, Adding::to(&self.noted)))
+        Ok(Writing(guard, Adding::to(&self.noted), Numbers::default()))
     }
 
     /// What a write transaction knows, for questions alone: it holds no writer up.
     pub(crate) async fn looking(&self) -> Result<Writing, Fault> {
-        Ok(Writing(self.snapshot().await?, Adding::to(&self.noted)))
+        Ok(Writing(self.snapshot().await?, Adding::to(&self.noted), Numbers::default()))
     }
 
     /// A transaction for statements that know what they do.
@@ -196,6 +195,17 @@ impl Store {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// One transaction around all: two processes that open a new file take turns.
+async fn migrated(connection: &mut SqliteConnection, place: &str) -> Result<(), CatalogError> {
+    let fail = |error| Fault::Sql(error).at(place, "migrate");
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
+    MIGRATOR
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|error| migration::failed(error, &MIGRATOR, place))?;
+    transaction.commit().await.map_err(fail)
 }
 
 /// A transaction on a connection that goes back to its pool only after a clean end. After an error (a full disk, a broken

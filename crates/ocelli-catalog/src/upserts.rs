@@ -5,7 +5,7 @@
 
 macro_rules! images {
     () => {
-        " ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes, format = excluded.format, \
+        " ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes, format = excluded.format, \
      width = excluded.width, height = excluded.height, refusal = excluded.refusal, \
      first_seen = excluded.first_seen, complete = excluded.complete, learned = excluded.learned"
     };
@@ -13,7 +13,7 @@ macro_rules! images {
 
 macro_rules! sightings {
     () => {
-        " ON CONFLICT (digest, source_key) DO UPDATE SET seen_at = excluded.seen_at, \
+        " ON CONFLICT (image, source_key) DO UPDATE SET seen_at = excluded.seen_at, \
      batch = excluded.batch WHERE (excluded.seen_at, excluded.batch) < (sightings.seen_at, sightings.batch)"
     };
 }
@@ -27,7 +27,7 @@ macro_rules! sighting_meta {
 
 macro_rules! wants {
     () => {
-        " ON CONFLICT (digest, analyzer) DO UPDATE SET revision = excluded.revision, \
+        " ON CONFLICT (image, analyzer) DO UPDATE SET revision = excluded.revision, \
      asked_at = excluded.asked_at, enqueued_at = excluded.enqueued_at, state = excluded.state, \
      answer = excluded.answer, reopened = excluded.reopened, needs = excluded.needs, hold = excluded.hold, \
      near = excluded.near, waits_for = excluded.waits_for, rules = excluded.rules, rules_after = excluded.rules_after"
@@ -36,7 +36,7 @@ macro_rules! wants {
 
 macro_rules! analyses {
     () => {
-        " ON CONFLICT (digest, analyzer, revision) DO UPDATE SET kind = excluded.kind, \
+        " ON CONFLICT (image, analyzer, revision) DO UPDATE SET kind = excluded.kind, \
      class = excluded.class, attempts = excluded.attempts, finished_at = excluded.finished_at, \
      rule = excluded.rule, reason = excluded.reason, text = excluded.text, reading = excluded.reading, \
      provenance = excluded.provenance"

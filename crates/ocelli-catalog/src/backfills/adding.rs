@@ -110,8 +110,8 @@ macro_rules! backfilling {
                 most: u32,
             ) -> Result<Vec<(ocelli_core::Digest, Option<String>)>, crate::error::Fault> {
                 let rows: Vec<(Vec<u8>, Option<String>)> = sqlx::query_as(
-                    "SELECT j.digest, j.before FROM backfill_jobs j JOIN wants w ON w.digest = j.digest \
-                     AND w.analyzer = $2 AND w.revision = $3 AND w.state = 'open' \
+                    "SELECT j.digest, j.before FROM backfill_jobs j JOIN images i ON i.digest = j.digest \
+                     JOIN wants w ON w.image = i.id AND w.analyzer = $2 AND w.revision = $3 AND w.state = 'open' \
                      WHERE j.batch = $1 AND j.withdrawn = 0 ORDER BY j.digest LIMIT $4",
                 )
                 .bind(backfill.batch.uuid().into_bytes().to_vec())
@@ -134,7 +134,7 @@ macro_rules! backfilling {
                 for digest in digests {
                     for statement in [
                         "UPDATE backfill_jobs SET withdrawn = 1, published = 1 WHERE batch = $1 AND digest = $2",
-                        "DELETE FROM batch_images WHERE batch = $1 AND digest = $2",
+                        "DELETE FROM batch_images WHERE batch = $1 AND image = (SELECT id FROM images WHERE digest = $2)",
                         "UPDATE batches SET accepted = accepted - 1 WHERE batch = $1 AND $2 IS NOT NULL",
                     ] {
                         sqlx::query(statement)
@@ -145,7 +145,7 @@ macro_rules! backfilling {
                     }
                 }
                 for digest in unwanted {
-                    for table in ["DELETE FROM wants WHERE digest = $1 AND analyzer = $2",
+                    for table in ["DELETE FROM wants WHERE image = (SELECT id FROM images WHERE digest = $1) AND analyzer = $2",
                         "DELETE FROM deferrals WHERE digest = $1 AND analyzer = $2"] {
                         sqlx::query(table)
                             .bind(digest.as_bytes().to_vec())

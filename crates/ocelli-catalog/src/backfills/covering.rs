@@ -30,8 +30,8 @@ pub(crate) type CoverColumns = (Vec<u8>, String, String, Option<String>, Option<
 macro_rules! covers {
     ($digest:literal, $analyzer:literal, $revision:literal) => {
         concat!(
-            "f.batch, f.name, f.state, f.currency, f.cap, j.withdrawn, EXISTS (SELECT 1 FROM wants w \
-             WHERE w.digest = j.digest AND w.analyzer = f.analyzer AND w.state = 'open' \
+            "f.batch, f.name, f.state, f.currency, f.cap, j.withdrawn, EXISTS (SELECT 1 FROM images i JOIN wants w \
+             ON w.image = i.id WHERE i.digest = j.digest AND w.analyzer = f.analyzer AND w.state = 'open' \
              AND (w.revision IS NULL OR w.revision = f.revision)) \
              FROM backfill_jobs j JOIN backfills f ON f.batch = j.batch WHERE j.digest = ",
             $digest, " AND f.analyzer = ", $analyzer, " AND f.revision = ", $revision

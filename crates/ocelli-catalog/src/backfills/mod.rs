@@ -285,9 +285,10 @@ impl Catalog {
     /// When the database does not answer.
     #[async_recursion]
     pub async fn backfills(&self) -> Result<Vec<BackfillProgress>, CatalogError> {
-        const COUNTS: &str = "SELECT COUNT(*), COUNT(w.digest), \
+        const COUNTS: &str = "SELECT COUNT(*), COUNT(w.image), \
              (SELECT COUNT(*) FROM backfill_jobs j WHERE j.batch = $1 AND j.withdrawn = 1) FROM backfill_jobs j \
-             LEFT JOIN wants w ON w.digest = j.digest AND w.analyzer = $2 AND w.revision = $3 AND w.state = 'open' \
+             LEFT JOIN images i ON i.digest = j.digest \
+             LEFT JOIN wants w ON w.image = i.id AND w.analyzer = $2 AND w.revision = $3 AND w.state = 'open' \
              WHERE j.batch = $1 AND j.withdrawn = 0";
         let rows = snapshot!(self, connection, backend => async {
             let sql = sqlx::AssertSqlSafe(format!("{COLUMNS} ORDER BY f.created_at DESC, f.name"));

@@ -98,9 +98,10 @@ macro_rules! comparing {
                 digests: &[ocelli_core::Digest],
             ) -> Result<Vec<crate::firsts::Asked>, crate::error::Fault> {
                 let rows: Vec<(Vec<u8>, Option<String>, Option<String>)> = sqlx::query_as(concat!(
-                    "SELECT w.digest, w.revision, w.answer FROM ",
+                    "SELECT i.digest, w.revision, w.answer FROM ",
                     $asked,
-                    " CROSS JOIN wants w WHERE w.digest = asked.digest AND w.analyzer = $2 \
+                    " CROSS JOIN images i CROSS JOIN wants w \
+                     WHERE i.digest = asked.digest AND w.image = i.id AND w.analyzer = $2 \
                      AND (w.state IN ('done', 'empty') \
                           OR (w.state = 'open' AND (w.hold IS NULL OR w.hold = 'taken')))"
                 ))
@@ -125,7 +126,8 @@ macro_rules! comparing {
                 most: u32,
             ) -> Result<Vec<ocelli_core::Digest>, crate::error::Fault> {
                 let rows: Vec<Vec<u8>> = sqlx::query_scalar(
-                    "SELECT digest FROM wants WHERE waits_for = $1 AND analyzer = $2 ORDER BY digest LIMIT $3",
+                    "SELECT i.digest FROM wants w CROSS JOIN images i \
+                     WHERE w.waits_for = $1 AND w.analyzer = $2 AND i.id = w.image ORDER BY w.image LIMIT $3",
                 )
                 .bind(other.as_bytes().to_vec())
                 .bind(analyzer.as_str())

@@ -38,13 +38,13 @@ pub(crate) fn verdict(batches: &BTreeSet<BatchId>, orders: &Orders) -> Option<Ve
 pub(crate) const ORDERS: &str =
     "SELECT batch, state FROM batch_orders WHERE state IN ('paused', 'cancelled')";
 
-/// The batches that saw the image `$1`. From the batches, which are few, to the images: no index begins with the image.
+/// The batches that saw the image `$1`. From the batches, which are few, to the images.
 pub(crate) const SEEN_BY: &str = "SELECT b.batch FROM (SELECT batch FROM batches UNION SELECT batch FROM batch_orders) AS b \
-     WHERE EXISTS (SELECT 1 FROM batch_images m WHERE m.batch = b.batch AND m.digest = $1)";
+     WHERE EXISTS (SELECT 1 FROM batch_images m WHERE m.batch = b.batch \
+     AND m.image = (SELECT id FROM images WHERE digest = $1))";
 
 /// Whether a failed job of the image `$1` was tried again by hand.
-pub(crate) const TRIED_AGAIN: &str =
-    "SELECT EXISTS (SELECT 1 FROM wants WHERE digest = $1 AND reopened IS NOT NULL)";
+pub(crate) const TRIED_AGAIN: &str = "SELECT EXISTS (SELECT 1 FROM wants WHERE image = (SELECT id FROM images WHERE digest = $1) AND reopened IS NOT NULL)";
 
 pub(crate) fn orders(rows: Vec<(Vec<u8>, String)>) -> Read<Orders> {
     rows.iter().map(|(id, state)| Ok((batch(id)?, BatchOrder::read(state)?))).collect()
@@ -61,7 +61,7 @@ pub(crate) trait Obeying {
     async fn seen_by(&mut self, digest: &Digest) -> Result<BTreeSet<BatchId>, Fault>;
     /// Whether people tried a failed job of this image again.
     async fn was_tried_again(&mut self, digest: &Digest) -> Result<bool, Fault>;
-    /// Images of a batch behind this one that have open jobs, in their order.
+    /// Images of a batch behind this one that have open jobs, in the order of their numbers.
     async fn open_images(
         &mut self,
         batch: BatchId,
@@ -120,9 +120,10 @@ macro_rules! obeying {
                 most: u32,
             ) -> Result<Vec<ocelli_core::Digest>, crate::error::Fault> {
                 let rows: Vec<Vec<u8>> = sqlx::query_scalar(
-                    "SELECT DISTINCT m.digest FROM batch_images m WHERE m.batch = $1 AND m.digest > $2 \
-                     AND EXISTS (SELECT 1 FROM wants w WHERE w.digest = m.digest AND w.state = 'open') \
-                     ORDER BY m.digest LIMIT $3",
+                    "SELECT i.digest FROM (SELECT DISTINCT m.image FROM batch_images m WHERE m.batch = $1 \
+                     AND m.image > coalesce((SELECT id FROM images WHERE digest = $2), 0) \
+                     AND EXISTS (SELECT 1 FROM wants w WHERE w.image = m.image AND w.state = 'open') \
+                     ORDER BY m.image LIMIT $3) AS page JOIN images i ON i.id = page.image ORDER BY page.image",
                 )
                 .bind(batch.uuid().into_bytes().to_vec())
                 .bind(after.to_vec())
@@ -139,7 +140,7 @@ macro_rules! obeying {
             ) -> Result<(), crate::error::Fault> {
                 for (digest, analyzer) in wants {
                     for statement in [
-                        "DELETE FROM wants WHERE digest = $1 AND analyzer = $2",
+                        "DELETE FROM wants WHERE image = (SELECT id FROM images WHERE digest = $1) AND analyzer = $2",
                         "DELETE FROM deferrals WHERE digest = $1 AND analyzer = $2",
                     ] {
                         sqlx::query(statement)

@@ -59,10 +59,13 @@ impl Catalog {
         });
         let rows = snapshot!(self, connection => {
             sqlx::query_as(
-                "SELECT DISTINCT w.digest, w.analyzer FROM batch_images m JOIN wants w ON w.digest = m.digest \
-                 AND w.state = 'open' JOIN deferrals d ON d.digest = w.digest AND d.analyzer = w.analyzer \
-                 WHERE m.batch = $1 AND d.class = 'outage' AND d.next_at > $2 AND (w.digest, w.analyzer) > ($3, $4) \
-                 ORDER BY w.digest, w.analyzer LIMIT $5",
+                "SELECT n.digest, page.analyzer FROM (SELECT DISTINCT w.image, w.analyzer FROM batch_images m \
+                 JOIN images i ON i.id = m.image JOIN wants w ON w.image = m.image AND w.state = 'open' \
+                 JOIN deferrals d ON d.digest = i.digest AND d.analyzer = w.analyzer \
+                 WHERE m.batch = $1 AND d.class = 'outage' AND d.next_at > $2 \
+                 AND (w.image, w.analyzer) > (coalesce((SELECT id FROM images WHERE digest = $3), 0), $4) \
+                 ORDER BY w.image, w.analyzer LIMIT $5) AS page JOIN images n ON n.id = page.image \
+                 ORDER BY page.image, page.analyzer",
             )
             .bind(batch.uuid().into_bytes().to_vec())
             .bind(now.as_microsecond())
@@ -90,9 +93,9 @@ impl Catalog {
     ) -> Result<BTreeMap<AnalyzerName, u64>, CatalogError> {
         let rows = snapshot!(self, connection => {
             sqlx::query_as(
-                "SELECT w.analyzer, COUNT(*) FROM (SELECT DISTINCT m.digest FROM batch_orders o \
+                "SELECT w.analyzer, COUNT(*) FROM (SELECT DISTINCT m.image FROM batch_orders o \
                  JOIN batch_images m ON m.batch = o.batch WHERE o.state = 'paused') AS waiting \
-                 JOIN wants w ON w.digest = waiting.digest AND w.state = 'open' GROUP BY w.analyzer",
+                 JOIN wants w ON w.image = waiting.image AND w.state = 'open' GROUP BY w.analyzer",
             )
             .fetch_all(&mut *connection)
             .await
@@ -112,9 +115,11 @@ async fn withdraw<U: Unit + Obeying>(
     most: u32,
 ) -> Result<Withdrawn, Fault> {
     let after = after.map_or_else(Vec::new, |digest| digest.as_bytes().to_vec());
-    let images = unit.open_images(batch, &after, most).await?;
+    let mut images = unit.open_images(batch, &after, most).await?;
     let full = images.len() == most as usize;
     let last = images.last().copied().filter(|_| full);
+    // Pages follow the numbers of images, writers their digests.
+    images.sort_unstable();
     if images.is_empty() {
         return Ok(Withdrawn::default());
     }

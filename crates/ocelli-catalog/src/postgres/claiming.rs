@@ -56,8 +56,8 @@ pub(crate) async fn open_of_batches(
     pattern: &str,
 ) -> Result<i64, Fault> {
     Ok(sqlx::query_scalar(
-        "SELECT COUNT(*) FROM wants w WHERE w.state = 'open' AND w.analyzer = $1 AND w.digest IN \
-         (SELECT m.digest FROM batch_images m JOIN batches b ON b.batch = m.batch WHERE b.name LIKE $2)",
+        "SELECT COUNT(*) FROM wants w WHERE w.state = 'open' AND w.analyzer = $1 AND w.image IN \
+         (SELECT m.image FROM batch_images m JOIN batches b ON b.batch = m.batch WHERE b.name LIKE $2)",
     )
     .bind(analyzer.as_str())
     .bind(like(pattern))
@@ -192,8 +192,9 @@ impl Claiming for Writing {
         type Row = (bool, Option<Vec<u8>>, Option<String>, Option<i64>);
         let rows: Vec<Row> = of_jobs!(
             query_as,
-            "SELECT EXISTS (SELECT 1 FROM analyses a WHERE a.digest = asked.digest AND a.analyzer = asked.analyzer \
-             AND a.revision = asked.revision), c.attempt, c.holder, c.until \
+            "SELECT EXISTS (SELECT 1 FROM images i JOIN analyses a ON a.image = i.id \
+             WHERE i.digest = asked.digest AND a.analyzer = asked.analyzer AND a.revision = asked.revision), \
+             c.attempt, c.holder, c.until \
              FROM UNNEST($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (digest, analyzer, revision, place) \
              LEFT JOIN claims c ON c.digest = asked.digest AND c.analyzer = asked.analyzer \
              AND c.revision = asked.revision ORDER BY asked.place",
@@ -266,8 +267,8 @@ impl Claiming for Writing {
         digests: &[Digest],
     ) -> Result<BTreeMap<Digest, BatchId>, Fault> {
         let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
-            "SELECT DISTINCT ON (digest) digest, batch FROM sightings WHERE digest = ANY($1) \
-             ORDER BY digest, seen_at, batch",
+            "SELECT DISTINCT ON (i.digest) i.digest, s.batch FROM images i JOIN sightings s ON s.image = i.id \
+             WHERE i.digest = ANY($1) ORDER BY i.digest, s.seen_at, s.batch",
         )
         .bind(list(digests))
         .fetch_all(&mut *self.0)

@@ -21,7 +21,7 @@ impl Writing {
                  new.confidence, new.languages, new.model, new.flags, new.text FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
                  $4::text[], $5::bool[], $6::bigint[], $7::float8[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::text[]) AS new \
                  (digest, analyzer, revision, kind, current, words, confidence, languages, model, flags, seen, text) \
-                 JOIN analyses a ON a.digest = new.digest AND a.analyzer = new.analyzer \
+                 JOIN images i ON i.digest = new.digest JOIN analyses a ON a.image = i.id AND a.analyzer = new.analyzer \
                  AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, \
                  seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, languages = excluded.languages, \
                  model = excluded.model, flags = excluded.flags, text = excluded.text",
@@ -44,9 +44,9 @@ impl Writing {
         let shown = &rows.shown;
         if !shown.is_empty() {
             sqlx::query(
-                "UPDATE search_answers s SET current = new.current FROM analyses a JOIN \
+                "UPDATE search_answers s SET current = new.current FROM \
                  UNNEST($1::bytea[], $2::text[], $3::text[], $4::bool[]) AS new (digest, analyzer, revision, current) \
-                 ON a.digest = new.digest AND a.analyzer = new.analyzer AND a.revision = new.revision \
+                 JOIN images i ON i.digest = new.digest JOIN analyses a ON a.image = i.id AND a.analyzer = new.analyzer AND a.revision = new.revision \
                  WHERE s.id = a.id",
             )
             .bind(shown.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -59,8 +59,8 @@ impl Writing {
         let moved = &rows.moved;
         if !moved.is_empty() {
             sqlx::query(
-                "UPDATE search_answers s SET seen = new.seen FROM analyses a \
-                 JOIN UNNEST($1::bytea[], $2::bigint[]) AS new (digest, seen) ON a.digest = new.digest \
+                "UPDATE search_answers s SET seen = new.seen FROM UNNEST($1::bytea[], $2::bigint[]) AS new (digest, seen) \
+                 JOIN images i ON i.digest = new.digest JOIN analyses a ON a.image = i.id \
                  WHERE s.id = a.id",
             )
             .bind(moved.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -84,8 +84,8 @@ impl Writing {
 
     pub(super) async fn backlogged(&mut self, most: u32) -> Result<Vec<Digest>, Fault> {
         let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT DISTINCT digest FROM (SELECT a.digest FROM search_backlog b \
-             JOIN analyses a ON a.id = b.id ORDER BY b.id LIMIT $1) AS first",
+            "SELECT DISTINCT digest FROM (SELECT i.digest FROM search_backlog b \
+             JOIN analyses a ON a.id = b.id JOIN images i ON i.id = a.image ORDER BY b.id LIMIT $1) AS first",
         )
         .bind(i64::from(most))
         .fetch_all(&mut *self.0)
@@ -95,7 +95,8 @@ impl Writing {
 
     pub(super) async fn forget_backlog(&mut self, digests: &[Digest]) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "DELETE FROM search_backlog b USING analyses a WHERE a.id = b.id AND a.digest = ANY($1)",
+            "DELETE FROM search_backlog b USING images i JOIN analyses a ON a.image = i.id \
+             WHERE a.id = b.id AND i.digest = ANY($1)",
         )
         .bind(list(digests))
         .execute(&mut *self.0)

@@ -1,24 +1,29 @@
 //! What became of the references of batches.
 
 use super::writing::Writing;
+use crate::numbers::Numbers;
 use crate::rows::{Rows, json};
 use crate::upserts;
 
 impl Writing {
-    pub(super) async fn write_members(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
+    pub(super) async fn write_members(
+        &mut self,
+        rows: &Rows,
+        numbers: &Numbers,
+    ) -> Result<(), sqlx::Error> {
         let found = |member| rows.references.get(member);
         let rows = &rows.members;
         if rows.is_empty() {
             return Ok(());
         }
         sqlx::query(
-            "INSERT INTO batch_images (batch, digest, reference_key, source_key, known) SELECT * FROM \
-             UNNEST($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bool[]) ON CONFLICT DO NOTHING",
+            "INSERT INTO batch_images (batch, image, reference_key, source_key, known) SELECT * FROM \
+             UNNEST($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bool[]) ON CONFLICT DO NOTHING",
         )
         .bind(
             rows.iter().map(|(batch, _, _)| batch.uuid().into_bytes().to_vec()).collect::<Vec<_>>(),
         )
-        .bind(rows.iter().map(|(_, digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, digest, _)| numbers.of(digest)).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, key)| key.as_slice()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| found(row).map(|(key, _)| key.as_slice())).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| found(row).map(|(_, known)| *known)).collect::<Vec<_>>())

@@ -12,25 +12,42 @@ use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
+use crate::numbers::Numbers;
 use crate::rows::{OutcomeColumns, Rows, column, json, keys, names, rules};
 use crate::search::{index::IndexRows, vocabulary::Adding};
 use crate::unit::Unit;
 use crate::upserts;
 
 /// A write transaction.
-pub(crate) struct Writing(pub(super) Transaction<'static, Postgres>, pub(super) Adding);
+pub(crate) struct Writing(
+    pub(super) Transaction<'static, Postgres>,
+    pub(super) Adding,
+    pub(super) Numbers,
+);
 
 impl Writing {
-    async fn write_images(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
+    /// Finds the numbers of the images that rows are about. Those that are new got theirs when they were locked.
+    async fn number(&mut self, rows: &Rows) -> Result<Numbers, Fault> {
+        let mut numbers = std::mem::take(&mut self.2);
+        let missing = numbers.missing(rows);
+        if !missing.is_empty() {
+            self.lock(&missing).await?;
+            numbers.learn(&stored(&mut self.0, &missing).await?);
+        }
+        Ok(numbers)
+    }
+
+    async fn write_images(&mut self, rows: &Rows, numbers: &Numbers) -> Result<(), sqlx::Error> {
         let rows = &rows.images;
         if rows.is_empty() {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO images (digest, bytes, format, width, height, refusal, first_seen, complete, learned) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bool[], $9::text[])",
+            "INSERT INTO images (id, digest, bytes, format, width, height, refusal, first_seen, complete, learned) OVERRIDING SYSTEM VALUE ",
+            "SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[], $9::bool[], $10::text[])",
             upserts::images!()
         ))
+        .bind(rows.iter().map(|(digest, _)| numbers.of(digest)).collect::<Vec<_>>())
         .bind(rows.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, image)| image.facts.as_ref().map(|facts| column(facts.bytes))).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, image)| image.facts.as_ref().and_then(|facts| facts.format).map(|format| format.name())).collect::<Vec<_>>())
@@ -45,17 +62,17 @@ impl Writing {
         Ok(())
     }
 
-    async fn write_sightings(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
+    async fn write_sightings(&mut self, rows: &Rows, numbers: &Numbers) -> Result<(), sqlx::Error> {
         let rows = &rows.sightings;
         if rows.is_empty() {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO sightings (digest, source_key, source, seen_at, batch) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::text[], $4::bigint[], $5::bytea[])",
+            "INSERT INTO sightings (image, source_key, source, seen_at, batch) ",
+            "SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bytea[])",
             upserts::sightings!()
         ))
-        .bind(rows.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(digest, _)| numbers.of(digest)).collect::<Vec<_>>())
         .bind(
             rows.iter()
                 .map(|(_, sighting)| text_key(sighting.source.as_str()).to_vec())
@@ -129,17 +146,17 @@ impl Writing {
         Ok(())
     }
 
-    async fn write_wants(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
+    async fn write_wants(&mut self, rows: &Rows, numbers: &Numbers) -> Result<(), sqlx::Error> {
         let rows = &rows.wants;
         if rows.is_empty() {
             return Ok(());
         }
         sqlx::query(concat!(
-            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold, near, waits_for, rules, rules_after) ",
-            "SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::bytea[], $13::text[], $14::text[])",
+            "INSERT INTO wants (image, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, needs, hold, near, waits_for, rules, rules_after) ",
+            "SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::bytea[], $13::text[], $14::text[])",
             upserts::wants!()
         ))
-        .bind(rows.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(digest, _, _)| numbers.of(digest)).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, analyzer, _)| analyzer.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| want.revision.as_ref().map(|revision| revision.as_str())).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, _, want)| want.asked_at.as_microsecond()).collect::<Vec<_>>())
@@ -158,7 +175,7 @@ impl Writing {
         Ok(())
     }
 
-    async fn write_analyses(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
+    async fn write_analyses(&mut self, rows: &Rows, numbers: &Numbers) -> Result<(), sqlx::Error> {
         let rows = &rows.analyses;
         if rows.is_empty() {
             return Ok(());
@@ -169,12 +186,12 @@ impl Writing {
             outcomes.iter_mut().map(|outcome| field(outcome).take()).collect::<Vec<_>>()
         };
         sqlx::query(concat!(
-            "INSERT INTO analyses (digest, analyzer, revision, kind, attempts, finished_at, class, rule, reason, ",
-            "text, reading, provenance) SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[], ",
+            "INSERT INTO analyses (image, analyzer, revision, kind, attempts, finished_at, class, rule, reason, ",
+            "text, reading, provenance) SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::text[], ",
             "$5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])",
             upserts::analyses!()
         ))
-        .bind(rows.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(digest, _)| numbers.of(digest)).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, row)| row.analyzer.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, row)| row.revision.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, row)| row.outcome.kind().name()).collect::<Vec<_>>())
@@ -316,11 +333,12 @@ impl Writing {
     /// Notes what is taken out or settled by people's will while it is still there, then takes it out.
     async fn forget(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
         const NOTE: &str = "INSERT INTO events (at, kind, digest, analyzer, detail) \
-             SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint, $4, a.digest, \
+             SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint, $4, gone.digest, \
              a.analyzer, json_build_object('revision', a.revision, 'class', a.class, 'reason', a.reason, \
              'attempts', a.attempts, 'finished_at', a.finished_at)::text \
              FROM UNNEST($1::bytea[], $2::text[], $3::text[]) AS gone (digest, analyzer, revision) \
-             JOIN analyses a USING (digest, analyzer, revision) WHERE a.kind = 'failed'";
+             JOIN images i ON i.digest = gone.digest JOIN analyses a ON a.image = i.id AND a.analyzer = gone.analyzer \
+             AND a.revision = gone.revision WHERE a.kind = 'failed'";
         if !rows.discarded.is_empty() {
             self.for_keys(NOTE, &rows.discarded, Some(upserts::DISCARDED)).await?;
         }
@@ -333,7 +351,7 @@ impl Writing {
             "DELETE FROM deferrals d USING UNNEST($1::bytea[], $2::text[], $3::text[]) \
              AS gone (digest, analyzer, revision) WHERE d.digest = gone.digest AND d.analyzer = gone.analyzer",
             "DELETE FROM analyses a USING UNNEST($1::bytea[], $2::text[], $3::text[]) \
-             AS gone (digest, analyzer, revision) WHERE a.digest = gone.digest \
+             AS gone (digest, analyzer, revision) JOIN images i ON i.digest = gone.digest WHERE a.image = i.id \
              AND a.analyzer = gone.analyzer AND a.revision = gone.revision AND a.kind = 'failed'",
         ] {
             self.for_keys(statement, gone, None).await?;
@@ -357,7 +375,9 @@ impl Writing {
 impl Unit for Writing {
     async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault> {
         self.lock(digests).await?;
-        stored(&mut self.0, digests).await
+        let stored = stored(&mut self.0, digests).await?;
+        self.2.learn(&stored);
+        Ok(stored)
     }
 
     async fn contents(&mut self, digests: &[Digest]) -> Result<Vec<(Digest, Analysis)>, Fault> {
@@ -366,13 +386,15 @@ impl Unit for Writing {
 
     async fn write(&mut self, rows: &Rows) -> Result<(), Fault> {
         self.forget(rows).await?;
-        self.write_images(rows).await?;
+        let numbers = self.number(rows).await?;
+        self.write_images(rows, &numbers).await?;
         self.write_hashes(rows).await?;
-        self.write_sightings(rows).await?;
+        self.write_sightings(rows, &numbers).await?;
         self.write_meta(rows).await?;
-        self.write_members(rows).await?;
-        self.write_wants(rows).await?;
-        self.write_analyses(rows).await?;
+        self.write_members(rows, &numbers).await?;
+        self.write_wants(rows, &numbers).await?;
+        self.write_analyses(rows, &numbers).await?;
+        self.2 = numbers;
         self.write_deferrals(rows).await?;
         self.write_workers(rows).await?;
         self.write_revisions(rows).await?;
@@ -425,8 +447,9 @@ impl Unit for Writing {
         let claimed: Vec<(Vec<u8>, String)> = sqlx::query_as(
             "UPDATE wants w SET enqueued_at = $4 \
              FROM UNNEST($1::bytea[], $2::text[], $3::bigint[]) AS job (digest, analyzer, seen) \
-             WHERE w.digest = job.digest AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
-             AND w.state = 'open' RETURNING w.digest, w.analyzer",
+             JOIN images i ON i.digest = job.digest \
+             WHERE w.image = i.id AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
+             AND w.state = 'open' RETURNING job.digest, w.analyzer",
         )
         .bind(&digests)
         .bind(jobs.iter().map(|(_, analyzer, _)| analyzer.as_str()).collect::<Vec<_>>())
@@ -453,8 +476,9 @@ impl Unit for Writing {
         let changed: Vec<(Vec<u8>, String)> = sqlx::query_as(
             "UPDATE wants w SET enqueued_at = $4, hold = $5 \
              FROM UNNEST($1::bytea[], $2::text[], $3::bigint[]) AS job (digest, analyzer, seen) \
-             WHERE w.digest = job.digest AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
-             AND w.hold IN ('ready', 'taken') RETURNING w.digest, w.analyzer",
+             JOIN images i ON i.digest = job.digest \
+             WHERE w.image = i.id AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
+             AND w.hold IN ('ready', 'taken') RETURNING job.digest, w.analyzer",
         )
         .bind(&digests)
         .bind(jobs.iter().map(|(_, analyzer, _)| analyzer.as_str()).collect::<Vec<_>>())

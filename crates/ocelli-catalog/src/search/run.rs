@@ -397,7 +397,7 @@ impl<'a> Plan<'a> {
 
     fn images(&self, keys: &[KeyColumns]) -> Sql {
         let mut sql = self.sql(
-            "SELECT i.digest, i.first_seen, i.format, (SELECT s.source FROM sightings s WHERE s.digest = i.digest \
+            "SELECT i.digest, i.first_seen, i.format, (SELECT s.source FROM sightings s WHERE s.image = i.id \
              ORDER BY s.seen_at DESC, s.batch DESC, s.source_key LIMIT 1) FROM images i WHERE ",
         );
         among(&mut sql, keys);

@@ -258,15 +258,13 @@ fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
             sql.push("i.first_seen >= ").bind(micros(at));
         }
         Filter::Source(text) => {
-            sql.push("EXISTS (SELECT 1 FROM sightings g WHERE g.digest = i.digest AND ");
+            sql.push("EXISTS (SELECT 1 FROM sightings g WHERE g.image = i.id AND ");
             sql.contains("g.source", text.as_str());
             sql.push(")");
         }
         Filter::Batch(text) => {
             let of = |sql: &mut Sql| {
-                sql.push(
-                    "EXISTS (SELECT 1 FROM batch_images m WHERE m.digest = i.digest AND m.batch ",
-                );
+                sql.push("EXISTS (SELECT 1 FROM batch_images m WHERE m.image = i.id AND m.batch ");
             };
             sql.push("(");
             if let Ok(id) = text.parse::<uuid::Uuid>() {

@@ -31,11 +31,13 @@ impl Lack<'_> {
             return;
         };
         sql.push(
-            " AND NOT EXISTS (SELECT 1 FROM analyses l WHERE l.digest = i.digest AND l.analyzer = ",
+            " AND NOT EXISTS (SELECT 1 FROM analyses l WHERE l.image = i.id AND l.analyzer = ",
         );
         sql.text(analyzer.as_str()).push(" AND l.revision = ").text(revision.as_str()).push(")");
         if matches!(self, Self::Job(..)) {
-            sql.push(" AND NOT EXISTS (SELECT 1 FROM wants o WHERE o.digest = i.digest AND o.analyzer = ");
+            sql.push(
+                " AND NOT EXISTS (SELECT 1 FROM wants o WHERE o.image = i.id AND o.analyzer = ",
+            );
             sql.text(analyzer.as_str());
             sql.push(" AND o.state = 'open' AND (o.revision IS NULL OR o.revision = ");
             sql.text(revision.as_str()).push("))");
@@ -78,7 +80,7 @@ pub(crate) async fn count(catalog: &Catalog, query: &Query, lack: Lack<'_>) -> R
     let search = all(&catalog.settled(query).await?);
     let plan = Plan::new(catalog, &search);
     let mut sql = Sql::new(plan.dialect());
-    sql.push("SELECT COUNT(DISTINCT i.digest) ");
+    sql.push("SELECT COUNT(*) ");
     plan.of_images(&mut sql);
     lack.push(&mut sql);
     let (rows,): (i64,) = snapshot!(catalog, connection => async {

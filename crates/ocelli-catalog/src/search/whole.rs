@@ -162,9 +162,9 @@ impl Catalog {
             Store::Sqlite(_) => Dialect::Sqlite,
             Store::Postgres(_) => Dialect::Postgres,
         };
-        let of = |columns: &str, table: &str, alias: &str| {
+        let of = |columns: &str, rows: &str| {
             let mut sql = Sql::new(dialect);
-            sql.push(columns).push(&format!("{table} {alias} WHERE {alias}.digest IN "));
+            sql.push(columns).push(rows).push(" IN ");
             sql.joined(digests, ", ", "(NULL)", |sql, digest| {
                 sql.bind(Value::Bytes(digest.as_bytes().to_vec()));
             });
@@ -172,19 +172,29 @@ impl Catalog {
         };
         let rows = snapshot!(self, connection => async {
             let images: Vec<ImageColumns> =
-                fetch!(of(load::image_columns!(), "images", "i"), connection, fetch_all)?;
+                fetch!(of(load::image_columns!(), "images i WHERE i.digest"), connection, fetch_all)?;
             let sightings: Vec<SightingColumns> = fetch!(
-                of("SELECT s.digest, s.source, s.seen_at, s.batch FROM ", "sightings", "s"),
+                of(
+                    "SELECT i.digest, s.source, s.seen_at, s.batch FROM ",
+                    "images i CROSS JOIN sightings s WHERE s.image = i.id AND i.digest"
+                ),
                 connection, fetch_all
             )?;
             let meta: Vec<SaidColumns> = fetch!(
-                of("SELECT m.digest, m.source_key, m.name, m.batch, m.text FROM ", "sighting_meta", "m"),
+                of(
+                    "SELECT m.digest, m.source_key, m.name, m.batch, m.text FROM ",
+                    "sighting_meta m WHERE m.digest"
+                ),
                 connection, fetch_all
             )?;
-            let wants: Vec<WantColumns> =
-                fetch!(of(load::want_columns!(), "wants", "w"), connection, fetch_all)?;
-            let analyses: Vec<AnalysisColumns> =
-                fetch!(of(load::analysis_columns!(), "analyses", "a"), connection, fetch_all)?;
+            let wants: Vec<WantColumns> = fetch!(
+                of(load::want_columns!(), "images i CROSS JOIN wants w WHERE w.image = i.id AND i.digest"),
+                connection, fetch_all
+            )?;
+            let analyses: Vec<AnalysisColumns> = fetch!(
+                of(load::analysis_columns!(), "images i CROSS JOIN analyses a WHERE a.image = i.id AND i.digest"),
+                connection, fetch_all
+            )?;
             Ok::<_, Fault>((images, (sightings, meta), wants, analyses))
         }.await);
         let (images, (sightings, meta), wants, analyses) = self.timed("read records", rows).await?;
@@ -194,7 +204,7 @@ impl Catalog {
         let mut analyses = by_image(analyses, |row| &row.0);
         let mut records = HashMap::with_capacity(images.len());
         let mut read = |image: ImageColumns| -> Read<()> {
-            let key = image.0.clone();
+            let key = image.1.clone();
             let seen = sightings.remove(&key).unwrap_or_default();
             let seen = seen.into_iter().map(|(_, source, at, batch)| (source, at, batch)).collect();
             let said = meta.remove(&key).unwrap_or_default();

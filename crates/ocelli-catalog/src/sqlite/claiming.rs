@@ -52,8 +52,8 @@ pub(crate) async fn open_of_batches(
     pattern: &str,
 ) -> Result<i64, Fault> {
     Ok(sqlx::query_scalar(
-        "SELECT COUNT(*) FROM wants w WHERE w.state = 'open' AND w.analyzer = $1 AND w.digest IN \
-         (SELECT m.digest FROM batch_images m JOIN batches b ON b.batch = m.batch WHERE b.name GLOB $2)",
+        "SELECT COUNT(*) FROM wants w WHERE w.state = 'open' AND w.analyzer = $1 AND w.image IN \
+         (SELECT m.image FROM batch_images m JOIN batches b ON b.batch = m.batch WHERE b.name GLOB $2)",
     )
     .bind(analyzer.as_str())
     .bind(glob(pattern))
@@ -181,8 +181,8 @@ impl Claiming for Writing {
         let mut all = Vec::with_capacity(claims.len());
         for one in claims {
             let row: (bool, Option<Vec<u8>>, Option<String>, Option<i64>) = sqlx::query_as(
-                "SELECT EXISTS (SELECT 1 FROM analyses WHERE digest = $1 AND analyzer = $2 AND revision = $3), \
-                 c.attempt, c.holder, c.until FROM (SELECT 1) LEFT JOIN claims c \
+                "SELECT EXISTS (SELECT 1 FROM analyses WHERE image = (SELECT id FROM images WHERE digest = $1) \
+                 AND analyzer = $2 AND revision = $3), c.attempt, c.holder, c.until FROM (SELECT 1) LEFT JOIN claims c \
                  ON c.digest = $1 AND c.analyzer = $2 AND c.revision = $3",
             )
             .bind(one.job.digest.as_bytes().to_vec())
@@ -264,7 +264,8 @@ impl Claiming for Writing {
         let mut found = BTreeMap::new();
         for digest in digests {
             let row: Option<Vec<u8>> = sqlx::query_scalar(
-                "SELECT batch FROM sightings WHERE digest = $1 ORDER BY seen_at, batch LIMIT 1",
+                "SELECT batch FROM sightings WHERE image = (SELECT id FROM images WHERE digest = $1) \
+                 ORDER BY seen_at, batch LIMIT 1",
             )
             .bind(digest.as_bytes().to_vec())
             .fetch_optional(&mut *self.0)

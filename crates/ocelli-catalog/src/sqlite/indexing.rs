@@ -14,8 +14,8 @@ impl Writing {
             "WITH new (digest, analyzer, revision, kind, current, seen, words, confidence, languages, model, flags) AS (",
             ") INSERT INTO search_answers (id, digest, analyzer, kind, current, seen, words, confidence, languages, model, \
              flags) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.seen, new.words, new.confidence, \
-             new.languages, new.model, new.flags FROM new CROSS JOIN analyses a WHERE a.digest = new.digest \
-             AND a.analyzer = new.analyzer AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET \
+             new.languages, new.model, new.flags FROM new CROSS JOIN images i CROSS JOIN analyses a \
+             WHERE i.digest = new.digest AND a.image = i.id AND a.analyzer = new.analyzer AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET \
              kind = excluded.kind, seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, \
              languages = excluded.languages, model = excluded.model, flags = excluded.flags",
             &rows.answers,
@@ -39,8 +39,8 @@ impl Writing {
             rows.answers.iter().filter_map(|row| Some((row, row.text.as_ref()?))).collect();
         self.insert(
             "WITH new (digest, analyzer, revision, text) AS (",
-            ") INSERT INTO search_texts (id, text) SELECT a.id, new.text FROM new CROSS JOIN analyses a \
-             WHERE a.digest = new.digest AND a.analyzer = new.analyzer AND a.revision = new.revision \
+            ") INSERT INTO search_texts (id, text) SELECT a.id, new.text FROM new CROSS JOIN images i CROSS JOIN analyses a \
+             WHERE i.digest = new.digest AND a.image = i.id AND a.analyzer = new.analyzer AND a.revision = new.revision \
              ON CONFLICT (id) DO UPDATE SET text = excluded.text",
             &texts,
             |tuple, (row, text)| {
@@ -55,7 +55,7 @@ impl Writing {
         for (digest, key, current) in &rows.shown {
             sqlx::query(
                 "UPDATE search_answers SET current = $4 WHERE id = (SELECT id FROM analyses \
-                 WHERE digest = $1 AND analyzer = $2 AND revision = $3)",
+                 WHERE image = (SELECT id FROM images WHERE digest = $1) AND analyzer = $2 AND revision = $3)",
             )
             .bind(digest.as_bytes().to_vec())
             .bind(key.0.as_str())
@@ -66,7 +66,8 @@ impl Writing {
         }
         for (digest, seen) in &rows.moved {
             sqlx::query(
-                "UPDATE search_answers SET seen = $2 WHERE id IN (SELECT id FROM analyses WHERE digest = $1)",
+                "UPDATE search_answers SET seen = $2 WHERE id IN (SELECT a.id FROM images i CROSS JOIN analyses a \
+                 WHERE i.digest = $1 AND a.image = i.id)",
             )
             .bind(digest.as_bytes().to_vec())
             .bind(*seen)
@@ -87,8 +88,8 @@ impl Writing {
 
     pub(super) async fn backlogged(&mut self, most: u32) -> Result<Vec<Digest>, Fault> {
         let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT DISTINCT digest FROM (SELECT a.digest FROM search_backlog b \
-             JOIN analyses a ON a.id = b.id ORDER BY b.id LIMIT $1)",
+            "SELECT DISTINCT digest FROM (SELECT i.digest FROM search_backlog b \
+             JOIN analyses a ON a.id = b.id JOIN images i ON i.id = a.image ORDER BY b.id LIMIT $1)",
         )
         .bind(most)
         .fetch_all(&mut *self.0)
@@ -99,7 +100,7 @@ impl Writing {
     pub(super) async fn forget_backlog(&mut self, digests: &[Digest]) -> Result<(), sqlx::Error> {
         sqlx::query(
             "DELETE FROM search_backlog WHERE id IN (SELECT a.id FROM json_each($1) asked \
-             CROSS JOIN analyses a WHERE a.digest = unhex(asked.value))",
+             CROSS JOIN images i CROSS JOIN analyses a WHERE i.digest = unhex(asked.value) AND a.image = i.id)",
         )
         .bind(list(digests))
         .execute(&mut *self.0)

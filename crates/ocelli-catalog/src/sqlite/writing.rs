@@ -13,6 +13,7 @@ use crate::error::Fault;
 use crate::fold::{Key, Stored};
 use crate::gather::{body, text_key};
 use crate::model::{Hold, SeenJob};
+use crate::numbers::Numbers;
 use crate::rows::{OutcomeColumns, Rows, column, json, names, rules};
 use crate::search::index::IndexRows;
 use crate::search::vocabulary::Adding;
@@ -27,7 +28,7 @@ const NOW: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 const PIECES: [usize; 4] = [512, 64, 8, 1];
 
 /// A write transaction.
-pub(crate) struct Writing(pub(super) Guard, pub(super) Adding);
+pub(crate) struct Writing(pub(super) Guard, pub(super) Adding, pub(super) Numbers);
 
 pub(super) type Tuple<'row> = Separated<'row, Sqlite, &'static str>;
 
@@ -48,14 +49,31 @@ impl Writing {
         Ok(())
     }
 
-    async fn write_records(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
+    /// Finds the numbers of the images that rows are about, and numbers those that are new: nobody else writes meanwhile.
+    async fn number(&mut self, rows: &Rows) -> Result<Numbers, Fault> {
+        let mut numbers = std::mem::take(&mut self.2);
+        let missing = numbers.missing(rows);
+        if missing.is_empty() {
+            return Ok(numbers);
+        }
+        numbers.learn(&stored(&mut self.0, &missing).await?);
+        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM images")
+            .fetch_one(&mut *self.0)
+            .await?;
+        let new = numbers.missing(rows);
+        numbers.extend(new.into_iter().zip(last + 1..));
+        Ok(numbers)
+    }
+
+    async fn write_records(&mut self, rows: &Rows, numbers: &Numbers) -> Result<(), sqlx::Error> {
         self.insert(
-            "INSERT INTO images (digest, bytes, format, width, height, refusal, first_seen, complete, learned) ",
+            "INSERT INTO images (id, digest, bytes, format, width, height, refusal, first_seen, complete, learned) ",
             upserts::images!(),
             &rows.images,
             |tuple, (digest, image)| {
                 let facts = image.facts.as_ref();
                 tuple
+                    .push_bind(numbers.of(digest))
                     .push_bind(digest.as_bytes().to_vec())
                     .push_bind(facts.map(|facts| column(facts.bytes)))
                     .push_bind(facts.and_then(|facts| facts.format).map(|format| format.name()))
@@ -81,12 +99,12 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO sightings (digest, source_key, source, seen_at, batch) ",
+            "INSERT INTO sightings (image, source_key, source, seen_at, batch) ",
             upserts::sightings!(),
             &rows.sightings,
             |tuple, (digest, sighting)| {
                 tuple
-                    .push_bind(digest.as_bytes().to_vec())
+                    .push_bind(numbers.of(digest))
                     .push_bind(text_key(sighting.source.as_str()).to_vec())
                     .push_bind(sighting.source.as_str().to_owned())
                     .push_bind(sighting.seen_at.as_microsecond())
@@ -110,7 +128,7 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO batch_images (batch, digest, reference_key, source_key, known) ",
+            "INSERT INTO batch_images (batch, image, reference_key, source_key, known) ",
             " ON CONFLICT DO NOTHING",
             &rows.members,
             |tuple, member| {
@@ -118,7 +136,7 @@ impl Writing {
                 let found = rows.references.get(member);
                 tuple
                     .push_bind(batch.uuid().into_bytes().to_vec())
-                    .push_bind(digest.as_bytes().to_vec())
+                    .push_bind(numbers.of(digest))
                     .push_bind(key.to_vec())
                     .push_bind(found.map(|(source, _)| source.to_vec()))
                     .push_bind(found.map(|(_, known)| *known));
@@ -126,13 +144,13 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO wants (digest, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, \
+            "INSERT INTO wants (image, analyzer, revision, asked_at, enqueued_at, state, answer, reopened, \
              needs, hold, near, waits_for, rules, rules_after) ",
             upserts::wants!(),
             &rows.wants,
             |tuple, (digest, analyzer, want)| {
                 tuple
-                    .push_bind(digest.as_bytes().to_vec())
+                    .push_bind(numbers.of(digest))
                     .push_bind(analyzer.as_str().to_owned())
                     .push_bind(want.revision.as_ref().map(ToString::to_string))
                     .push_bind(want.asked_at.as_microsecond())
@@ -150,14 +168,14 @@ impl Writing {
         )
         .await?;
         self.insert(
-            "INSERT INTO analyses (digest, analyzer, revision, kind, class, attempts, finished_at, rule, reason, \
+            "INSERT INTO analyses (image, analyzer, revision, kind, class, attempts, finished_at, rule, reason, \
              text, reading, provenance) ",
             upserts::analyses!(),
             &rows.analyses,
             |tuple, (digest, analysis)| {
                 let outcome = OutcomeColumns::of(&analysis.outcome);
                 tuple
-                    .push_bind(digest.as_bytes().to_vec())
+                    .push_bind(numbers.of(digest))
                     .push_bind(analysis.analyzer.as_str().to_owned())
                     .push_bind(analysis.revision.as_str().to_owned())
                     .push_bind(analysis.outcome.kind().name())
@@ -292,10 +310,10 @@ impl Writing {
     async fn note(&mut self, digest: Digest, key: &Key, event: &str) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO events (at, kind, digest, analyzer, detail) \
-             SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER), $4, digest, analyzer, \
+             SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER), $4, $1, analyzer, \
              json_object('revision', revision, 'class', class, 'reason', reason, 'attempts', attempts, \
-             'finished_at', finished_at) FROM analyses \
-             WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND kind = 'failed'",
+             'finished_at', finished_at) FROM analyses WHERE image = (SELECT id FROM images WHERE digest = $1) \
+             AND analyzer = $2 AND revision = $3 AND kind = 'failed'",
         )
         .bind(digest.as_bytes().to_vec())
         .bind(key.0.as_str())
@@ -313,7 +331,8 @@ impl Writing {
         for (digest, key) in &rows.forgotten {
             self.note(*digest, key, upserts::REOPENED).await?;
             sqlx::query(
-                "DELETE FROM analyses WHERE digest = $1 AND analyzer = $2 AND revision = $3 AND kind = 'failed'",
+                "DELETE FROM analyses WHERE image = (SELECT id FROM images WHERE digest = $1) AND analyzer = $2 \
+                 AND revision = $3 AND kind = 'failed'",
             )
             .bind(digest.as_bytes().to_vec())
             .bind(key.0.as_str())
@@ -332,7 +351,9 @@ impl Writing {
 
 impl Unit for Writing {
     async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault> {
-        stored(&mut self.0, digests).await
+        let stored = stored(&mut self.0, digests).await?;
+        self.2.learn(&stored);
+        Ok(stored)
     }
 
     async fn contents(&mut self, digests: &[Digest]) -> Result<Vec<(Digest, Analysis)>, Fault> {
@@ -341,7 +362,9 @@ impl Unit for Writing {
 
     async fn write(&mut self, rows: &Rows) -> Result<(), Fault> {
         self.forget(rows).await?;
-        self.write_records(rows).await?;
+        let numbers = self.number(rows).await?;
+        self.write_records(rows, &numbers).await?;
+        self.2 = numbers;
         self.write_reports(rows).await?;
         self.write_index(&IndexRows::of(rows)).await?;
         if !rows.workers.is_empty() {
@@ -380,7 +403,7 @@ impl Unit for Writing {
         let mut claimed = BTreeSet::new();
         for (digest, analyzer, seen) in jobs {
             let done = sqlx::query(
-                "UPDATE wants SET enqueued_at = $3 WHERE digest = $1 AND analyzer = $2 \
+                "UPDATE wants SET enqueued_at = $3 WHERE image = (SELECT id FROM images WHERE digest = $1) AND analyzer = $2 \
                  AND enqueued_at = $4 AND state = 'open'",
             )
             .bind(digest.as_bytes().to_vec())
@@ -405,8 +428,8 @@ impl Unit for Writing {
         let mut changed = BTreeSet::new();
         for (digest, analyzer, seen) in jobs {
             let done = sqlx::query(
-                "UPDATE wants SET enqueued_at = $3, hold = $5 WHERE digest = $1 AND analyzer = $2 \
-                 AND enqueued_at = $4 AND hold IN ('ready', 'taken')",
+                "UPDATE wants SET enqueued_at = $3, hold = $5 WHERE image = (SELECT id FROM images WHERE digest = $1) \
+                 AND analyzer = $2 AND enqueued_at = $4 AND hold IN ('ready', 'taken')",
             )
             .bind(digest.as_bytes().to_vec())
             .bind(analyzer.as_str())

@@ -92,7 +92,11 @@ async fn an_archive_is_carried_between_all_databases_and_is_the_same() {
     let target = postgres.open().await;
     assert_eq!(all(&target).await, expected);
     // It goes on as an archive of its own.
-    target.apply(&[partial("image 1", "guest", done("a guest"), 7)]).await.unwrap();
+    let news = [
+        partial("image 1", "guest", done("a guest"), 7),
+        Message::Intake(intake("a new image", &[OCR])),
+    ];
+    target.apply(&news).await.unwrap();
     assert_eq!(ask(&target, "guest", Sort::Newest).await.total.records, 1);
     let back = World::sqlite();
     let again = half_open(&back).await;

@@ -65,7 +65,7 @@ async fn sqlite(
                 "search_answers" => "t.seen >= $1 AND t.seen < $2",
                 "images" => "t.first_seen >= $1 AND t.first_seen < $2",
                 _ => {
-                    "t.digest IN (SELECT i.digest FROM images i WHERE i.first_seen >= $1 AND i.first_seen < $2)"
+                    "t.image IN (SELECT i.id FROM images i WHERE i.first_seen >= $1 AND i.first_seen < $2)"
                 }
             };
             statements.extend(literals(&mut source, table, of, (*begin, *end)).await?);
@@ -156,7 +156,7 @@ async fn postgres(
                 "search_answers" => format!("t.seen >= {begin} AND t.seen < {end}"),
                 "images" => format!("t.first_seen >= {begin} AND t.first_seen < {end}"),
                 _ => format!(
-                    "t.digest IN (SELECT i.digest FROM images i WHERE i.first_seen >= {begin} AND i.first_seen < {end})"
+                    "t.image IN (SELECT i.id FROM images i WHERE i.first_seen >= {begin} AND i.first_seen < {end})"
                 ),
             };
             tables.push((

@@ -59,8 +59,8 @@ impl Plan<'_> {
         };
         let mut of_batches = of_found();
         of_batches.push(&format!(
-            "SELECT coalesce(b.name, {hex}), COUNT(DISTINCT m.digest) FROM found f JOIN batch_images m \
-             ON m.digest = f.digest LEFT JOIN batches b ON b.batch = m.batch WHERE true"
+            "SELECT coalesce(b.name, {hex}), COUNT(DISTINCT m.image) FROM found f JOIN images i ON i.digest = f.digest \
+             JOIN batch_images m ON m.image = i.id LEFT JOIN batches b ON b.batch = m.batch WHERE true"
         ));
         let all = [
             of_answers("s0.analyzer"),
