@@ -23,9 +23,9 @@ pub enum ImageFormat {
     Bmp,
     /// Netpbm: PBM, PGM, PPM, PAM.
     Pnm,
-    /// AVIF (recognised, not decoded).
+    /// AVIF (decoded where the program for it is installed).
     Avif,
-    /// HEIC / HEIF (recognised, not decoded).
+    /// HEIC / HEIF (decoded where the program for it is installed).
     Heic,
 }
 
