@@ -1,6 +1,7 @@
 //! `ocelli run` and `ocelli up`: one process, no server.
 
 use std::fs;
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -23,6 +24,34 @@ fn a_folder_becomes_records_and_a_second_run_does_nothing() {
     let more = world.json(["run", "in", "--json"]);
     assert_eq!((&more["enqueued"], &more["known"]), (&1.into(), &6.into()), "{more}");
     assert_eq!(world.row("tesseract-ocr")["done"], 6);
+    world.audit();
+}
+
+#[test]
+fn avif_and_heic_are_read_and_stay_what_they_are() {
+    let world = World::new();
+    let folder = world.samples("in", &[CHART]);
+    let chart = folder.join(CHART);
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    let original = world.json(["show", &format!("in/{CHART}"), "--format", "json"]);
+    for (name, more) in [("chart.avif", &["-A"][..]), ("chart.heic", &[])] {
+        let mut encode = Command::new("heif-enc");
+        encode.args(more).args(["-q", "90", "-o"]).arg(folder.join(name)).arg(&chart);
+        let made = encode.output().expect("heif-enc is installed (Debian: libheif-examples)");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    for format in ["avif", "heic"] {
+        let image = format!("in/chart.{format}");
+        let record = world.json(["show", &image, "--format", "json"]);
+        assert_eq!(record["image"]["format"], format, "{record}");
+        for side in ["width", "height"] {
+            assert_eq!(record["image"][side], original["image"][side], "{format}: {side}");
+        }
+        let said = world.ocelli(["show", &image]).out;
+        assert!(said.contains("Scaling Open Language Models"), "{format}: {said}");
+    }
+    assert_eq!(world.row("tesseract-ocr")["done"], 3);
     world.audit();
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 
-/// Container formats ocelli knows by their first bytes. Only some can be decoded; the rest are named in the refusal.
+/// Container formats ocelli knows by their first bytes. AVIF and HEIC take a program of their own to be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
