@@ -216,4 +216,23 @@ mod tests {
         // The runtime of the test waits for its threads.
         OVER.store(true, Ordering::Relaxed);
     }
+
+    #[tokio::test]
+    async fn an_avif_is_sent_as_another_format_and_without_its_program_fails_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let (drawing, file) = (folder.path().join("in.png"), folder.path().join("out.avif"));
+        std::fs::write(&drawing, image(90)).unwrap();
+        let mut encode = std::process::Command::new("heif-enc");
+        let made = encode.args(["-A", "-o"]).arg(&file).arg(&drawing).output();
+        assert!(made.expect("heif-enc is installed (Debian: libheif-examples)").status.success());
+        let avif = Bytes::from(std::fs::read(&file).unwrap());
+        let how = Prepare { longest_side: 64, encoding: ocelli_media::Encoding::Png, hash: true };
+        let (picture, _, took) = Preparation::default().picture(avif.clone(), &how).await.unwrap();
+        assert!(picture.mime == "image/png" && took > Duration::ZERO);
+        let none = Converter::with(Vec::new(), ocelli_media::ConvertLimits::default());
+        let without = Preparation::default().with_converter(none);
+        let error = without.picture(avif, &how).await.unwrap_err();
+        assert_eq!(error.class(), FailureClass::Permanent);
+        assert!(error.to_string().contains("libheif-examples"), "{error}");
+    }
 }
