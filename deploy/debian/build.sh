@@ -78,7 +78,7 @@ Priority: optional
 Maintainer: the ocelli maintainers <maintainers@ocelli.invalid>
 Installed-Size: $(du -sk --exclude=DEBIAN "$tree" | cut -f 1)
 Depends: $libraries, adduser | systemd, tesseract-ocr-eng, tesseract-ocr-osd
-Recommends: ca-certificates
+Recommends: ca-certificates, libheif-examples
 Suggests: rabbitmq-server (>= 3.10), postgresql (>= 15), prometheus
 Description: searchable archive of what models read in piles of images
  Turns images into records: when each was first seen, and what every analyzer

@@ -11,6 +11,7 @@ packages=(
     build-essential pkg-config clang libclang-dev   # leptess generates its bindings at build time
     libtesseract-dev libleptonica-dev               # the OCR engine
     tesseract-ocr tesseract-ocr-eng tesseract-ocr-osd
+    libheif-examples                                # heif-convert, for AVIF and HEIC
     fonts-dejavu-core fonts-liberation              # typefaces of the sample images
     fonts-bebas-neue fonts-comic-neue fonts-lato
     util-linux

@@ -161,7 +161,9 @@ fn doctor_says_what_is_there_what_is_missing_and_what_to_do() {
     let mut world = World::new();
     let said = world.ocelli(["doctor"]);
     assert_eq!(said.code, 0, "{said:?}");
-    for words in ["data folder", "GB free", "Tesseract", "eng", "seccomp", "ollama serve"] {
+    for words in
+        ["data folder", "GB free", "Tesseract", "eng", "seccomp", "libheif", "ollama serve"]
+    {
         assert!(said.out.contains(words), "'{words}' is not in:\n{}", said.out);
     }
     world.settings("[analyzers.tesseract-ocr]\nlanguages = \"eng+tlh\"");

@@ -48,6 +48,7 @@ fn contents(package: &Path) {
     for library in ["libc6", "libtesseract5", "liblept5", "tesseract-ocr-eng"] {
         assert!(depends.contains(library), "{library} is not in {depends}");
     }
+    assert!(field("Recommends").contains("libheif-examples"), "AVIF and HEIC cannot be read");
     let description = field("Description");
     assert!(description.lines().all(|line| line.chars().count() <= 80), "{description}");
     let list = said(Command::new("dpkg-deb").arg("-c").arg(package));

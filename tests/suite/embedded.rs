@@ -27,6 +27,31 @@ fn a_folder_becomes_records_and_a_second_run_does_nothing() {
 }
 
 #[test]
+fn avif_and_heic_are_read_and_stay_what_they_are() {
+    let world = World::new();
+    world.samples("in", &[CHART]);
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    let chart = format!("in/{CHART}");
+    let original = world.json(["show", &chart, "--format", "json"]);
+    for format in ["avif", "heic"] {
+        world.heif(&chart, &format!("in/chart.{format}"));
+    }
+    assert_eq!(world.ocelli(["run", "in"]).code, 0);
+    for format in ["avif", "heic"] {
+        let image = format!("in/chart.{format}");
+        let record = world.json(["show", &image, "--format", "json"]);
+        assert_eq!(record["image"]["format"], format, "{record}");
+        for side in ["width", "height"] {
+            assert_eq!(record["image"][side], original["image"][side], "{format}: {side}");
+        }
+        let said = world.ocelli(["show", &image]).out;
+        assert!(said.contains("Scaling Open Language Models"), "{format}: {said}");
+    }
+    assert_eq!(world.row("tesseract-ocr")["done"], 3);
+    world.audit();
+}
+
+#[test]
 fn the_text_of_the_chart_is_read_and_shown_in_the_layout_of_the_archive() {
     let world = World::new();
     world.samples("in", &[CHART]);

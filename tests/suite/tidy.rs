@@ -93,6 +93,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("indicatif", &["ocelli"]),
     ("resvg", &["ocelli-samples"]),
     ("object_store", &["ocelli-media"]),
+    ("landlock", &["ocelli-media"]),
+    ("seccompiler", &["ocelli-media"]),
     ("parquet", &["ocelli-export", "ocelli-producer"]),
     ("tar", &["ocelli-producer"]),
 ];

@@ -78,6 +78,22 @@ async fn where_models_disagree_is_a_list_and_a_comparison_shows_its_quotes() {
 }
 
 #[test]
+fn an_avif_is_shown_as_any_other_image_is() {
+    let world = world();
+    let folder = world.samples("in", &[CHART]);
+    world.heif(&format!("in/{CHART}"), "in/chart.avif");
+    std::fs::remove_file(folder.join(CHART)).unwrap();
+    let site = Site::up(&world, "in");
+    site.complete(1);
+    let digest = site.digest("chart.avif");
+    for size in ["thumb", "view"] {
+        let shown = site.get(&format!("/image/{digest}/{size}"));
+        assert_eq!((shown.status, shown.header("content-type")), (200, "image/jpeg"), "{size}");
+    }
+    assert_eq!(site.service.stop(), 0);
+}
+
+#[test]
 fn an_image_that_cannot_be_shown_is_drawn_as_one_and_its_page_says_why() {
     let world = world();
     let folder = world.samples("in", &[NOTE]);

@@ -113,6 +113,17 @@ impl World {
         target
     }
 
+    /// The image at `from` as AVIF or HEIC, by the ending of `to`; both in this world's folder.
+    pub(crate) fn heif(&self, from: &str, to: &str) {
+        let mut encode = Command::new("heif-enc");
+        if to.ends_with(".avif") {
+            encode.arg("-A");
+        }
+        let made = encode.args(["-q", "90", "-o"]).arg(self.path(to)).arg(self.path(from)).output();
+        let made = made.expect("heif-enc is installed (Debian: libheif-examples)");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
     /// `count` different images of the same note: the bytes behind a PNG's end are no part of the picture.
     pub(crate) fn many(&self, folder: &str, count: usize) -> PathBuf {
         let target = self.path(folder);

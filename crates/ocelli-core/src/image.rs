@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 
-/// Container formats ocelli knows by their first bytes. Only some can be decoded; the rest are named in the refusal.
+/// Container formats ocelli knows by their first bytes. AVIF and HEIC take a program of their own to be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -23,9 +23,9 @@ pub enum ImageFormat {
     Bmp,
     /// Netpbm: PBM, PGM, PPM, PAM.
     Pnm,
-    /// AVIF (recognised, not decoded).
+    /// AVIF (decoded where the program for it is installed).
     Avif,
-    /// HEIC / HEIF (recognised, not decoded).
+    /// HEIC / HEIF (decoded where the program for it is installed).
     Heic,
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use ocelli_core::{
     AnalyzerName, FailureClass, Outcome, PerceptualHash, Provenance, Revision, RevisionBuilder,
-    Step,
+    Step, chain,
 };
 use ocelli_media::{Encoding, Prepare};
 use ocelli_worker::{AnalyzeError, Analyzer, Answer, Job, Unavailable};
@@ -242,7 +242,7 @@ impl LlmAnalyzer {
                 if matches!(error, PreparationError::Hangs(_)) {
                     self.asker.metrics.hangs.inc();
                 }
-                Unanswered { class: error.class(), reason: error.to_string() }
+                Unanswered { class: error.class(), reason: chain(&error) }
             })?,
             Err(_) => {
                 let reason = "preparing the image took until the deadline of the job".to_owned();

@@ -10,7 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ocelli_core::{FailureClass, PerceptualHash};
-use ocelli_media::{DecodeError, DecodeLimits, Inspection, Prepare, Prepared, inspect, prepare};
+use ocelli_media::{
+    ConvertError, Converter, DecodeError, DecodeLimits, Inspection, Prepare, Prepared, inspect,
+    prepare,
+};
 use thiserror::Error;
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 
@@ -38,6 +41,7 @@ pub struct Preparation {
     units: u32,
     memory: Arc<Semaphore>,
     deadline: Duration,
+    converter: Converter,
     work: Work,
 }
 
@@ -45,8 +49,11 @@ pub struct Preparation {
 #[derive(Debug, Error)]
 pub(crate) enum PreparationError {
     /// The image.
-    #[error("{0}")]
+    #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// It is AVIF or HEIC and was not converted.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// It does not end. Its thread cannot be stopped and goes on beside the work; its memory is no longer counted, for
     /// nothing would ever be decoded again otherwise.
     #[error("decoding the image took longer than {} s (limits.decode_deadline) and was given up", .0.as_secs())]
@@ -60,6 +67,7 @@ impl PreparationError {
     pub(crate) const fn class(&self) -> FailureClass {
         match self {
             Self::Decode(error) => error.class(),
+            Self::Convert(error) => error.class(),
             Self::Died(_) | Self::Hangs(_) => FailureClass::Crash,
         }
     }
@@ -77,6 +85,7 @@ impl Preparation {
             units,
             memory: Arc::new(Semaphore::new(units as usize)),
             deadline: DEFAULT_DEADLINE,
+            converter: Converter::default(),
             work: |bytes, limits, how| prepare(bytes, limits, how),
         }
     }
@@ -85,6 +94,12 @@ impl Preparation {
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// The same, with this for AVIF and HEIC.
+    #[must_use]
+    pub fn with_converter(self, converter: Converter) -> Self {
+        Self { converter, ..self }
     }
 
     /// Prepares one image, and says what it looks like and how long the work took, without waiting for its turn. Dropping the future does not stop a decoder that has begun; its memory stays counted until it
@@ -107,21 +122,23 @@ impl Preparation {
         let memory = Arc::new(Mutex::new(memory));
         let (limits, how, held, work) =
             (self.limits.clone(), how.clone(), Arc::clone(&memory), self.work);
+        let (converter, deadline) = (self.converter.clone(), self.deadline);
         let (begin, begun) = oneshot::channel();
         let mut work = tokio::task::spawn_blocking(move || {
             // Nobody may wait any more.
             begin.send(()).ok();
             let started = Instant::now();
-            let prepared = work(&bytes, &limits, &how);
+            let prepared = converter
+                .readable(bytes, &limits, started + deadline)
+                .map_err(PreparationError::Convert)
+                .and_then(|bytes| Ok(work(&bytes, &limits, &how)?));
             let took = started.elapsed();
-            drop(bytes);
             free(&held);
             prepared.map(|prepared| {
                 let base64 = STANDARD.encode(&prepared.bytes).into();
                 (Picture { mime: prepared.mime, base64 }, prepared.hash, took)
             })
         });
-        let deadline = self.deadline;
         // Its own task: the time runs also when nobody waits for the picture any more.
         let watched = tokio::spawn(async move {
             // Waiting for a thread is nothing that the image is to blame for. An error shows in the work below.
@@ -198,5 +215,24 @@ mod tests {
         assert!(patient.picture(image(800), &how).await.is_ok());
         // The runtime of the test waits for its threads.
         OVER.store(true, Ordering::Relaxed);
+    }
+
+    #[tokio::test]
+    async fn an_avif_is_sent_as_another_format_and_without_its_program_fails_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let (drawing, file) = (folder.path().join("in.png"), folder.path().join("out.avif"));
+        std::fs::write(&drawing, image(90)).unwrap();
+        let mut encode = std::process::Command::new("heif-enc");
+        let made = encode.args(["-A", "-o"]).arg(&file).arg(&drawing).output();
+        assert!(made.expect("heif-enc is installed (Debian: libheif-examples)").status.success());
+        let avif = Bytes::from(std::fs::read(&file).unwrap());
+        let how = Prepare { longest_side: 64, encoding: ocelli_media::Encoding::Png, hash: true };
+        let (picture, _, took) = Preparation::default().picture(avif.clone(), &how).await.unwrap();
+        assert!(picture.mime == "image/png" && took > Duration::ZERO);
+        let none = Converter::with(Vec::new(), ocelli_media::ConvertLimits::default());
+        let without = Preparation::default().with_converter(none);
+        let error = without.picture(avif, &how).await.unwrap_err();
+        assert_eq!(error.class(), FailureClass::Permanent);
+        assert!(error.to_string().contains("libheif-examples"), "{error}");
     }
 }

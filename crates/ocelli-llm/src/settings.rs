@@ -11,7 +11,7 @@ use ocelli_runtime::settings::{
     Protocol as Configured, TokenField as ConfiguredField,
 };
 
-use ocelli_wiring::parts::decode_limits;
+use ocelli_wiring::parts::{converter, decode_limits};
 
 use crate::preparation::DEFAULT_MEMORY;
 use crate::{
@@ -24,7 +24,9 @@ impl Preparation {
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Self {
         let memory = settings.limits.decode_memory.bytes().min(DEFAULT_MEMORY);
-        Self::new(decode_limits(settings), memory).with_deadline(settings.limits.decode_deadline)
+        Self::new(decode_limits(settings), memory)
+            .with_deadline(settings.limits.decode_deadline)
+            .with_converter(converter(settings))
     }
 }
 

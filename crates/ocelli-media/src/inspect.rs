@@ -3,6 +3,7 @@
 use ocelli_core::ImageFormat;
 
 use crate::decode::{self, single, tiff};
+use crate::heif;
 use crate::{DecodeError, DecodeLimits};
 
 /// What a header says.
@@ -10,9 +11,9 @@ use crate::{DecodeError, DecodeLimits};
 pub struct Inspection {
     /// By the first bytes.
     pub format: ImageFormat,
-    /// Pixels, after EXIF orientation.
+    /// Pixels, upright: after EXIF orientation, and the turns and crops of AVIF and HEIC.
     pub width: u32,
-    /// Pixels, after EXIF orientation.
+    /// Pixels, upright.
     pub height: u32,
     /// More than one frame or page, as far as the header shows it.
     pub several_frames: bool,
@@ -27,8 +28,10 @@ pub struct Inspection {
 pub fn inspect(bytes: &[u8], limits: &DecodeLimits) -> Result<Inspection, DecodeError> {
     let format = decode::recognise(bytes, limits)?;
     decode::guarded(format, || {
-        if format == ImageFormat::Tiff {
-            return tiff::inspect(bytes, limits);
+        match format {
+            ImageFormat::Tiff => return tiff::inspect(bytes, limits),
+            ImageFormat::Avif | ImageFormat::Heic => return heif::inspect(bytes, format, limits),
+            _ => {}
         }
         let opened = single::open(bytes, format, limits, single::Depth::Header)?;
         let (mut width, mut height) = (opened.width, opened.height);

@@ -37,6 +37,26 @@ impl Default for DecodeLimits {
     }
 }
 
+/// Bounds on the program that converts one AVIF or HEIC image. What it may write follows from the size of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvertLimits {
+    /// How long it may take (setting `limits.convert_deadline`).
+    pub deadline: Duration,
+    /// Bytes of its address space (setting `limits.convert_memory`).
+    pub memory: u64,
+}
+
+impl Default for ConvertLimits {
+    fn default() -> Self {
+        Self {
+            // 0.2 to 0.3 s of CPU for each megapixel of noise, photographs less: most of the largest allowed images, too.
+            deadline: Duration::from_secs(30),
+            // 100 megapixels in YCbCr and in RGB with 16 bits, and the stacks of a decoder's threads.
+            memory: 2 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
 /// Bounds on fetching one source. Enforced while reading, not afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchLimits {

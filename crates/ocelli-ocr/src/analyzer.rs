@@ -66,6 +66,7 @@ impl TesseractAnalyzer {
             ReadError::Died(_) | ReadError::Deadline(_) => FailureClass::Crash,
             // Nothing is wrong with the image.
             ReadError::Start(_) | ReadError::Busy(_) => FailureClass::Outage,
+            ReadError::Convert(error) => error.class(),
         };
         let provenance = Some(Box::new(self.provenance(None)));
         AnalyzeError { class, reason: chain(error), provenance }

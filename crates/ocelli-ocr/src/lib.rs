@@ -9,6 +9,7 @@
 //! | [`analyzer`] | [`TesseractAnalyzer`]: probe, revision, outcome |
 //! | [`options`] | [`OcrOptions`] |
 //! | [`pool`] | [`Pool`]: the children as the parent sees them |
+//! | `conversions` | AVIF and HEIC, before a child gets them |
 //! | [`child`] | the child's loop |
 //! | [`sandbox`] | what a child gives up |
 //! | [`protocol`] | what the two say to each other |
@@ -24,6 +25,7 @@ pub mod analyzer;
 mod blobs;
 mod cascade;
 pub mod child;
+mod conversions;
 pub mod data;
 pub mod diagnose;
 pub mod engine;

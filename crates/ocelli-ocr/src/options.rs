@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ocelli_core::AnalyzerName;
-use ocelli_media::DecodeLimits;
+use ocelli_media::{Converter, DecodeLimits};
 use serde::{Deserialize, Serialize};
 
 /// How far the reading of one image goes when the first pass is not enough.
@@ -58,6 +58,8 @@ pub struct OcrOptions {
     pub images_per_child: u32,
     /// Bounds on decoding.
     pub limits: DecodeLimits,
+    /// What makes PNG of AVIF and HEIC, before a child gets them.
+    pub converter: Converter,
     /// How the first pass looks for text.
     pub page_mode: PageMode,
     /// Frames of an animation that are read, spread evenly over it. 1 = the first.
@@ -88,6 +90,7 @@ impl Default for OcrOptions {
             recycle_memory: 400 * 1024 * 1024,
             images_per_child: 1_000,
             limits: DecodeLimits::default(),
+            converter: Converter::default(),
             page_mode: PageMode::Auto,
             frames: 1,
             effort: Effort::Full,

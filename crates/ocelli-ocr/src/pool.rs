@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::child::CHILD_ARGUMENT;
+use crate::conversions::Conversions;
 use crate::metrics::OcrMetrics;
 use crate::options::{Effort, OcrOptions};
 use crate::protocol::{
@@ -68,6 +69,9 @@ pub enum ReadError {
     /// No child could be started for it.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// It is AVIF or HEIC and could not be made readable for a child.
+    #[error(transparent)]
+    Convert(#[from] ocelli_media::ConvertError),
 }
 
 /// Running children and the permission to use them.
@@ -77,6 +81,7 @@ pub struct Pool {
     /// One permit per child that may exist.
     permits: Semaphore,
     spawner: Spawner,
+    conversions: Conversions,
     options: OcrOptions,
     data_path: PathBuf,
     metrics: OcrMetrics,
@@ -96,10 +101,12 @@ impl Pool {
     /// language data that was checked by the caller.
     #[must_use]
     pub fn new(options: OcrOptions, data_path: PathBuf, metrics: OcrMetrics) -> Self {
+        let (converter, limits) = (options.converter.clone(), options.limits.clone());
         Self {
             idle: Mutex::new(Vec::new()),
             permits: Semaphore::new(options.children()),
             spawner: Spawner::start(),
+            conversions: Conversions::new(converter, limits, options.children()),
             options,
             data_path,
             metrics,
@@ -127,6 +134,7 @@ impl Pool {
     /// # Errors
     /// See [`ReadError`]. In every case the pool goes on.
     pub async fn read(&self, image: Bytes, deadline: Instant) -> Result<Transcript, ReadError> {
+        let (image, converted) = self.conversions.readable(image, deadline).await?;
         let request = Request::Read(ReadRequest {
             image,
             limits: (&self.options.limits).into(),
@@ -137,7 +145,11 @@ impl Pool {
             sufficient_confidence: self.options.sufficient_confidence,
         });
         match self.ask(&request, deadline).await? {
-            Reply::Read(result) => result.map_err(ReadError::Refused),
+            Reply::Read(Ok(transcript)) => {
+                let decoded = transcript.decoded.saturating_add(converted);
+                Ok(Transcript { decoded, ..transcript })
+            }
+            Reply::Read(Err(refusal)) => Err(ReadError::Refused(refusal)),
             other => Err(ReadError::Died(format!("it answered {}", kind(&other)))),
         }
     }

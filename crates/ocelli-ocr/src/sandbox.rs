@@ -3,15 +3,11 @@
 //! Called once in the child, after the language data was loaded and before the first image. Each layer stands alone;
 //! a kernel that lacks one gets the others, and the report says so (`ocelli doctor` prints it).
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
-    RulesetStatus, Scope,
-};
-use rustix::process::{Resource, Rlimit, Signal};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use ocelli_media::sandbox::{self, Bound, BpfProgram, Entered, RulesetError, RulesetStatus, Walls};
+use rustix::process::{Resource, Signal};
 use serde::{Deserialize, Serialize};
 
 /// What locks a child in.
@@ -44,8 +40,8 @@ impl Layer {
     }
 }
 
-impl std::fmt::Display for Layer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Active => f.write_str("active"),
             Self::Partial(why) => write!(f, "partial: {why}"),
@@ -64,15 +60,33 @@ pub(crate) fn die_with_parent() -> Layer {
 
 /// Gives up everything else, for good.
 pub(crate) fn enter(memory: u64, cpu: Duration, dies_with_parent: Layer) -> SandboxReport {
-    let limits = Layer::from_result(limit(memory, cpu));
-    let landlock = landlock();
-    // Last: the filter forbids the system calls of the layers above.
-    let seccomp = Layer::from_result(seccomp());
-    SandboxReport { limits, dies_with_parent, landlock, seccomp }
+    // No rule is added to the ruleset: nothing is allowed.
+    let (rules, no_landlock) = made(sandbox::ruleset());
+    let (filter, no_seccomp) = made(filter());
+    let filters = filter.into_iter().collect();
+    let mut walls = Walls { bounds: bounds(memory, cpu), landlock: rules, filters };
+    let Entered { limits, landlock, seccomp } = walls.enter();
+    SandboxReport {
+        limits: Layer::from_result(limits.map_err(|(name, error)| format!("{name}: {error}"))),
+        dies_with_parent,
+        landlock: no_landlock.map_or_else(|| of_landlock(landlock), Layer::Missing),
+        seccomp: no_seccomp.map_or_else(
+            || Layer::from_result(seccomp.map_err(|error| error.to_string())),
+            Layer::Missing,
+        ),
+    }
 }
 
-fn limit(memory: u64, cpu: Duration) -> Result<(), String> {
-    let limits = [
+/// A layer as far as it could be made, and else why not.
+fn made<T>(result: Result<T, impl fmt::Display>) -> (Option<T>, Option<String>) {
+    match result {
+        Ok(made) => (Some(made), None),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+fn bounds(memory: u64, cpu: Duration) -> Vec<Bound> {
+    vec![
         (Resource::As, "address space", memory),
         (Resource::Fsize, "file size", 0),
         (Resource::Core, "core file", 0),
@@ -80,25 +94,11 @@ fn limit(memory: u64, cpu: Duration) -> Result<(), String> {
         (Resource::Nofile, "open files", 4),
         (Resource::Nproc, "processes", 0),
         (Resource::Cpu, "CPU time", cpu.as_secs().max(1)),
-    ];
-    for (resource, name, value) in limits {
-        let limit = Rlimit { current: Some(value), maximum: Some(value) };
-        rustix::process::setrlimit(resource, limit).map_err(|error| format!("{name}: {error}"))?;
-    }
-    Ok(())
+    ]
 }
 
-fn landlock() -> Layer {
-    let abi = ABI::V6;
-    let status = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(abi))
-        .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
-        .and_then(|rules| rules.scope(Scope::from_all(abi)))
-        .and_then(Ruleset::create)
-        // No rule is added: nothing is allowed.
-        .and_then(landlock::RulesetCreated::restrict_self);
-    match status.map(|status| status.ruleset) {
+fn of_landlock(status: Result<RulesetStatus, RulesetError>) -> Layer {
+    match status {
         Ok(RulesetStatus::FullyEnforced) => Layer::Active,
         Ok(RulesetStatus::PartiallyEnforced) => {
             Layer::Partial("this kernel knows only a part of what was asked".to_owned())
@@ -110,8 +110,8 @@ fn landlock() -> Layer {
 
 /// An allow list: what glibc, Rust's standard library, Leptonica and Tesseract call while they compute. Everything else
 /// (files, sockets, processes, and whatever a future kernel invents) answers "not permitted".
-fn seccomp() -> Result<(), String> {
-    let allowed = [
+fn filter() -> Result<BpfProgram, String> {
+    sandbox::only([
         // pipes
         libc::SYS_read,
         libc::SYS_write,
@@ -149,15 +149,5 @@ fn seccomp() -> Result<(), String> {
         libc::SYS_exit,
         libc::SYS_exit_group,
         libc::SYS_getrusage,
-    ];
-    let rules: BTreeMap<i64, Vec<_>> = allowed.into_iter().map(|call| (call, Vec::new())).collect();
-    let arch = std::env::consts::ARCH.try_into().map_err(text)?;
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch).map_err(text)?;
-    let program: BpfProgram = filter.try_into().map_err(text)?;
-    seccompiler::apply_filter(&program).map_err(text)
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+    ])
 }

@@ -4,7 +4,7 @@ use ocelli_runtime::Settings;
 use ocelli_runtime::settings::{
     AnalyzerSettings, Effort as EffortSetting, PageMode as PageModeSetting,
 };
-use ocelli_wiring::parts::decode_limits;
+use ocelli_wiring::parts::{converter, decode_limits};
 
 use crate::{Effort, OcrOptions, PageMode};
 
@@ -32,6 +32,7 @@ impl OcrOptions {
             recycle_memory: ocr.recycle_memory.bytes(),
             images_per_child: ocr.images_per_child,
             limits: decode_limits(settings),
+            converter: converter(settings),
             page_mode: match ocr.page_mode {
                 PageModeSetting::Auto => PageMode::Auto,
                 PageModeSetting::Column => PageMode::Column,

@@ -20,7 +20,7 @@ use ocelli_core::{
     Analysis, AnalyzerName, BatchId, Digest, ImageFacts, ImageFormat, Outcome, Provenance, Reading,
     RevisionBuilder, Sighting, Want, Word,
 };
-use ocelli_media::{DecodeLimits, FetchLimits, Fetcher};
+use ocelli_media::{Converter, DecodeLimits, FetchLimits, Fetcher};
 use ocelli_web::{
     AnalyzerLine, Delivery, Hand, Hands, Listener, Parts, QueueDepth, Requeued, WebOptions, serve,
 };
@@ -181,6 +181,7 @@ fn options(folder: &std::path::Path) -> WebOptions {
             .collect(),
         budgets: Vec::new(),
         decode: DecodeLimits::default(),
+        converter: Converter::default(),
         decode_deadline: Duration::from_secs(60),
         decoders: 2,
         pictures: folder.join("pictures"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ocelli_catalog::query::QueryLimits;
 use ocelli_core::{AnalyzerName, Budget};
-use ocelli_media::DecodeLimits;
+use ocelli_media::{Converter, DecodeLimits};
 use secrecy::SecretString;
 
 /// How the archive is served.
@@ -22,6 +22,8 @@ pub struct WebOptions {
     pub budgets: Vec<Budget>,
     /// Limits of decoders.
     pub decode: DecodeLimits,
+    /// What makes PNG of AVIF and HEIC.
+    pub converter: Converter,
     /// How long one image may be decoded before it is given up.
     pub decode_deadline: Duration,
     /// Images decoded at once: each takes up to [`DecodeLimits::memory`].

@@ -87,7 +87,7 @@ impl Pictures {
             catalog,
             fetcher,
             shelf: Shelf::open(options.pictures.clone(), options.picture_bytes),
-            work: Work::new(options.decode.clone(), options.decoders, options.decode_deadline),
+            work: Work::new(options),
             fetches: Semaphore::new(FETCHES),
             looks: Arc::new(Semaphore::new(LOOKS)),
             lanes: (0..LANES).map(|_| tokio::sync::Mutex::default()).collect(),

@@ -2,7 +2,7 @@
 
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::Enabled;
-use ocelli_wiring::parts::{decode_limits, query_limits};
+use ocelli_wiring::parts::{converter, decode_limits, query_limits};
 
 use crate::{AnalyzerLine, WebOptions};
 
@@ -30,6 +30,7 @@ impl WebOptions {
                 .collect(),
             budgets: settings.budgets.clone(),
             decode: decode_limits(settings),
+            converter: converter(settings),
             decode_deadline: settings.limits.decode_deadline,
             decoders: if web.decoders == 0 { cores } else { web.decoders },
             pictures: settings.data.dir.join("pictures"),

@@ -10,7 +10,9 @@ use ocelli_catalog::rules::Rules;
 use ocelli_catalog::{Catalog, CatalogMetrics, CatalogOptions};
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::{AnalyzerName, SourceUri, Want};
-use ocelli_media::{DecodeLimits, FetchLimits, Kept, Manners, ObjectOptions};
+use ocelli_media::{
+    ConvertLimits, Converter, DecodeLimits, FetchLimits, Kept, Manners, ObjectOptions,
+};
 use ocelli_runtime::Settings;
 use ocelli_runtime::settings::{AnalyzerSettings, Enabled, Kind};
 use ocelli_worker::WorkerOptions;
@@ -120,6 +122,16 @@ pub fn decode_limits(settings: &Settings) -> DecodeLimits {
         pages: limits.image_pages,
         memory: limits.decode_memory.bytes(),
     }
+}
+
+/// What makes PNG of AVIF and HEIC.
+#[must_use]
+pub fn converter(settings: &Settings) -> Converter {
+    let limits = &settings.limits;
+    Converter::find(ConvertLimits {
+        deadline: limits.convert_deadline,
+        memory: limits.convert_memory.bytes(),
+    })
 }
 
 /// Limits for fetching.

@@ -92,17 +92,21 @@ impl DecodeError {
         FailureClass::Permanent
     }
 
-    /// A recognised format for which there is no decoder.
+    /// A recognised format for which there is no decoder in this process.
     pub(crate) fn no_decoder(format: ImageFormat) -> Self {
         let reason = match format {
-            ImageFormat::Avif => {
-                "AVIF cannot be decoded; convert it to PNG or JPEG first (avifdec in.avif out.png)"
-            }
-            ImageFormat::Heic => {
-                "HEIC cannot be decoded; convert it to PNG or JPEG first (heif-convert in.heic out.png)"
+            ImageFormat::Avif | ImageFormat::Heic => {
+                "a program of its own converts it, and was not asked; convert it to PNG or JPEG first"
             }
             _ => "there is no decoder for it; convert it to PNG or JPEG first",
         };
+        Self::Unsupported { format, reason: reason.to_owned() }
+    }
+
+    /// AVIF or HEIC where nothing is installed that converts it.
+    pub(crate) fn no_converter(format: ImageFormat) -> Self {
+        let reason = "what converts it is not installed where it was read; install heif-convert there \
+                      (apt-get install libheif-examples) and try again with --retry failed, or convert it to PNG or JPEG";
         Self::Unsupported { format, reason: reason.to_owned() }
     }
 
@@ -173,7 +177,7 @@ pub(crate) fn clip(text: &str) -> String {
 }
 
 /// As people write it.
-fn shown(format: ImageFormat) -> &'static str {
+pub(crate) fn shown(format: ImageFormat) -> &'static str {
     match format {
         ImageFormat::Png => "PNG",
         ImageFormat::Jpeg => "JPEG",

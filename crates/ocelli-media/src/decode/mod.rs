@@ -1,7 +1,7 @@
 //! Pixels from encoded bytes, within limits that are checked before anything is allocated.
 //!
 //! [`decode`] and [`crate::inspect()`] go the same way: what the bytes are, the header, the checks; only then pixels.
-//! Decoders are pure Rust; a panic of theirs is an error here. Absent on purpose: a limit on time. Sizes and counts bound it
+//! Decoders are pure Rust; a panic of theirs is an error here. AVIF and HEIC become PNG before they come here ([`crate::heif`]). Absent on purpose: a limit on time. Sizes and counts bound it
 //! to seconds, and whoever needs a hard one runs this in a process that can be killed.
 
 mod animation;
@@ -86,9 +86,6 @@ pub(crate) fn recognise(bytes: &[u8], limits: &DecodeLimits) -> Result<ImageForm
     match sniff(bytes) {
         Sniff::Empty => Err(DecodeError::Empty),
         Sniff::NotAnImage { looks_like } => Err(DecodeError::NotAnImage { looks_like }),
-        Sniff::Image(format @ (ImageFormat::Avif | ImageFormat::Heic)) => {
-            Err(DecodeError::no_decoder(format))
-        }
         Sniff::Image(format) => {
             budget::check_bytes(bytes, limits)?;
             Ok(format)

@@ -31,7 +31,7 @@ pub(crate) struct Opened<'a> {
 }
 
 /// The empty chunk that ends a PNG (ISO/IEC 15948, 11.2.4).
-const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+pub(crate) const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 
 /// How far an image is going to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

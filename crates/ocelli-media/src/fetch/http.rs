@@ -26,7 +26,7 @@ use crate::limits::FetchLimits;
 /// Said to every server, so that its people can see who asks.
 pub(super) const USER_AGENT: &str = concat!("ocelli/", env!("CARGO_PKG_VERSION"));
 
-/// What can be decoded comes first: hosts that choose by this would send AVIF to `image/*`.
+/// What is decoded here comes first: hosts that choose by this would send AVIF to `image/*`, which takes a program of its own.
 const ACCEPTED: &str =
     "image/png,image/jpeg,image/webp,image/gif,image/tiff,image/bmp;q=0.9,*/*;q=0.5";
 

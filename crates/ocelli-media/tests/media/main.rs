@@ -7,6 +7,7 @@ mod certificates;
 mod clouds;
 mod drawing;
 mod formats;
+mod heif;
 mod hostile_files;
 mod hostile_hosts;
 mod mutations;

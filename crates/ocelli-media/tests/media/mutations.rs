@@ -15,7 +15,7 @@ fn limits() -> DecodeLimits {
 }
 
 /// Xorshift64* (Vigna 2016): the same mutations in every run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -31,7 +31,7 @@ impl Random {
 }
 
 /// One to four changes: a byte, a number that means "very many", a cut, a repeated or a removed part.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+pub(crate) fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(4) {
         // Headers decide most, so half of all changes are there.
         let end = if random.below(2) == 0 { bytes.len().min(64) } else { bytes.len() };

@@ -108,8 +108,8 @@ async fn images_that_cannot_be_read_say_what_is_wrong_and_what_to_do() {
         (pgm(1, 40_000), ["40000", "limits.image_side"]),
         (Bytes::new(), ["empty", "download it again"]),
         (Bytes::from_static(b"<!DOCTYPE html><html>"), ["web page", "name the image itself"]),
-        (Bytes::from_static(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif"), ["AVIF", "convert it to PNG"]),
-        (Bytes::from_static(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), ["HEIC", "convert it to PNG"]),
+        (Bytes::from_static(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif"), ["AVIF", "download it again"]),
+        (Bytes::from_static(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), ["HEIC", "download it again"]),
     ] {
         let Err(ReadError::Refused(refusal)) = pool.read(bytes, far()).await else {
             panic!("{words:?}")

@@ -4,7 +4,10 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
+use ocelli_core::FailureClass;
+use ocelli_media::{ConvertLimits, Converter};
 use ocelli_ocr::OcrOptions;
+use ocelli_ocr::pool::ReadError;
 
 use crate::{far, options, picture, png, pool};
 
@@ -126,4 +129,38 @@ async fn a_photograph_is_read_as_its_exif_orientation_says() {
     assert_eq!(transcript.text, "HELLO THE FILE", "{transcript:?}");
     assert_eq!(transcript.rotation, 0, "nothing was left to turn");
     assert!((transcript.words[0].x - 40).abs() <= 4, "boxes lie in the upright picture");
+}
+
+/// The picture as `heif-enc` writes it, by the ending of the name.
+fn heif(image: &RgbImage, ending: &str) -> Bytes {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (drawing, file) = (folder.path().join("in.png"), folder.path().join("out"));
+    std::fs::write(&drawing, png(image)).expect("written");
+    let mut command = std::process::Command::new("heif-enc");
+    if ending == "avif" {
+        command.arg("-A");
+    }
+    let output = command.args(["-q", "90", "-o"]).arg(&file).arg(&drawing).output();
+    let output = output.expect("heif-enc is installed (Debian: libheif-examples)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(file).expect("made").into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn avif_and_heic_are_read_and_without_their_program_say_what_is_missing() {
+    let with = pool(options(1));
+    let none = Converter::with(Vec::new(), ConvertLimits::default());
+    let without = pool(OcrOptions { converter: none, ..options(1) });
+    for ending in ["avif", "heic"] {
+        let image = heif(&picture("HELLO THE FILE"), ending);
+        let transcript = with.read(image.clone(), far()).await.expect("read");
+        assert_eq!(transcript.text, "HELLO THE FILE", "{ending}");
+        let first = &transcript.words[0];
+        assert!((first.x - 40).abs() <= 4 && (first.y - 40).abs() <= 4, "{ending}: {first:?}");
+        let Err(ReadError::Refused(refusal)) = without.read(image, far()).await else {
+            panic!("{ending} was read without the program")
+        };
+        assert_eq!(refusal.class, FailureClass::Permanent);
+        assert!(refusal.reason.contains("libheif-examples"), "{}", refusal.reason);
+    }
 }

@@ -122,7 +122,7 @@ impl Checker<'_> {
         let (broker, worker) = (&settings.broker, &settings.worker);
         let (collector, producer) = (&settings.collector, &settings.producer);
         let search = &settings.search;
-        let counts: [(&[&str], u64); 25] = [
+        let counts: [(&[&str], u64); 26] = [
             (&["catalog", "connections"], settings.catalog.connections.into()),
             (&["broker", "confirm_window"], broker.confirm_window as u64),
             (&["broker", "queue_capacity"], broker.queue_capacity.into()),
@@ -131,6 +131,7 @@ impl Checker<'_> {
             (&["limits", "image_pixels"], limits.image_pixels),
             (&["limits", "image_pages"], limits.image_pages.into()),
             (&["limits", "decode_memory"], limits.decode_memory.bytes()),
+            (&["limits", "convert_memory"], limits.convert_memory.bytes()),
             (&["limits", "needed_text"], limits.needed_text.bytes()),
             (&["limits", "archive_bytes"], limits.archive_bytes.bytes()),
             (&["limits", "archive_members"], limits.archive_members),
@@ -172,11 +173,12 @@ impl Checker<'_> {
         self.need(ok, &["collector", "keep_payments"], "expected at least 1d");
         let ok = collector.dispatch_lease >= Duration::from_secs(1);
         self.need(ok, &["collector", "dispatch_lease"], "expected at least 1s");
-        let times: [(&[&str], Duration); 14] = [
+        let times: [(&[&str], Duration); 15] = [
             (&["catalog", "operation_timeout"], settings.catalog.operation_timeout),
             (&["broker", "connect_timeout"], broker.connect_timeout),
             (&["broker", "operation_timeout"], broker.operation_timeout),
             (&["limits", "decode_deadline"], limits.decode_deadline),
+            (&["limits", "convert_deadline"], limits.convert_deadline),
             (&["limits", "http_connect_timeout"], limits.http_connect_timeout),
             (&["limits", "http_read_timeout"], limits.http_read_timeout),
             (&["limits", "http_total_timeout"], limits.http_total_timeout),

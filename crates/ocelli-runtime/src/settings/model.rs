@@ -177,6 +177,11 @@ pub struct LimitSettings {
     /// Bound of decoding one image where no child process does it.
     #[serde(deserialize_with = "duration")]
     pub decode_deadline: Duration,
+    /// Bound of converting one AVIF or HEIC image.
+    #[serde(deserialize_with = "duration")]
+    pub convert_deadline: Duration,
+    /// Address space of the program that does it.
+    pub convert_memory: ByteSize,
     /// The most text of one analyzer that is given to another.
     pub needed_text: ByteSize,
     /// The most unpacked bytes of one archive.

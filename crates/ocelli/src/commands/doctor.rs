@@ -45,6 +45,7 @@ pub(crate) async fn doctor(settings: &Settings, arguments: &JsonArgs) -> Result<
     let mut findings = vec![data(&settings.data.dir)];
     findings.extend(catalog(settings).await);
     findings.push(broker(settings).await);
+    findings.push(heif(settings).await);
     for analyzer in &settings.analyzers {
         findings.extend(look(settings, analyzer).await);
     }
@@ -167,6 +168,32 @@ async fn broker(settings: &Settings) -> Finding {
             }
         }
         Err(error) => finding(Health::Fail, "broker", chain(&error)),
+    }
+}
+
+/// Whether AVIF and HEIC are read here. Nobody needs what has no such images.
+async fn heif(settings: &Settings) -> Finding {
+    let what = "AVIF and HEIC";
+    let converter = parts::converter(settings);
+    let introduced = tokio::task::spawn_blocking(move || converter.introduce()).await;
+    match introduced {
+        Ok(Ok(Some(found))) => {
+            let version = found.version.as_deref().unwrap_or("of an unknown version");
+            let program = format!("{}, libheif {version}", found.program.display());
+            let missing = "none: apt-get install libheif-plugin-dav1d libheif-plugin-libde265";
+            let by = |decoder: Option<&String>| decoder.map_or(missing, String::as_str).to_owned();
+            let (avif, heic) = (by(found.avif.as_ref()), by(found.heic.as_ref()));
+            let whole = found.avif.is_some() && found.heic.is_some();
+            let health = if whole { Health::Ok } else { Health::Off };
+            finding(health, what, format!("{program}, AVIF by {avif}, HEIC by {heic}"))
+        }
+        Ok(Ok(None)) => finding(
+            Health::Off,
+            what,
+            "such images fail as not supported: apt-get install libheif-examples",
+        ),
+        Ok(Err(error)) => finding(Health::Fail, what, chain(&error)),
+        Err(error) => finding(Health::Fail, what, error.to_string()),
     }
 }
 
