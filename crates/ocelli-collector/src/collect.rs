@@ -41,6 +41,8 @@ pub struct CollectorOptions {
     /// Least time between the beginnings of two transactions: what comes sooner gathers. After a pause the first message is
     /// written at once.
     pub linger: Duration,
+    /// The same after a transaction of an eighth of [`Self::batch`] or more; between the two it grows with their number.
+    pub busy_linger: Duration,
     /// Unsettled messages in hand; at least `batch`.
     pub prefetch: u16,
     /// Longest pause between two tries of a transaction that failed.
@@ -73,6 +75,7 @@ impl Default for CollectorOptions {
         Self {
             batch: 2000,
             linger: Duration::from_millis(5),
+            busy_linger: Duration::from_millis(100),
             prefetch: 4000,
             retry_cap: Duration::from_secs(10),
             needed_text: NEEDED_TEXT,
@@ -85,6 +88,16 @@ impl Default for CollectorOptions {
             budgets: Vec::new(),
             clock_skew: Duration::from_secs(5),
         }
+    }
+}
+
+impl CollectorOptions {
+    /// The least time from the beginning of a transaction of so many messages to that of the next.
+    fn pause_after(&self, messages: usize) -> Duration {
+        let count = |messages: usize| u32::try_from(messages).unwrap_or(u32::MAX);
+        let busy = (self.batch / 8).max(1);
+        let longer = self.busy_linger.saturating_sub(self.linger);
+        self.linger + longer.saturating_mul(count(messages.min(busy))) / count(busy)
     }
 }
 
@@ -127,7 +140,7 @@ async fn results(
     ready: &Notify,
     shutdown: &CancellationToken,
 ) -> Result<(), CollectorError> {
-    let CollectorOptions { batch, linger, prefetch, .. } = parts.options;
+    let CollectorOptions { batch, prefetch, .. } = parts.options;
     let prefetch = prefetch.max(u16::try_from(batch).unwrap_or(u16::MAX));
     let mut consumer = parts
         .broker
@@ -137,9 +150,10 @@ async fn results(
     let mut next = Instant::now();
     loop {
         let gathered = gather(&mut consumer, batch, next, shutdown).await;
-        next = Instant::now() + linger;
+        let begun = Instant::now();
         match gathered {
             Gathered::Batch(deliveries) => {
+                next = begun + parts.options.pause_after(deliveries.len());
                 let span = trace::batch(&deliveries);
                 parts.collect(deliveries, ready, shutdown).instrument(span).await;
             }
@@ -379,4 +393,21 @@ fn announce(applied: &Applied, ready: &Notify) {
 /// Whether the database said no to what it was given, and is neither away nor full nor locked.
 fn is_refusal(error: &CatalogError) -> bool {
     matches!(error, CatalogError::Database { .. } | CatalogError::Unreadable { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_comes_the_longer_the_next_transaction_gathers_and_a_single_image_waits_for_nobody() {
+        let options = CollectorOptions::default();
+        let pauses = [1, 4, 125, 250, 2_000].map(|messages| options.pause_after(messages));
+        assert_eq!(pauses[0], Duration::from_micros(5_380));
+        assert_eq!(pauses[1], Duration::from_micros(6_520));
+        assert_eq!(pauses[2], Duration::from_micros(52_500));
+        assert_eq!(pauses[3..], [Duration::from_millis(100); 2]);
+        let never = CollectorOptions { busy_linger: Duration::ZERO, ..options };
+        assert_eq!(never.pause_after(2_000), never.linger);
+    }
 }

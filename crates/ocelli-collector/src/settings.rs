@@ -12,6 +12,7 @@ impl CollectorOptions {
         Self {
             batch: settings.collector.batch,
             linger: settings.collector.linger,
+            busy_linger: settings.collector.busy_linger,
             prefetch: settings.collector.prefetch,
             needed_text: needed_text(settings),
             dispatch_lease: settings.collector.dispatch_lease,

@@ -278,6 +278,9 @@ pub struct CollectorSettings {
     /// Least time between the beginnings of two transactions.
     #[serde(deserialize_with = "duration")]
     pub linger: Duration,
+    /// The same while many messages come.
+    #[serde(deserialize_with = "duration")]
+    pub busy_linger: Duration,
     /// Unacknowledged messages at once.
     pub prefetch: u16,
     /// The sweeper's period.
