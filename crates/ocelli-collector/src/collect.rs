@@ -400,7 +400,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_more_comes_the_longer_the_next_transaction_gathers_and_a_single_image_waits_for_nobody() {
+    fn the_more_comes_the_longer_the_next_transaction_gathers() {
         let options = CollectorOptions::default();
         let pauses = [1, 4, 125, 250, 2_000].map(|messages| options.pause_after(messages));
         assert_eq!(pauses[0], Duration::from_micros(5_380));
