@@ -9,6 +9,7 @@ mod backfilling;
 mod claiming;
 mod comparing;
 mod hashing;
+mod images;
 mod indexing;
 mod obeying;
 mod references;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ocelli_core::{Analysis, AnalyzerName, Digest};
 use sqlx::{Postgres, Transaction};
 
-use super::{contents, list, stored};
+use super::{contents, stored};
 use crate::claims::FORGET_CLAIMS_AFTER_MICROSECONDS;
 use crate::error::Fault;
 use crate::fold::{Key, Stored};
@@ -26,42 +26,6 @@ pub(crate) struct Writing(
 );
 
 impl Writing {
-    /// Finds the numbers of the images that rows are about. Those that are new got theirs when they were locked.
-    async fn number(&mut self, rows: &Rows) -> Result<Numbers, Fault> {
-        let mut numbers = std::mem::take(&mut self.2);
-        let missing = numbers.missing(rows);
-        if !missing.is_empty() {
-            self.lock(&missing).await?;
-            numbers.learn(&stored(&mut self.0, &missing).await?);
-        }
-        Ok(numbers)
-    }
-
-    async fn write_images(&mut self, rows: &Rows, numbers: &Numbers) -> Result<(), sqlx::Error> {
-        let rows = &rows.images;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(concat!(
-            "INSERT INTO images (id, digest, bytes, format, width, height, refusal, first_seen, complete, learned) OVERRIDING SYSTEM VALUE ",
-            "SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[], $9::bool[], $10::text[])",
-            upserts::images!()
-        ))
-        .bind(rows.iter().map(|(digest, _)| numbers.of(digest)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.facts.as_ref().map(|facts| column(facts.bytes))).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.facts.as_ref().and_then(|facts| facts.format).map(|format| format.name())).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.facts.as_ref().and_then(|facts| facts.width).map(i64::from)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.facts.as_ref().and_then(|facts| facts.height).map(i64::from)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.refusal.as_deref()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.first_seen.map(|at| at.as_microsecond())).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.complete).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, image)| image.learned.as_ref().map(json)).collect::<Vec<_>>())
-        .execute(&mut *self.0)
-        .await?;
-        Ok(())
-    }
-
     async fn write_sightings(&mut self, rows: &Rows, numbers: &Numbers) -> Result<(), sqlx::Error> {
         let rows = &rows.sightings;
         if rows.is_empty() {
@@ -356,18 +320,6 @@ impl Writing {
         ] {
             self.for_keys(statement, gone, None).await?;
         }
-        Ok(())
-    }
-
-    /// Locks the rows of images, and makes those that are missing, in the order of digests.
-    async fn lock(&mut self, digests: &[Digest]) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "INSERT INTO images (digest, complete) SELECT digest, false FROM UNNEST($1::bytea[]) AS new (digest) \
-             ORDER BY digest ON CONFLICT DO NOTHING",
-        )
-        .bind(list(digests))
-        .execute(&mut *self.0)
-        .await?;
         Ok(())
     }
 }
