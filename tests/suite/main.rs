@@ -54,5 +54,6 @@ mod top;
 mod tracing;
 mod watching;
 mod web;
+mod web_showing;
 mod web_taking;
 mod world;

@@ -1,18 +1,12 @@
 //! Who may do what, who is believed, and what is told to nobody.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ocelli_testkit::ports;
 use ocelli_testkit::servers::{OwnPostgres, OwnRabbitmq, Place, PostgresServer};
-use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use ocelli_testkit::tls::{self, EXPIRED, TlsServer, VALID};
 use serde_json::json;
 
 use crate::deploy_rules::checked;
@@ -23,26 +17,21 @@ use crate::world::{NOTE, Said, Service, World, sample_folder, until};
 /// What is promised of bad addresses.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A certificate that vouches for itself, and its key, as files.
+/// A certificate that vouches for itself, and its key, also as files.
 struct Certificate {
+    made: tls::Certificate,
     certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Certificate {
-    fn make(world: &World, file: &str, name: &str, last_year: i32) -> Self {
-        let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        parameters.not_after = date_time_ymd(last_year, 1, 1);
-        // Two of one name would be taken for each other.
-        parameters.distinguished_name.push(DnType::CommonName, file);
-        let key = KeyPair::generate().unwrap();
-        let made = Self {
-            certificate: world.path(format!("{file}.pem")),
-            key: world.path(format!("{file}.key")),
-        };
-        std::fs::write(&made.certificate, parameters.self_signed(&key).unwrap().pem()).unwrap();
-        std::fs::write(&made.key, key.serialize_pem()).unwrap();
-        made
+    fn make(world: &World, file: &str, name: &str, until_year: i32) -> Self {
+        let made = tls::Certificate::new(name, until_year);
+        let certificate = world.path(format!("{file}.pem"));
+        let key = world.path(format!("{file}.key"));
+        std::fs::write(&certificate, made.pem()).unwrap();
+        std::fs::write(&key, made.key_pem()).unwrap();
+        Self { made, certificate, key }
     }
 }
 
@@ -75,12 +64,12 @@ fn accepted(command: &mut Command, world: &World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn own_server_a_broker_is_believed_by_its_certificate_alone() {
     let mut world = World::new();
-    let good = Certificate::make(&world, "good", "localhost", 2099);
-    let other = Certificate::make(&world, "other", "localhost", 2099);
-    let old = Certificate::make(&world, "old", "localhost", 2020);
+    let good = Certificate::make(&world, "good", "localhost", VALID);
+    let other = Certificate::make(&world, "other", "localhost", VALID);
+    let old = Certificate::make(&world, "old", "localhost", EXPIRED);
     let (port, old_port) = (ports::free(), ports::free());
     let conf = |port: u16, certificate: &Certificate| {
-        let Certificate { certificate, key } = certificate;
+        let Certificate { certificate, key, .. } = certificate;
         let (certificate, key) = (certificate.display(), key.display());
         format!(
             "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
@@ -114,37 +103,11 @@ async fn own_server_a_broker_is_believed_by_its_certificate_alone() {
     );
 }
 
-/// A host of images, which answers every request over TLS with the same one; its port. Ends with the process of the test.
-fn image_host(certificate: &Certificate, image: Vec<u8>) -> u16 {
-    let chain = vec![CertificateDer::from_pem_file(&certificate.certificate).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut tls = StreamOwned::new(connection, stream);
-            // A client that refuses the certificate ends the connection here.
-            if !matches!(tls.read(&mut [0; 4096]), Ok(1..)) {
-                continue;
-            }
-            let length = image.len();
-            let head =
-                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-            drop(tls.write_all(&[head.as_bytes(), &image].concat()));
-            tls.conn.send_close_notify();
-            drop(tls.flush());
-        }
-    });
-    port
+/// A host of images, which answers every request over TLS with the same one; its port.
+fn image_host(certificate: &Certificate, image: &[u8]) -> u16 {
+    let length = image.len();
+    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    TlsServer::start(&certificate.made, [head.as_bytes(), image].concat()).address().port()
 }
 
 #[test]
@@ -153,11 +116,11 @@ fn a_host_of_images_is_believed_by_its_certificate_alone() {
     world.settings(
         "[limits]\nallow_private_hosts = true\n[producer]\nfetch_attempts = 1\nobey_robots = false",
     );
-    let good = Certificate::make(&world, "good", "localhost", 2099);
-    let other = Certificate::make(&world, "other", "localhost", 2099);
-    let old = Certificate::make(&world, "old", "localhost", 2020);
+    let good = Certificate::make(&world, "good", "localhost", VALID);
+    let other = Certificate::make(&world, "other", "localhost", VALID);
+    let old = Certificate::make(&world, "old", "localhost", EXPIRED);
     let image = std::fs::read(sample_folder().join(NOTE)).unwrap();
-    let (port, old_port) = (image_host(&good, image.clone()), image_host(&old, image));
+    let (port, old_port) = (image_host(&good, &image), image_host(&old, &image));
     let fetched = |trusted: &Certificate, host: &str, port: u16, batch: &str| {
         let url = format!("https://{host}:{port}/note.png");
         let mut command = world.command("ocelli");
@@ -187,9 +150,9 @@ async fn own_server_a_database_is_believed_by_its_certificate_alone() {
     let world = &fleet.world;
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(world.path(""), open).unwrap();
-    let good = Certificate::make(world, "good", "localhost", 2099);
-    let other = Certificate::make(world, "other", "localhost", 2099);
-    let old = Certificate::make(world, "old", "localhost", 2020);
+    let good = Certificate::make(world, "good", "localhost", VALID);
+    let other = Certificate::make(world, "other", "localhost", VALID);
+    let old = Certificate::make(world, "old", "localhost", EXPIRED);
     let postgres = OwnPostgres::start().await;
     let database = postgres.database().await;
     show(&database, &good).await;
