@@ -94,8 +94,8 @@ impl Catalog {
         revision: &Revision,
     ) -> Result<bool, CatalogError> {
         ask!(self, "look up an analysis", pool => sqlx::query_scalar::<_, bool>(
-            "SELECT EXISTS (SELECT 1 FROM images i JOIN analyses a ON a.image = i.id \
-             WHERE i.digest = $1 AND a.analyzer = $2 AND a.revision = $3)",
+            "SELECT EXISTS (SELECT 1 FROM analyses WHERE image = (SELECT id FROM images WHERE digest = $1) \
+             AND analyzer = $2 AND revision = $3)",
         )
         .bind(digest.as_bytes().as_slice())
         .bind(analyzer.as_str())
@@ -118,8 +118,7 @@ impl Catalog {
             .fetch_optional(&mut *connection)
             .await?;
             let sightings: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
-                "SELECT s.source, s.seen_at, s.batch FROM images i JOIN sightings s ON s.image = i.id \
-                 WHERE i.digest = $1",
+                "SELECT source, seen_at, batch FROM sightings WHERE image = (SELECT id FROM images WHERE digest = $1)",
             )
             .bind(key)
             .fetch_all(&mut *connection)
@@ -130,13 +129,13 @@ impl Catalog {
                     .fetch_all(&mut *connection)
                     .await?;
             let wants: Vec<WantColumns> = sqlx::query_as(concat!(
-                load::want_columns!(), "images i JOIN wants w ON w.image = i.id WHERE i.digest = $1"
+                load::want_columns!("$1"), "wants w WHERE w.image = (SELECT id FROM images WHERE digest = $1)"
             ))
             .bind(key)
             .fetch_all(&mut *connection)
             .await?;
             let analyses: Vec<AnalysisColumns> = sqlx::query_as(concat!(
-                load::analysis_columns!(), "images i JOIN analyses a ON a.image = i.id WHERE i.digest = $1"
+                load::analysis_columns!("$1"), "analyses a WHERE a.image = (SELECT id FROM images WHERE digest = $1)"
             ))
             .bind(key)
             .fetch_all(&mut *connection)

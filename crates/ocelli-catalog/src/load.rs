@@ -67,18 +67,36 @@ macro_rules! image_columns {
          i.learned FROM "
     };
 }
-/// Of `wants w` beside their `images i`.
+/// Of `wants w`, with the digest of their image from beside them: out of `images i`, or as it was asked for.
 macro_rules! want_columns {
     () => {
-        "SELECT i.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
+        load::want_columns!("i.digest")
+    };
+    ($digest:literal) => {
+        concat!(
+            "SELECT ",
+            $digest,
+            ", w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
          w.needs, w.hold, w.near, w.waits_for, w.rules, w.rules_after FROM "
+        )
     };
 }
-/// Of `analyses a` beside their `images i`.
+/// The same of `analyses a`.
 macro_rules! analysis_columns {
     () => {
-        "SELECT i.digest, a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, a.text, \
-         a.reading, a.provenance FROM "
+        load::analysis_columns!("i.digest")
+    };
+    ($digest:literal) => {
+        concat!("SELECT ", $digest, ", a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, a.text, \
+         a.reading, a.provenance FROM ")
+    };
+}
+
+/// The number of the image that is asked for. A join would leave PostgreSQL the choice where to begin, and of tables that are nearly
+/// empty it may choose the wrong end, for as long as the statement is prepared.
+macro_rules! number_of_asked {
+    () => {
+        "(SELECT i.id FROM images i WHERE i.digest = asked.digest)"
     };
 }
 
@@ -103,17 +121,19 @@ macro_rules! loads {
             .fetch_all(&mut *connection)
             .await?;
             let wants: Vec<load::WantColumns> = sqlx::query_as(concat!(
-                load::want_columns!(),
+                load::want_columns!("asked.digest"),
                 $asked,
-                " CROSS JOIN images i CROSS JOIN wants w WHERE i.digest = asked.digest AND w.image = i.id"
+                " CROSS JOIN wants w WHERE w.image = ",
+                load::number_of_asked!()
             ))
             .bind($list(digests))
             .fetch_all(&mut *connection)
             .await?;
             let heads: Vec<load::HeadColumns> = sqlx::query_as(concat!(
-                "SELECT i.digest, a.analyzer, a.revision, a.kind, a.finished_at FROM ",
+                "SELECT asked.digest, a.analyzer, a.revision, a.kind, a.finished_at FROM ",
                 $asked,
-                " CROSS JOIN images i CROSS JOIN analyses a WHERE i.digest = asked.digest AND a.image = i.id"
+                " CROSS JOIN analyses a WHERE a.image = ",
+                load::number_of_asked!()
             ))
             .bind($list(digests))
             .fetch_all(&mut *connection)
@@ -126,9 +146,10 @@ macro_rules! loads {
             digests: &[Digest],
         ) -> Result<Vec<(Digest, Analysis)>, Fault> {
             let rows: Vec<load::AnalysisColumns> = sqlx::query_as(concat!(
-                load::analysis_columns!(),
+                load::analysis_columns!("asked.digest"),
                 $asked,
-                " CROSS JOIN images i CROSS JOIN analyses a WHERE i.digest = asked.digest AND a.image = i.id"
+                " CROSS JOIN analyses a WHERE a.image = ",
+                load::number_of_asked!()
             ))
             .bind($list(digests))
             .fetch_all(&mut *connection)
@@ -141,10 +162,12 @@ macro_rules! loads {
             digests: &[Digest],
         ) -> Result<Vec<(Vec<u8>, String)>, sqlx::Error> {
             sqlx::query_as(concat!(
-                "SELECT digest, source FROM (SELECT i.digest, s.source, ROW_NUMBER() OVER \
+                "SELECT digest, source FROM (SELECT asked.digest, s.source, ROW_NUMBER() OVER \
                  (PARTITION BY s.image ORDER BY s.seen_at DESC, s.batch DESC, s.source_key) AS place FROM ",
                 $asked,
-                " CROSS JOIN images i CROSS JOIN sightings s WHERE i.digest = asked.digest AND s.image = i.id) AS placed \
+                " CROSS JOIN sightings s WHERE s.image = ",
+                load::number_of_asked!(),
+                ") AS placed \
                  WHERE place <= $2 ORDER BY digest, place"
             ))
             .bind($list(digests))
@@ -160,10 +183,11 @@ macro_rules! loads {
             characters: i32,
         ) -> Result<Vec<load::TextColumns>, sqlx::Error> {
             sqlx::query_as(concat!(
-                "SELECT i.digest, a.kind, substr(a.text, 1, CAST($3 AS INTEGER)) FROM ",
+                "SELECT asked.digest, a.kind, substr(a.text, 1, CAST($3 AS INTEGER)) FROM ",
                 $asked,
-                " CROSS JOIN images i CROSS JOIN analyses a LEFT JOIN wants w ON w.image = a.image AND w.analyzer = a.analyzer \
-                 WHERE i.digest = asked.digest AND a.image = i.id AND a.analyzer = $2 \
+                " CROSS JOIN analyses a LEFT JOIN wants w ON w.image = a.image AND w.analyzer = a.analyzer WHERE a.image = ",
+                load::number_of_asked!(),
+                " AND a.analyzer = $2 \
                  ORDER BY CASE WHEN w.answer = a.revision THEN 1 ELSE 0 END, a.finished_at, a.revision"
             ))
             .bind($list(digests))
@@ -198,7 +222,7 @@ macro_rules! loads {
 /// into a message.
 pub(crate) const MOST_SOURCES: i64 = 16;
 
-pub(crate) use {analysis_columns, image_columns, loads, want_columns};
+pub(crate) use {analysis_columns, image_columns, loads, number_of_asked, want_columns};
 
 /// Sorts rows by image.
 pub(crate) fn assemble(

@@ -98,10 +98,11 @@ macro_rules! comparing {
                 digests: &[ocelli_core::Digest],
             ) -> Result<Vec<crate::firsts::Asked>, crate::error::Fault> {
                 let rows: Vec<(Vec<u8>, Option<String>, Option<String>)> = sqlx::query_as(concat!(
-                    "SELECT i.digest, w.revision, w.answer FROM ",
+                    "SELECT asked.digest, w.revision, w.answer FROM ",
                     $asked,
-                    " CROSS JOIN images i CROSS JOIN wants w \
-                     WHERE i.digest = asked.digest AND w.image = i.id AND w.analyzer = $2 \
+                    " CROSS JOIN wants w WHERE w.image = ",
+                    crate::load::number_of_asked!(),
+                    " AND w.analyzer = $2 \
                      AND (w.state IN ('done', 'empty') \
                           OR (w.state = 'open' AND (w.hold IS NULL OR w.hold = 'taken')))"
                 ))

@@ -192,8 +192,8 @@ impl Claiming for Writing {
         type Row = (bool, Option<Vec<u8>>, Option<String>, Option<i64>);
         let rows: Vec<Row> = of_jobs!(
             query_as,
-            "SELECT EXISTS (SELECT 1 FROM images i JOIN analyses a ON a.image = i.id \
-             WHERE i.digest = asked.digest AND a.analyzer = asked.analyzer AND a.revision = asked.revision), \
+            "SELECT EXISTS (SELECT 1 FROM analyses a WHERE a.image = (SELECT i.id FROM images i WHERE i.digest = asked.digest) \
+             AND a.analyzer = asked.analyzer AND a.revision = asked.revision), \
              c.attempt, c.holder, c.until \
              FROM UNNEST($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (digest, analyzer, revision, place) \
              LEFT JOIN claims c ON c.digest = asked.digest AND c.analyzer = asked.analyzer \
@@ -267,8 +267,8 @@ impl Claiming for Writing {
         digests: &[Digest],
     ) -> Result<BTreeMap<Digest, BatchId>, Fault> {
         let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
-            "SELECT DISTINCT ON (i.digest) i.digest, s.batch FROM images i JOIN sightings s ON s.image = i.id \
-             WHERE i.digest = ANY($1) ORDER BY i.digest, s.seen_at, s.batch",
+            "SELECT DISTINCT ON (asked.digest) asked.digest, s.batch FROM UNNEST($1::bytea[]) AS asked (digest) JOIN sightings s \
+             ON s.image = (SELECT i.id FROM images i WHERE i.digest = asked.digest) ORDER BY asked.digest, s.seen_at, s.batch",
         )
         .bind(list(digests))
         .fetch_all(&mut *self.0)

@@ -21,7 +21,7 @@ impl Writing {
                  new.confidence, new.languages, new.model, new.flags, new.text FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
                  $4::text[], $5::bool[], $6::bigint[], $7::float8[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::text[]) AS new \
                  (digest, analyzer, revision, kind, current, words, confidence, languages, model, flags, seen, text) \
-                 JOIN images i ON i.digest = new.digest JOIN analyses a ON a.image = i.id AND a.analyzer = new.analyzer \
+                 JOIN analyses a ON a.image = (SELECT i.id FROM images i WHERE i.digest = new.digest) AND a.analyzer = new.analyzer \
                  AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, \
                  seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, languages = excluded.languages, \
                  model = excluded.model, flags = excluded.flags, text = excluded.text",
@@ -46,7 +46,7 @@ impl Writing {
             sqlx::query(
                 "UPDATE search_answers s SET current = new.current FROM \
                  UNNEST($1::bytea[], $2::text[], $3::text[], $4::bool[]) AS new (digest, analyzer, revision, current) \
-                 JOIN images i ON i.digest = new.digest JOIN analyses a ON a.image = i.id AND a.analyzer = new.analyzer AND a.revision = new.revision \
+                 JOIN analyses a ON a.image = (SELECT i.id FROM images i WHERE i.digest = new.digest) AND a.analyzer = new.analyzer AND a.revision = new.revision \
                  WHERE s.id = a.id",
             )
             .bind(shown.iter().map(|(digest, _, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -60,7 +60,7 @@ impl Writing {
         if !moved.is_empty() {
             sqlx::query(
                 "UPDATE search_answers s SET seen = new.seen FROM UNNEST($1::bytea[], $2::bigint[]) AS new (digest, seen) \
-                 JOIN images i ON i.digest = new.digest JOIN analyses a ON a.image = i.id \
+                 JOIN analyses a ON a.image = (SELECT i.id FROM images i WHERE i.digest = new.digest) \
                  WHERE s.id = a.id",
             )
             .bind(moved.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
@@ -95,8 +95,8 @@ impl Writing {
 
     pub(super) async fn forget_backlog(&mut self, digests: &[Digest]) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "DELETE FROM search_backlog b USING images i JOIN analyses a ON a.image = i.id \
-             WHERE a.id = b.id AND i.digest = ANY($1)",
+            "DELETE FROM search_backlog b USING UNNEST($1::bytea[]) AS asked (digest) JOIN analyses a \
+             ON a.image = (SELECT i.id FROM images i WHERE i.digest = asked.digest) WHERE a.id = b.id",
         )
         .bind(list(digests))
         .execute(&mut *self.0)

@@ -301,7 +301,7 @@ impl Writing {
              a.analyzer, json_build_object('revision', a.revision, 'class', a.class, 'reason', a.reason, \
              'attempts', a.attempts, 'finished_at', a.finished_at)::text \
              FROM UNNEST($1::bytea[], $2::text[], $3::text[]) AS gone (digest, analyzer, revision) \
-             JOIN images i ON i.digest = gone.digest JOIN analyses a ON a.image = i.id AND a.analyzer = gone.analyzer \
+             JOIN analyses a ON a.image = (SELECT i.id FROM images i WHERE i.digest = gone.digest) AND a.analyzer = gone.analyzer \
              AND a.revision = gone.revision WHERE a.kind = 'failed'";
         if !rows.discarded.is_empty() {
             self.for_keys(NOTE, &rows.discarded, Some(upserts::DISCARDED)).await?;
@@ -315,7 +315,7 @@ impl Writing {
             "DELETE FROM deferrals d USING UNNEST($1::bytea[], $2::text[], $3::text[]) \
              AS gone (digest, analyzer, revision) WHERE d.digest = gone.digest AND d.analyzer = gone.analyzer",
             "DELETE FROM analyses a USING UNNEST($1::bytea[], $2::text[], $3::text[]) \
-             AS gone (digest, analyzer, revision) JOIN images i ON i.digest = gone.digest WHERE a.image = i.id \
+             AS gone (digest, analyzer, revision) WHERE a.image = (SELECT i.id FROM images i WHERE i.digest = gone.digest) \
              AND a.analyzer = gone.analyzer AND a.revision = gone.revision AND a.kind = 'failed'",
         ] {
             self.for_keys(statement, gone, None).await?;
@@ -399,8 +399,7 @@ impl Unit for Writing {
         let claimed: Vec<(Vec<u8>, String)> = sqlx::query_as(
             "UPDATE wants w SET enqueued_at = $4 \
              FROM UNNEST($1::bytea[], $2::text[], $3::bigint[]) AS job (digest, analyzer, seen) \
-             JOIN images i ON i.digest = job.digest \
-             WHERE w.image = i.id AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
+             WHERE w.image = (SELECT i.id FROM images i WHERE i.digest = job.digest) AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
              AND w.state = 'open' RETURNING job.digest, w.analyzer",
         )
         .bind(&digests)
@@ -428,8 +427,7 @@ impl Unit for Writing {
         let changed: Vec<(Vec<u8>, String)> = sqlx::query_as(
             "UPDATE wants w SET enqueued_at = $4, hold = $5 \
              FROM UNNEST($1::bytea[], $2::text[], $3::bigint[]) AS job (digest, analyzer, seen) \
-             JOIN images i ON i.digest = job.digest \
-             WHERE w.image = i.id AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
+             WHERE w.image = (SELECT i.id FROM images i WHERE i.digest = job.digest) AND w.analyzer = job.analyzer AND w.enqueued_at = job.seen \
              AND w.hold IN ('ready', 'taken') RETURNING job.digest, w.analyzer",
         )
         .bind(&digests)
