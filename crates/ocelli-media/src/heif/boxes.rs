@@ -31,7 +31,7 @@ pub(super) fn header(bytes: &[u8]) -> Option<Header> {
     };
     let sizes: Vec<_> = properties.iter().filter_map(size).collect();
     let largest = sizes.iter().copied().max_by_key(|(w, h)| u64::from(*w) * u64::from(*h))?;
-    let deep = properties.iter().any(|property| *property == Property::Deep);
+    let deep = properties.contains(&Property::Deep);
     let primary = child(meta, *b"pitm").and_then(primary);
     let of_primary = primary.and_then(|item| {
         let mut lists = Boxes(all).take(MOST).filter(|(kind, _)| kind == b"ipma");
