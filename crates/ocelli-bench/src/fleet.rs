@@ -74,7 +74,6 @@ impl<'a> Fleet<'a> {
             text.push_str(&format!("[analyzers.\"{name}\"]\nenabled = false\n"));
         }
         std::fs::write(folder.path().join("ocelli.toml"), text)?;
-        std::fs::create_dir(folder.path().join("calls"))?;
         let asking = tokio::sync::Mutex::new(database.asking().await);
         Ok(Self { lab, catalog, vhost, _database: database, asking, folder })
     }
@@ -112,8 +111,7 @@ impl<'a> Fleet<'a> {
     }
 
     pub(crate) fn null_workers(&self, count: usize) -> Fallible<Vec<Program>> {
-        let calls = self.path("calls").display().to_string();
-        let words = ["null-worker", "--latency", "0", "--calls", &calls];
+        let words = ["null-worker", "--latency", "0"];
         (0..count).map(|_| self.start("ocelli-chaos", &words)).collect()
     }
 

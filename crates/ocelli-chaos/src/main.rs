@@ -112,9 +112,9 @@ struct NullArguments {
     pace: null::Pace,
     #[command(flatten)]
     mischief: null::Mischief,
-    /// A folder; each process writes one line per analysis it begins into a file of its own there.
+    /// A folder; each process writes one line per analysis it begins into a file of its own there. Nowhere without it.
     #[arg(long)]
-    calls: PathBuf,
+    calls: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -183,7 +183,7 @@ fn null_worker(arguments: NullArguments) -> ExitCode {
     let NullArguments { common, pace, mischief, calls } = arguments;
     start(NULL_WORKER, &common, async |process| {
         work(process, NULL_WORKER, Kind::Ocr, &[], |_, configured| {
-            null::Null::new(configured, pace, mischief, &calls)
+            null::Null::new(configured, pace, mischief, calls.as_deref())
                 .map_err(|message| Fault::new(ocelli_runtime::ExitCode::Usage, message))
         })
         .await
