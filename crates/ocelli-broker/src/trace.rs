@@ -77,7 +77,7 @@ pub async fn within<F: Future>(
 
 /// The span of writing a batch of messages, linked to the trace of each.
 #[must_use]
-pub fn batch(deliveries: &[Delivery]) -> Span {
+pub fn batch<'a>(deliveries: impl ExactSizeIterator<Item = &'a Delivery>) -> Span {
     let context = begin();
     let span = tracing::trace_span!(
         target: "ocelli::trace",
@@ -92,9 +92,7 @@ pub fn batch(deliveries: &[Delivery]) -> Span {
     );
     if !span.is_disabled() {
         let mut links = String::new();
-        for link in
-            deliveries.iter().filter_map(|delivery| delivery.traceparent.as_deref()).take(LINKS)
-        {
+        for link in deliveries.filter_map(|delivery| delivery.traceparent.as_deref()).take(LINKS) {
             let _ = write!(links, "{link} ");
         }
         span.record("otel.links", links.trim_end());

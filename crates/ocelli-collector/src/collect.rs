@@ -1,6 +1,8 @@
-//! The collector's loop: gather, decode, write, ack.
+//! The collector's loop: gather, decode, write, ack. While one batch is written, the next is gathered and decoded.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::pin::pin;
 use std::time::Duration;
 
 use async_recursion::async_recursion;
@@ -20,6 +22,9 @@ use tracing::Instrument as _;
 use tracing::field::display;
 
 use crate::{CollectorMetrics, dispatch, heartbeat, letters, orders, stock, tidy};
+
+/// Fewer messages than this are decoded where they are: a thread more would take longer.
+const READ_BESIDE: usize = 64;
 
 /// What `main` wires together.
 pub struct Parts {
@@ -147,15 +152,26 @@ async fn results(
         .consume(&Queue::Results, prefetch)
         .await
         .map_err(|error| CollectorError::Consume(Box::new(error)))?;
-    let mut next = Instant::now();
+    let mut gathered =
+        gather(&mut consumer, batch, std::future::ready(()), shutdown).await.read().await;
     loop {
-        let gathered = gather(&mut consumer, batch, next, shutdown).await;
-        let begun = Instant::now();
         match gathered {
-            Gathered::Batch(deliveries) => {
-                next = begun + parts.options.pause_after(deliveries.len());
-                let span = trace::batch(&deliveries);
-                parts.collect(deliveries, ready, shutdown).instrument(span).await;
+            Gathered::Batch(batch_in_hand) => {
+                let not_before = Instant::now() + parts.options.pause_after(batch_in_hand.len());
+                let span = trace::batch(batch_in_hand.iter().map(|(delivery, _)| delivery));
+                let written = CancellationToken::new();
+                let writing = async {
+                    parts.collect(batch_in_hand, ready, shutdown).instrument(span).await;
+                    written.cancel();
+                };
+                // As long as it could not be written anyway, more may come.
+                let until = async {
+                    tokio::time::sleep_until(not_before).await;
+                    written.cancelled().await;
+                };
+                let gathering =
+                    async { gather(&mut consumer, batch, until, shutdown).await.read().await };
+                ((), gathered) = tokio::join!(writing, gathering);
             }
             Gathered::Shutdown => break,
             Gathered::Closed => return Err(CollectorError::Closed),
@@ -165,19 +181,47 @@ async fn results(
     Ok(())
 }
 
-pub(crate) enum Gathered {
-    Batch(Vec<Delivery>),
+pub(crate) enum Gathered<T> {
+    Batch(Vec<T>),
     Shutdown,
     Closed,
 }
 
-/// Waits for a first message, then takes what is there, and what comes until `not_before`, until the batch is full.
+/// A message as it came, and what it says, or why it cannot be read.
+type Read = (Delivery, Result<Message, String>);
+
+impl Gathered<Delivery> {
+    /// Decodes the messages; many of them on a thread of their own, so that whoever is writing is not held up.
+    async fn read(self) -> Gathered<Read> {
+        let deliveries = match self {
+            Self::Batch(deliveries) => deliveries,
+            Self::Shutdown => return Gathered::Shutdown,
+            Self::Closed => return Gathered::Closed,
+        };
+        let bodies: Vec<_> = deliveries.iter().map(|delivery| delivery.body.clone()).collect();
+        let decode = move || -> Vec<_> {
+            let read = |body| Message::decode(body).map_err(|error| chain(&error));
+            bodies.iter().map(|body| read(body)).collect()
+        };
+        let messages = if deliveries.len() < READ_BESIDE {
+            decode()
+        } else {
+            // Such a task ends by itself or panics: it is not cancelled.
+            let read = tokio::task::spawn_blocking(decode).await;
+            read.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+        };
+        Gathered::Batch(deliveries.into_iter().zip(messages).collect())
+    }
+}
+
+/// Waits for a first message, then takes what is there, and what comes until `until`, until the batch is full.
 pub(crate) async fn gather(
     consumer: &mut Consumer,
     batch: usize,
-    not_before: Instant,
+    until: impl Future<Output = ()>,
     shutdown: &CancellationToken,
-) -> Gathered {
+) -> Gathered<Delivery> {
+    let mut until = pin!(until);
     let first = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Gathered::Shutdown,
@@ -192,7 +236,7 @@ pub(crate) async fn gather(
                 Some(delivery) => deliveries.push(delivery),
                 None => break,
             },
-            () = tokio::time::sleep_until(not_before) => break,
+            () = &mut until => break,
         }
     }
     Gathered::Batch(deliveries)
@@ -209,22 +253,17 @@ enum Written {
 impl Parts {
     /// Writes one batch. Returns when every message of it is committed and acked, set aside, or (shutdown during an
     /// outage of the catalog) given back.
-    async fn collect(
-        &self,
-        deliveries: Vec<Delivery>,
-        ready: &Notify,
-        shutdown: &CancellationToken,
-    ) {
+    async fn collect(&self, gathered: Vec<Read>, ready: &Notify, shutdown: &CancellationToken) {
         reached(Failpoint::CollectorGathered);
-        let mut messages = Vec::with_capacity(deliveries.len());
-        let mut readable = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            match Message::decode(&delivery.body) {
+        let mut messages = Vec::with_capacity(gathered.len());
+        let mut readable = Vec::with_capacity(gathered.len());
+        for (delivery, message) in gathered {
+            match message {
                 Ok(message) => {
                     messages.push(message);
                     readable.push(delivery);
                 }
-                Err(error) => self.set_aside(delivery, &chain(&error)).await,
+                Err(reason) => self.set_aside(delivery, &reason).await,
             }
         }
         if messages.is_empty() {

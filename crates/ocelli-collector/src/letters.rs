@@ -38,7 +38,8 @@ async fn take(
 ) -> Result<(), CollectorError> {
     let mut next = Instant::now();
     loop {
-        let gathered = gather(consumer, usize::from(AT_ONCE), next, shutdown).await;
+        let until = tokio::time::sleep_until(next);
+        let gathered = gather(consumer, usize::from(AT_ONCE), until, shutdown).await;
         next = Instant::now() + parts.options.linger;
         match gathered {
             Gathered::Batch(deliveries) => parts.bury(deliveries, shutdown).await,
