@@ -8,7 +8,6 @@ use ocelli_core::agreement::{Agreement, Pair};
 use ocelli_core::{Analysis, Digest};
 
 use crate::catalog::{Catalog, ask};
-use crate::deliveries;
 use crate::error::{CatalogError, Fault};
 use crate::fold::Key;
 use crate::rows::{Read, Rows, from_json};
@@ -56,39 +55,51 @@ pub(crate) fn column(score: f32) -> f64 {
     (f64::from(score) * 10_000.0).round() / 10_000.0
 }
 
-/// Writes rows, how far the answers of records agree that they complete or change, and for listeners that they are complete.
-pub(crate) async fn write<U: Unit>(unit: &mut U, rows: &Rows) -> Result<(), Fault> {
-    unit.write(rows).await?;
-    settle(unit, &rows.settled, &rows.analyses).await?;
-    deliveries::note(unit, &rows.completed).await
+/// By what pairs are listed: of few values, so that those of one are in the order of their images.
+pub(crate) fn percent(column: f64) -> i64 {
+    (column * 100.0).floor() as i64
 }
 
-/// Compares the answers of these records: those that were written just now are at hand.
-async fn settle<U: Unit>(
+/// How far answers agree that came in one transaction, and the places of records in [`Rows::settled`] whose answers did not.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    pairs: Vec<(Digest, Pair)>,
+    rest: Vec<usize>,
+}
+
+impl Compared {
+    pub(crate) fn of(rows: &Rows) -> Self {
+        let mut at_hand: BTreeMap<Digest, Vec<&Analysis>> = BTreeMap::new();
+        for (digest, analysis) in &rows.analyses {
+            at_hand.entry(*digest).or_default().push(analysis);
+        }
+        let mut compared = Self::default();
+        for (place, one) in rows.settled.iter().enumerate().filter(|(_, one)| one.keys.len() > 1) {
+            let answers = at_hand.get(&one.digest).map_or(&[][..], Vec::as_slice);
+            let answers: Vec<&Analysis> =
+                answers.iter().copied().filter(|answer| one.asks(answer)).collect();
+            if answers.len() == one.keys.len() {
+                compared.pairs.extend(compare(one, answers));
+            } else {
+                compared.rest.push(place);
+            }
+        }
+        compared
+    }
+}
+
+/// Writes how far the answers of these records agree; compares those that were not compared yet.
+pub(crate) async fn settle<U: Unit>(
     unit: &mut U,
     settled: &[Settled],
-    written: &[(Digest, Analysis)],
+    compared: Compared,
 ) -> Result<(), Fault> {
     if settled.is_empty() {
         return Ok(());
     }
     let digests: Vec<Digest> = settled.iter().map(|one| one.digest).collect();
-    let mut at_hand: BTreeMap<Digest, Vec<&Analysis>> = BTreeMap::new();
-    for (digest, analysis) in written {
-        at_hand.entry(*digest).or_default().push(analysis);
-    }
-    let mut pairs = Vec::new();
-    let mut rest = Vec::new();
-    for one in settled.iter().filter(|one| one.keys.len() > 1) {
-        let answers = at_hand.get(&one.digest).map_or(&[][..], Vec::as_slice);
-        let answers: Vec<&Analysis> =
-            answers.iter().copied().filter(|answer| one.asks(answer)).collect();
-        if answers.len() == one.keys.len() {
-            pairs.extend(compare(one, answers));
-        } else {
-            rest.push(one);
-        }
-    }
+    let Compared { mut pairs, rest } = compared;
+    let rest: Vec<&Settled> = rest.into_iter().filter_map(|place| settled.get(place)).collect();
     // Some records at a time: their texts are in memory, with all words.
     for part in rest.chunks(64) {
         let wanted: Vec<Digest> = part.iter().map(|one| one.digest).collect();
@@ -118,11 +129,12 @@ pub(crate) async fn catch_up<U: Unit>(mut unit: U) -> Result<(), Fault> {
         return Ok(());
     }
     let stored = unit.load(&digests).await?;
-    let settled: Vec<Settled> = stored
+    let settled = stored
         .iter()
         .map(|(digest, stored)| Settled { digest: *digest, keys: stored.comparable() })
         .collect();
-    settle(&mut unit, &settled, &[]).await?;
+    let rows = Rows { settled, ..Rows::default() };
+    settle(&mut unit, &rows.settled, Compared::of(&rows)).await?;
     unit.compared(&digests).await?;
     unit.commit().await
 }
@@ -135,7 +147,7 @@ impl Catalog {
     #[async_recursion]
     pub async fn agreement(&self, digest: &Digest) -> Result<Vec<Pair>, CatalogError> {
         let rows: Vec<String> = ask!(self, "read agreements", pool => sqlx::query_scalar(
-            "SELECT detail FROM agreements WHERE digest = $1 ORDER BY a, b",
+            "SELECT detail FROM agreements WHERE image = (SELECT id FROM images WHERE digest = $1) ORDER BY a, b",
         )
         .bind(digest.as_bytes().to_vec())
         .fetch_all(pool))?;

@@ -181,10 +181,12 @@ impl Catalog {
     #[async_recursion]
     pub async fn find_source(&self, source: &SourceUri) -> Result<Option<Digest>, CatalogError> {
         let row: Option<Vec<u8>> = ask!(self, "find a source", pool => sqlx::query_scalar(
-            "SELECT i.digest FROM sightings s CROSS JOIN images i WHERE s.source_key = $1 AND i.id = s.image \
+            "SELECT i.digest FROM sightings s CROSS JOIN images i WHERE substr(s.source, 1, 128) = substr($2, 1, 128) \
+             AND s.source_key = $1 AND i.id = s.image \
              ORDER BY s.seen_at DESC, s.batch DESC, i.digest DESC LIMIT 1",
         )
         .bind(text_key(source.as_str()).to_vec())
+        .bind(source.as_str())
         .fetch_optional(pool))?;
         row.map(|bytes| digest(&bytes)).transpose().map_err(|error| self.unreadable(error))
     }

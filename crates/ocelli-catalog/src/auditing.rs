@@ -47,7 +47,11 @@ const TABLES: [&str; 32] = [
 ];
 
 /// What is wrong with the rows that a statement counts, and the statement.
-const CHECKS: [(&str, &str); 29] = [
+const CHECKS: [(&str, &str); 30] = [
+    (
+        "rows of the search index belong to no analysis",
+        "SELECT COUNT(*) FROM search_answers s WHERE NOT EXISTS (SELECT 1 FROM analyses a WHERE a.id = s.id)",
+    ),
     (
         "jobs wait for a near-identical image although they are not held, or nothing is to be done",
         "SELECT COUNT(*) FROM wants w WHERE w.waits_for IS NOT NULL \
@@ -141,8 +145,8 @@ const CHECKS: [(&str, &str); 29] = [
     ),
     (
         "agreements are about records that are not complete, or about analyzers without a current text",
-        "SELECT COUNT(*) FROM agreements g WHERE NOT EXISTS (SELECT 1 FROM images i WHERE i.digest = g.digest AND i.complete) \
-         OR (SELECT COUNT(*) FROM search_answers s WHERE s.digest = g.digest AND s.analyzer IN (g.a, g.b) \
+        "SELECT COUNT(*) FROM agreements g WHERE NOT EXISTS (SELECT 1 FROM images i WHERE i.id = g.image AND i.complete) \
+         OR (SELECT COUNT(*) FROM analyses a JOIN search_answers s ON s.id = a.id WHERE a.image = g.image AND a.analyzer IN (g.a, g.b) \
           AND s.current AND s.kind = 'done') <> 2",
     ),
     (

@@ -8,6 +8,7 @@ use ocelli_core::agreement::Pair;
 use ocelli_core::{AnalyzerName, Digest};
 use serde::{Serialize, Serializer};
 
+use crate::agreements::percent;
 use crate::catalog::{Catalog, ask};
 use crate::error::CatalogError;
 use crate::rows::{Read, digest, from_json, parse};
@@ -71,8 +72,23 @@ impl Serialize for DisagreementCursor {
     }
 }
 
+/// Image, score, names, digest and detail of a pair.
+type Lowest = (i64, f64, PairOfNames, Vec<u8>, String);
+
+/// The image of a cursor may be none: then the list goes on where its percent begins.
+macro_rules! lowest {
+    ($behind:literal) => {
+        concat!(
+            "SELECT g.image, g.score, (SELECT i.digest FROM images i WHERE i.id = g.image), g.detail FROM agreements g ",
+            "WHERE g.a = $3 AND g.b = $4 AND (g.percent, g.image) ",
+            $behind,
+            " ($1, coalesce((SELECT i.id FROM images i WHERE i.digest = $2), 0)) ORDER BY g.percent, g.image LIMIT $5"
+        )
+    };
+}
+
 impl Catalog {
-    /// Pairs with the lowest score first, of all or of one pair of analyzers; behind `after`.
+    /// Pairs with the lowest score first, by whole percents, of all or of one pair of analyzers; behind `after`.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -83,41 +99,49 @@ impl Catalog {
         after: Option<&DisagreementCursor>,
         limit: u32,
     ) -> Result<Vec<Disagreement>, CatalogError> {
-        // Nothing comes before this: scores are not negative.
-        let from = after.map_or((-1.0, Vec::new(), "", ""), |after| {
-            let bytes = after.digest.as_bytes().to_vec();
-            (f64::from(after.score) / 10_000.0, bytes, after.a.as_str(), after.b.as_str())
-        });
-        // Two statements, so that each goes along its index.
-        let rows: Vec<(Vec<u8>, f64, String)> = match of {
-            None => ask!(self, "list disagreements", pool => sqlx::query_as(
-                "SELECT digest, score, detail FROM agreements WHERE (score, digest, a, b) > ($1, $2, $3, $4) \
-                 ORDER BY score, digest, a, b LIMIT $5",
-            )
-            .bind(from.0)
-            .bind(from.1)
-            .bind(from.2)
-            .bind(from.3)
-            .bind(i64::from(limit))
-            .fetch_all(pool))?,
-            Some((a, b)) => ask!(self, "list disagreements", pool => sqlx::query_as(
-                "SELECT digest, score, detail FROM agreements WHERE a = $3 AND b = $4 AND (score, digest) > ($1, $2) \
-                 ORDER BY score, digest LIMIT $5",
-            )
-            .bind(from.0)
-            .bind(from.1)
-            .bind(a.as_str())
-            .bind(b.as_str())
-            .bind(i64::from(limit))
-            .fetch_all(pool))?,
+        let pairs = match of {
+            Some(pair) => vec![pair.clone()],
+            None => self.compared_pairs().await?,
         };
-        let read = |(bytes, score, detail): (Vec<u8>, f64, String)| {
+        // Of each pair so many along its own index; the list wants the first of them all.
+        let mut rows = Vec::new();
+        for pair in &pairs {
+            rows.extend(self.lowest(pair, after, limit).await?);
+        }
+        let order = |(image, score, pair, ..): &Lowest| (percent(*score), *image, pair.clone());
+        rows.sort_by_cached_key(order);
+        rows.truncate(limit as usize);
+        let read = |(_, score, (a, b), bytes, detail): Lowest| {
             let (digest, pair) = (digest(&bytes)?, from_json::<Pair>("agreement", &detail)?);
             let score = (score * 10_000.0).round() as u32;
-            let place = DisagreementCursor { score, digest, a: pair.a.clone(), b: pair.b.clone() };
-            Ok(Disagreement { digest, pair, place })
+            Ok(Disagreement { digest, pair, place: DisagreementCursor { score, digest, a, b } })
         };
         rows.into_iter().map(read).collect::<Read<_>>().map_err(|error| self.unreadable(error))
+    }
+
+    /// What comes behind `after` of one pair: lowest percents first, of equal ones the image that came first.
+    async fn lowest(
+        &self,
+        pair: &PairOfNames,
+        after: Option<&DisagreementCursor>,
+        limit: u32,
+    ) -> Result<Vec<Lowest>, CatalogError> {
+        // Nothing comes before this: scores are not negative.
+        let (behind, digest) = after.map_or((-1, Vec::new()), |after| {
+            (percent(f64::from(after.score) / 10_000.0), after.digest.as_bytes().to_vec())
+        });
+        // In the image where the page before ended, pairs that come later in the order of names are still to come.
+        let is_to_come = after.is_some_and(|after| *pair > (after.a.clone(), after.b.clone()));
+        let sql = if is_to_come { lowest!(">=") } else { lowest!(">") };
+        let rows: Vec<(i64, f64, Vec<u8>, String)> = ask!(self, "list disagreements", pool => sqlx::query_as(sql)
+                .bind(behind)
+                .bind(digest)
+                .bind(pair.0.as_str())
+                .bind(pair.1.as_str())
+                .bind(i64::from(limit))
+                .fetch_all(pool))?;
+        let named = |(image, score, digest, detail)| (image, score, pair.clone(), digest, detail);
+        Ok(rows.into_iter().map(named).collect())
     }
 
     /// The pairs of analyzers that were compared about any image, in the order of their names.

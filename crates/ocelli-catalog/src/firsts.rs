@@ -23,7 +23,6 @@ use ocelli_failpoint::{Failpoint, reached};
 
 pub(crate) use comparing::{Asked, Comparing, comparing};
 
-use crate::agreements;
 use crate::alike::MOST_ALIKE;
 use crate::catalog::{Catalog, ask, transact};
 use crate::error::{CatalogError, Fault};
@@ -31,7 +30,7 @@ use crate::fold::{self, Stored, Wanted};
 use crate::gather::{News, micros};
 use crate::model::{Hold, SeenJob};
 use crate::rows::{Read, Rows, digest, parse};
-use crate::unit::Unit;
+use crate::unit::{self, Unit};
 
 /// The rule that a skip names which points to a near image; its reason is `same as` and the digest.
 pub const SAME_RULE: &str = "near-duplicate";
@@ -180,7 +179,7 @@ async fn take<U: Unit + Comparing>(
             }
         }
     }
-    agreements::write(&mut unit, &rows).await?;
+    unit::write(&mut unit, rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(firsts)
@@ -280,7 +279,7 @@ async fn wake<U: Unit + Comparing>(
             fold::wait(*digest, analyzer, None, old, &mut rows);
         }
     }
-    agreements::write(&mut unit, &rows).await?;
+    unit::write(&mut unit, rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(digests.len() as u64)

@@ -25,9 +25,7 @@ pub(crate) type Key = (AnalyzerName, Revision);
 /// What the catalog holds about one image, as far as new facts can change it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Stored {
-    /// Whether there is a row at all.
-    pub(crate) exists: bool,
-    /// The number of that row.
+    /// The number of its row, if there is one.
     pub(crate) number: Option<i64>,
     pub(crate) image: Image,
     pub(crate) wants: BTreeMap<AnalyzerName, Wanted>,
@@ -141,7 +139,6 @@ pub(crate) fn fold(
     rows: &mut Rows,
 ) -> Folded {
     let mut now = stored.clone();
-    now.exists = true;
     if let Some(facts) = &news.facts {
         now.image.facts =
             Some(now.image.facts.as_ref().map_or_else(|| facts.clone(), |old| unite(old, facts)));
@@ -389,7 +386,7 @@ impl Stored {
             let keys = if self.image.complete { settled } else { Vec::new() };
             rows.settled.push(Settled { digest, keys });
         }
-        if !before.exists || before.image != self.image {
+        if before.number.is_none() || before.image != self.image {
             rows.images.push((digest, self.image));
         }
         if became_complete {

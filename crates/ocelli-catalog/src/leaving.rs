@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use ocelli_core::{AnalyzerName, Digest, RuleText};
 use ocelli_failpoint::{Failpoint, reached};
 
-use crate::agreements;
 use crate::catalog::{Catalog, transact};
 use crate::error::{CatalogError, Fault};
 use crate::fold;
@@ -18,7 +17,7 @@ use crate::gather::micros;
 use crate::model::{Hold, SeenJob};
 use crate::query::{Query, QueryError, QueryLimits};
 use crate::rows::Rows;
-use crate::unit::Unit;
+use crate::unit::{self, Unit};
 
 /// Rules were read within the limits of who wrote them down, which may be wider than the usual ones.
 const WIDEST: QueryLimits =
@@ -115,7 +114,7 @@ async fn settle<U: Unit>(
             left.asked.extend(folded.asked_at);
         }
     }
-    agreements::write(&mut unit, &rows).await?;
+    unit::write(&mut unit, rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(left)

@@ -120,13 +120,19 @@ macro_rules! loads {
             .bind($list(digests))
             .fetch_all(&mut *connection)
             .await?;
+            // Of images that are not there, nothing else is.
+            let there = images.iter().map(|row| crate::rows::digest(&row.1));
+            let there: Vec<Digest> = there.collect::<crate::rows::Read<_>>()?;
+            if there.is_empty() {
+                return Ok(BTreeMap::new());
+            }
             let wants: Vec<load::WantColumns> = sqlx::query_as(concat!(
                 load::want_columns!("asked.digest"),
                 $asked,
                 " CROSS JOIN wants w WHERE w.image = ",
                 load::number_of_asked!()
             ))
-            .bind($list(digests))
+            .bind($list(&there))
             .fetch_all(&mut *connection)
             .await?;
             let heads: Vec<load::HeadColumns> = sqlx::query_as(concat!(
@@ -135,7 +141,7 @@ macro_rules! loads {
                 " CROSS JOIN analyses a WHERE a.image = ",
                 load::number_of_asked!()
             ))
-            .bind($list(digests))
+            .bind($list(&there))
             .fetch_all(&mut *connection)
             .await?;
             Ok(load::assemble(images, wants, heads)?)
@@ -235,7 +241,6 @@ pub(crate) fn assemble(
         let number = row.0;
         let (digest, image) = image(row)?;
         let stored = all.entry(digest).or_default();
-        stored.exists = true;
         stored.number = Some(number);
         stored.image = image;
     }

@@ -8,6 +8,7 @@ mod agreeing;
 mod backfilling;
 mod claiming;
 mod comparing;
+mod glancing;
 mod hashing;
 mod images;
 mod indexing;
@@ -58,6 +59,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("postgres"
     "0021_told.sql",
     "0022_heard.sql",
     "0023_numbered_images.sql",
+    "0024_numbered_agreements.sql",
 );
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

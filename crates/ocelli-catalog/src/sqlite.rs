@@ -7,6 +7,7 @@ mod agreeing;
 mod backfilling;
 mod claiming;
 mod comparing;
+mod glancing;
 mod indexing;
 mod log;
 mod obeying;
@@ -62,6 +63,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("sqlite":
     "0021_told.sql",
     "0022_heard.sql",
     "0023_numbered_images.sql",
+    "0024_numbered_agreements.sql",
 );
 
 #[derive(Debug, Clone)]

@@ -1,14 +1,17 @@
 //! The private seam between the meaning and the two backends: one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::sync::Arc;
 
+use futures_util::future::Either;
 use jiff::Timestamp;
 use ocelli_core::wire::Message;
 use ocelli_core::{Analysis, AnalyzerName, Digest};
 use ocelli_failpoint::{Failpoint, reached};
 
-use crate::agreements::{self, Agreeing};
-use crate::deliveries::Telling;
+use crate::agreements::{self, Agreeing, Compared};
+use crate::deliveries::{self, Telling};
 use crate::error::Fault;
 use crate::fold::{self, Key, Stored, Wanted};
 use crate::gather::{Facts, News, gather, micros};
@@ -19,13 +22,16 @@ use crate::payments::{Costs, Paying};
 use crate::rows::{Rows, State};
 use crate::search::index::IndexRows;
 
+/// Answers of fewer than this are made ready where they are: a thread more would take longer.
+const MADE_READY_BESIDE: usize = 8;
+
 /// A write transaction. Dropping it without [`Unit::commit`] undoes everything.
 pub(crate) trait Unit: Sized + Agreeing + Telling {
     /// What is stored about these images. Nobody else changes them until the end of the transaction.
     async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault>;
     /// All analyses of these images.
     async fn contents(&mut self, digests: &[Digest]) -> Result<Vec<(Digest, Analysis)>, Fault>;
-    /// Writes rows.
+    /// Writes rows, but not the search index.
     async fn write(&mut self, rows: &Rows) -> Result<(), Fault>;
     /// Which of these dead letters are stored.
     async fn buried(&mut self, letters: &[[u8; 16]]) -> Result<BTreeSet<[u8; 16]>, Fault>;
@@ -63,11 +69,49 @@ pub(crate) async fn apply<U: Unit + Paying + Obeying>(
     orders::leave_out_withdrawn(&mut unit, &mut facts.images, &stored).await?;
     let mut rows = Rows::default();
     let applied = add(&mut unit, facts, stored, &mut rows).await?;
-    agreements::write(&mut unit, &rows).await?;
+    let rows = write(&mut unit, rows).await?;
     Costs::of(messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok((applied, rows.count()))
+}
+
+/// Writes rows with what the search index keeps of them, how far the answers of records agree that they complete or change, and
+/// for listeners that they are complete.
+///
+/// What is computed from answers is computed while the database writes: for many of them it takes as long.
+pub(crate) async fn write<U: Unit>(unit: &mut U, rows: Rows) -> Result<Arc<Rows>, Fault> {
+    let rows = Arc::new(rows);
+    let index = beside(&rows, IndexRows::of);
+    unit.write(&rows).await?;
+    let index = index.await;
+    let compared = beside(&rows, Compared::of);
+    unit.index(&index).await?;
+    agreements::settle(unit, &rows.settled, compared.await).await?;
+    deliveries::note(unit, &rows.completed).await?;
+    Ok(rows)
+}
+
+/// Computes something about rows on another thread, from now on.
+fn beside<T: Send + 'static>(
+    rows: &Arc<Rows>,
+    compute: fn(&Rows) -> T,
+) -> impl Future<Output = T> + use<T> {
+    let computing = if rows.analyses.len() < MADE_READY_BESIDE {
+        Either::Left(compute(rows))
+    } else {
+        let rows = Arc::clone(rows);
+        Either::Right(tokio::task::spawn_blocking(move || compute(&rows)))
+    };
+    async {
+        match computing {
+            Either::Left(computed) => computed,
+            // Such a task ends by itself or panics; it is never cancelled, as it has begun, or the process ends.
+            Either::Right(task) => {
+                task.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+            }
+        }
+    }
 }
 
 /// Facts + what is stored about their images → rows.
@@ -130,7 +174,7 @@ pub(crate) async fn bury<U: Unit + Paying>(
     let applied = add(&mut unit, gather(&messages), stored, &mut rows).await?;
     buried.completed = applied.completed;
     buried.asked = applied.asked;
-    agreements::write(&mut unit, &rows).await?;
+    let rows = write(&mut unit, rows).await?;
     Costs::of(&messages).settle(&mut unit, &rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
@@ -178,7 +222,7 @@ pub(crate) async fn reopen<U: Unit>(
         let taken = fold::reopen(digest, &keys, stored, &mut rows);
         jobs.extend(taken.into_iter().map(|(analyzer, _)| (digest, analyzer)));
     }
-    agreements::write(&mut unit, &rows).await?;
+    write(&mut unit, rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(jobs)
@@ -204,7 +248,7 @@ pub(crate) async fn discard<U: Unit>(
         let contents = contents.remove(&digest).unwrap_or_default();
         count += fold::discard(digest, &keys, stored, &contents, &mut rows);
     }
-    agreements::write(&mut unit, &rows).await?;
+    write(&mut unit, rows).await?;
     reached(Failpoint::CatalogWritten);
     unit.commit().await?;
     Ok(count)

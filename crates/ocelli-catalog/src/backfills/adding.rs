@@ -10,13 +10,12 @@ use ocelli_core::{AnalyzerName, BatchId, Digest, Need, Revision};
 use ocelli_failpoint::{Failpoint, reached};
 
 use super::{Added, Backfill};
-use crate::agreements;
 use crate::catalog::{Catalog, transact};
 use crate::error::{CatalogError, Fault};
 use crate::fold::{self, Stored, Wanted};
 use crate::gather::{News, micros, text_key};
 use crate::rows::{Rows, State};
-use crate::unit::Unit;
+use crate::unit::{self, Unit};
 
 /// A job that a backfill asks for.
 pub(crate) struct Job {
@@ -282,7 +281,7 @@ async fn add<U: Unit + Backfilling>(
         jobs.push(Job { digest: *digest, before, held });
     }
     if !jobs.is_empty() {
-        agreements::write(&mut unit, &rows).await?;
+        unit::write(&mut unit, rows).await?;
         unit.add_jobs(backfill.batch, &jobs, at).await?;
         reached(Failpoint::CatalogWritten);
     }
@@ -329,7 +328,7 @@ async fn withdraw<U: Unit + Backfilling>(
             }
         }
     }
-    agreements::write(&mut unit, &rows).await?;
+    unit::write(&mut unit, rows).await?;
     unit.withdraw(backfill, &taken, &unwanted).await?;
     unit.commit().await?;
     Ok(digests.len() as u64)

@@ -24,7 +24,8 @@ use ocelli_core::BatchId;
 use serde::Serialize;
 
 pub(crate) use obeying::{
-    ORDERS, Obeying, REASON, SEEN_BY, TRIED_AGAIN, Verdict, batches, obeying, orders, verdicts,
+    ORDERS, Obeying, REASON, SEEN_BY, TRIED_AGAIN, Verdict, batches, holding, obeying, orders,
+    verdicts,
 };
 pub use withdrawing::Withdrawn;
 pub(crate) use withdrawing::leave_out_withdrawn;

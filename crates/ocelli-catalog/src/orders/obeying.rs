@@ -34,9 +34,16 @@ pub(crate) fn verdict(batches: &BTreeSet<BatchId>, orders: &Orders) -> Option<Ve
     Some(if is_cancelled { Verdict::Withdrawn } else { Verdict::Waits })
 }
 
+/// Which rows of `batch_orders` keep jobs from being done.
+macro_rules! holding {
+    () => {
+        "state IN ('paused', 'cancelled')"
+    };
+}
+pub(crate) use holding;
+
 /// Those of [`Orders`].
-pub(crate) const ORDERS: &str =
-    "SELECT batch, state FROM batch_orders WHERE state IN ('paused', 'cancelled')";
+pub(crate) const ORDERS: &str = concat!("SELECT batch, state FROM batch_orders WHERE ", holding!());
 
 /// The batches that saw the image `$1`. From the batches, which are few, to the images.
 pub(crate) const SEEN_BY: &str = "SELECT b.batch FROM (SELECT batch FROM batches UNION SELECT batch FROM batch_orders) AS b \

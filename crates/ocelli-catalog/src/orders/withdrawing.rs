@@ -8,13 +8,12 @@ use ocelli_failpoint::{Failpoint, reached};
 
 use super::BatchOrder;
 use super::obeying::{Obeying, Verdict, verdict};
-use crate::agreements;
 use crate::catalog::{Catalog, snapshot, transact};
 use crate::error::{CatalogError, Fault};
 use crate::fold::{self, Stored};
 use crate::gather::News;
 use crate::rows::{Read, Rows, State, digest, parse};
-use crate::unit::Unit;
+use crate::unit::{self, Unit};
 
 /// What one page of a cancelled batch led to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -138,7 +137,7 @@ async fn withdraw<U: Unit + Obeying>(
         fold::withdraw(digest, &open, old, &mut rows);
         gone.extend(open.into_iter().map(|analyzer| (digest, analyzer)));
     }
-    agreements::write(&mut unit, &rows).await?;
+    unit::write(&mut unit, rows).await?;
     unit.delete_wants(&gone).await?;
     unit.count_withdrawn(batch, gone.len() as u64).await?;
     reached(Failpoint::CatalogWritten);

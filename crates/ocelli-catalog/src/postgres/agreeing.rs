@@ -5,7 +5,7 @@ use ocelli_core::agreement::Pair;
 
 use super::list;
 use super::writing::Writing;
-use crate::agreements::{Agreeing, UNCOMPARED, column};
+use crate::agreements::{Agreeing, UNCOMPARED, column, percent};
 use crate::error::Fault;
 use crate::gather::clean;
 use crate::rows::{Read, digest, json};
@@ -16,21 +16,23 @@ impl Agreeing for Writing {
         digests: &[Digest],
         pairs: &[(Digest, Pair)],
     ) -> Result<(), Fault> {
-        sqlx::query("DELETE FROM agreements WHERE digest = ANY($1)")
-            .bind(list(digests))
+        let numbers = &self.2;
+        sqlx::query("DELETE FROM agreements WHERE image = ANY($1)")
+            .bind(digests.iter().map(|digest| numbers.of(digest)).collect::<Vec<_>>())
             .execute(&mut *self.0)
             .await?;
         if pairs.is_empty() {
             return Ok(());
         }
         sqlx::query(
-            "INSERT INTO agreements (digest, a, b, score, detail) \
-             SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::float8[], $5::text[])",
+            "INSERT INTO agreements (image, a, b, score, percent, detail) \
+             SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::float8[], $5::bigint[], $6::text[])",
         )
-        .bind(pairs.iter().map(|(digest, _)| digest.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(pairs.iter().map(|(digest, _)| numbers.of(digest)).collect::<Vec<_>>())
         .bind(pairs.iter().map(|(_, pair)| pair.a.as_str()).collect::<Vec<_>>())
         .bind(pairs.iter().map(|(_, pair)| pair.b.as_str()).collect::<Vec<_>>())
         .bind(pairs.iter().map(|(_, pair)| column(pair.score)).collect::<Vec<_>>())
+        .bind(pairs.iter().map(|(_, pair)| percent(column(pair.score))).collect::<Vec<_>>())
         .bind(pairs.iter().map(|(_, pair)| clean(&json(pair))).collect::<Vec<_>>())
         .execute(&mut *self.0)
         .await?;

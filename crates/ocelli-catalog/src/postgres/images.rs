@@ -28,7 +28,7 @@ impl Writing {
         let missing = numbers.missing(rows);
         if !missing.is_empty() {
             self.lock(&missing).await?;
-            numbers.learn(&stored(&mut self.0, &missing).await?);
+            numbers.learn(&missing, &stored(&mut self.0, &missing).await?);
         }
         Ok(numbers)
     }

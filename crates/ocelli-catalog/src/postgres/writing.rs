@@ -314,6 +314,9 @@ impl Writing {
         for statement in [
             "DELETE FROM deferrals d USING UNNEST($1::bytea[], $2::text[], $3::text[]) \
              AS gone (digest, analyzer, revision) WHERE d.digest = gone.digest AND d.analyzer = gone.analyzer",
+            "DELETE FROM search_answers s USING UNNEST($1::bytea[], $2::text[], $3::text[]) \
+             AS gone (digest, analyzer, revision) JOIN analyses a ON a.image = (SELECT i.id FROM images i WHERE i.digest = gone.digest) \
+             AND a.analyzer = gone.analyzer AND a.revision = gone.revision AND a.kind = 'failed' WHERE s.id = a.id",
             "DELETE FROM analyses a USING UNNEST($1::bytea[], $2::text[], $3::text[]) \
              AS gone (digest, analyzer, revision) WHERE a.image = (SELECT i.id FROM images i WHERE i.digest = gone.digest) \
              AND a.analyzer = gone.analyzer AND a.revision = gone.revision AND a.kind = 'failed'",
@@ -328,7 +331,7 @@ impl Unit for Writing {
     async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault> {
         self.lock(digests).await?;
         let stored = stored(&mut self.0, digests).await?;
-        self.2.learn(&stored);
+        self.2.learn(digests, &stored);
         Ok(stored)
     }
 
@@ -354,7 +357,6 @@ impl Unit for Writing {
         self.write_problems(rows).await?;
         self.write_letters(rows).await?;
         self.write_fences(rows).await?;
-        self.write_index(&IndexRows::of(rows)).await?;
         if !rows.workers.is_empty() {
             sqlx::query(
                 "DELETE FROM workers WHERE heard_at < \

@@ -53,17 +53,23 @@ impl Part {
                     .windows(SHORTEST_PART)
                     .map(|run| format!("\"{}\"", run.iter().collect::<String>()))
                     .collect();
+                let stands = |sql: &mut Sql| {
+                    if self.open_end {
+                        sql.push("instr(v.word, ").text(text).push(") > 0");
+                    } else {
+                        let length = i64::try_from(chars.len()).unwrap_or(i64::MAX);
+                        sql.push("substr(v.word, ").bind(Value::Number(-length)).push(") = ");
+                        sql.text(text);
+                    }
+                };
                 sql.push(
                     "SELECT v.word FROM search_parts CROSS JOIN search_vocabulary v WHERE search_parts MATCH ",
                 );
                 sql.text(runs.join(" AND ")).push(" AND v.id = search_parts.rowid AND ");
-                if self.open_end {
-                    sql.push("instr(v.word, ").text(text).push(") > 0");
-                } else {
-                    let length = i64::try_from(chars.len()).unwrap_or(i64::MAX);
-                    sql.push("substr(v.word, ").bind(Value::Number(-length)).push(") = ");
-                    sql.text(text);
-                }
+                stands(&mut sql);
+                // Those that are not sorted in yet; some of them may be there already.
+                sql.push(" UNION ALL SELECT v.word FROM search_new_words v WHERE ");
+                stands(&mut sql);
             }
             // Words have no `%` and no `_`.
             Dialect::Postgres => {

@@ -35,13 +35,15 @@ pub(crate) struct AnswerRow {
 }
 
 /// What one transaction writes into the index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct IndexRows {
     pub(crate) answers: Vec<AnswerRow>,
     /// Rows that are there and whose `current` is to be this.
     pub(crate) shown: Vec<(Digest, Key, bool)>,
     /// Images whose rows are to have this time.
     pub(crate) moved: Vec<(Digest, Option<i64>)>,
+    /// The different words of all texts in which parts can be looked for, in order.
+    pub(crate) words: Vec<Box<str>>,
 }
 
 impl IndexRows {
@@ -57,19 +59,23 @@ impl IndexRows {
         let stored = rows.shown.iter().filter(|shown| shown.stored);
         let shown =
             stored.map(|Shown { digest, key, current, .. }| (*digest, key.clone(), *current));
-        Self { answers: answers.collect(), shown: shown.collect(), moved: rows.moved.clone() }
+        Self::new(answers.collect(), shown.collect(), rows.moved.clone())
     }
 
-    /// The different words of all texts in which parts can be looked for, in order.
-    pub(crate) fn vocabulary(&self) -> BTreeSet<&str> {
-        let texts: HashSet<&str> = self
-            .answers
+    fn new(
+        answers: Vec<AnswerRow>,
+        shown: Vec<(Digest, Key, bool)>,
+        moved: Vec<(Digest, Option<i64>)>,
+    ) -> Self {
+        let words: HashSet<&str> = answers
             .iter()
             .filter_map(|row| row.text.as_deref())
             .flat_map(|text| text.split(' '))
             .filter(|word| word.chars().nth(SHORTEST_PART - 1).is_some())
             .collect();
-        texts.into_iter().collect()
+        let mut words: Vec<Box<str>> = words.into_iter().map(Box::from).collect();
+        words.sort_unstable();
+        Self { answers, shown, moved, words }
     }
 }
 
@@ -124,16 +130,16 @@ pub(crate) async fn catch_up<U: Unit>(mut unit: U) -> Result<bool, Fault> {
         return Ok(false);
     }
     let stored = unit.load(&digests).await?;
-    let mut rows = IndexRows::default();
+    let (mut answers, mut shown) = (Vec::new(), Vec::new());
     for (digest, analysis) in unit.contents(&digests).await? {
         let key = (analysis.analyzer.clone(), analysis.revision.clone());
         let stored = stored.get(&digest);
         let current = stored.is_some_and(|stored| stored.current().contains(&key));
         let seen = stored.and_then(|stored| stored.image.seen());
-        rows.answers.push(AnswerRow::new(digest, key.clone(), &analysis, current, seen));
-        rows.shown.push((digest, key, current));
+        answers.push(AnswerRow::new(digest, key.clone(), &analysis, current, seen));
+        shown.push((digest, key, current));
     }
-    unit.index(&rows).await?;
+    unit.index(&IndexRows::new(answers, shown, Vec::new())).await?;
     unit.caught_up(&digests).await?;
     unit.commit().await?;
     Ok(true)

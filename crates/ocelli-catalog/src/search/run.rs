@@ -4,6 +4,8 @@ mod assembling;
 mod facets;
 mod naming;
 
+use std::collections::BTreeSet;
+
 use facets::facets_of;
 use naming::{MOST_NOTED, NamedColumns};
 
@@ -31,6 +33,8 @@ const SCORE: &str = "CAST(SUM(1000000 / (50 + s0.words)) AS BIGINT)";
 const PLANNER: &str = "SELECT set_config('jit', 'off', true) || set_config('enable_seqscan', 'off', true) || \
      set_config('enable_hashagg', 'off', true) || set_config('enable_hashjoin', 'off', true) || \
      set_config('enable_mergejoin', 'off', true)";
+/// And where no word is looked for, it goes along the index of time until it has enough; it would look through all of that first.
+const ALONG_TIME: &str = " || set_config('enable_bitmapscan', 'off', true)";
 
 type KeyColumns = (Vec<u8>, i64, i64);
 /// A key, and how many answers and records were found in all.
@@ -93,7 +97,7 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
     let found = snapshot!(catalog, connection => async {
         let mut plan = plan;
         if plan.dialect == Dialect::Postgres {
-            let (_,): (String,) = fetch!(plan.sql(PLANNER), connection, fetch_one)?;
+            let (_,): (String,) = fetch!(plan.planner(), connection, fetch_one)?;
         }
         for part in Part::all(plan.expr()) {
             let words: Vec<(String,)> = fetch!(part.words(plan.dialect), connection, fetch_all)?;
@@ -175,14 +179,24 @@ impl<'a> Plan<'a> {
 
     /// Notes the words in which a part stands.
     fn learn(&mut self, part: Part, words: Vec<(String,)>) {
-        let known = (words.len() <= MOST_WORDS_OF_A_PART)
-            .then(|| words.into_iter().map(|(word,)| word).collect());
+        let known = (words.len() <= MOST_WORDS_OF_A_PART).then(|| {
+            let words: BTreeSet<String> = words.into_iter().map(|(word,)| word).collect();
+            words.into_iter().collect()
+        });
         self.parts.insert(part, known);
         self.question = Question::of(self.expr(), &self.parts);
     }
 
     fn expr(&self) -> &'a Expr {
         &self.search.query.expr
+    }
+
+    fn planner(&self) -> Sql {
+        let mut sql = self.sql(PLANNER);
+        if !self.has_words {
+            sql.push(ALONG_TIME);
+        }
+        sql
     }
 
     fn sql(&self, text: &str) -> Sql {

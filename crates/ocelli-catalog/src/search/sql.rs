@@ -276,7 +276,7 @@ fn filtered(sql: &mut Sql, filter: &Filter, depth: usize) {
         }
         Filter::Model(text) => sql.contains(&format!("s{depth}.model"), text.as_str()),
         Filter::Agreement(bounds) => {
-            sql.push("EXISTS (SELECT 1 FROM agreements p WHERE p.digest = i.digest AND ");
+            sql.push("EXISTS (SELECT 1 FROM agreements p WHERE p.image = i.id AND ");
             bounded(sql, "p.score", *bounds);
             sql.push(")");
         }

@@ -4,7 +4,7 @@
 //! Words are only ever added to a vocabulary, and noted here after the commit of the transaction that added them: what is
 //! noted is there.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Words that are noted: beyond so many everything is forgotten and learned again. About 15 MB.
@@ -16,18 +16,18 @@ pub(crate) struct Noted(Arc<Mutex<HashSet<Box<str>>>>);
 
 impl Noted {
     /// Those of the words that may be new.
-    pub(crate) fn unknown(&self, words: BTreeSet<&str>) -> Vec<String> {
+    pub(crate) fn unknown(&self, words: &[Box<str>]) -> Vec<Box<str>> {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        words.into_iter().filter(|word| !noted.contains(*word)).map(str::to_owned).collect()
+        words.iter().filter(|word| !noted.contains(*word)).cloned().collect()
     }
 
     /// Notes words that are stored for good.
-    pub(crate) fn add(&self, words: Vec<String>) {
+    pub(crate) fn add(&self, words: Vec<Box<str>>) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.len() + words.len() > MOST_NOTED {
             noted.clear();
         }
-        noted.extend(words.into_iter().take(MOST_NOTED).map(String::into_boxed_str));
+        noted.extend(words.into_iter().take(MOST_NOTED));
     }
 }
 
@@ -35,7 +35,7 @@ impl Noted {
 #[derive(Debug, Default)]
 pub(crate) struct Adding {
     noted: Noted,
-    words: Vec<String>,
+    words: Vec<Box<str>>,
 }
 
 impl Adding {
@@ -44,7 +44,7 @@ impl Adding {
     }
 
     /// Those of the words that are to be written.
-    pub(crate) fn new_of(&mut self, words: BTreeSet<&str>) -> &[String] {
+    pub(crate) fn new_of(&mut self, words: &[Box<str>]) -> &[Box<str>] {
         let from = self.words.len();
         self.words.extend(self.noted.unknown(words));
         &self.words[from..]
@@ -63,12 +63,13 @@ mod tests {
     #[test]
     fn only_what_was_noted_is_known_and_too_much_is_forgotten() {
         let noted = Noted::default();
-        let words = BTreeSet::from(["cat", "dog"]);
-        assert_eq!(noted.unknown(words.clone()), ["cat", "dog"]);
-        noted.add(vec!["cat".to_owned()]);
-        assert_eq!(noted.unknown(words.clone()), ["dog"]);
-        noted.add((0..MOST_NOTED).map(|number| number.to_string()).collect());
-        assert_eq!(noted.unknown(words), ["cat", "dog"]);
-        assert!(noted.unknown(BTreeSet::from(["17"])).is_empty());
+        let of = |word: &str| Box::<str>::from(word);
+        let words = ["cat", "dog"].map(of);
+        assert_eq!(noted.unknown(&words), words);
+        noted.add(vec![of("cat")]);
+        assert_eq!(noted.unknown(&words), [of("dog")]);
+        noted.add((0..MOST_NOTED).map(|number| of(&number.to_string())).collect());
+        assert_eq!(noted.unknown(&words), words);
+        assert!(noted.unknown(&[of("17")]).is_empty());
     }
 }

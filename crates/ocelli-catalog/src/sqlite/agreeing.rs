@@ -5,7 +5,7 @@ use ocelli_core::agreement::Pair;
 
 use super::list;
 use super::writing::Writing;
-use crate::agreements::{Agreeing, UNCOMPARED, column};
+use crate::agreements::{Agreeing, UNCOMPARED, column, percent};
 use crate::error::Fault;
 use crate::gather::clean;
 use crate::rows::{Read, digest, json};
@@ -16,22 +16,24 @@ impl Agreeing for Writing {
         digests: &[Digest],
         pairs: &[(Digest, Pair)],
     ) -> Result<(), Fault> {
-        sqlx::query(
-            "DELETE FROM agreements WHERE digest IN (SELECT unhex(value) FROM json_each($1))",
-        )
-        .bind(list(digests))
-        .execute(&mut *self.0)
-        .await?;
-        let head = "INSERT INTO agreements (digest, a, b, score, detail) ";
+        let numbers = std::mem::take(&mut self.2);
+        let images: Vec<i64> = digests.iter().map(|digest| numbers.of(digest)).collect();
+        sqlx::query("DELETE FROM agreements WHERE image IN (SELECT value FROM json_each($1))")
+            .bind(json(&images))
+            .execute(&mut *self.0)
+            .await?;
+        let head = "INSERT INTO agreements (image, a, b, score, percent, detail) ";
         self.insert(head, "", pairs, |tuple, (digest, pair)| {
             tuple
-                .push_bind(digest.as_bytes().to_vec())
+                .push_bind(numbers.of(digest))
                 .push_bind(pair.a.as_str().to_owned())
                 .push_bind(pair.b.as_str().to_owned())
                 .push_bind(column(pair.score))
+                .push_bind(percent(column(pair.score)))
                 .push_bind(clean(&json(pair)));
         })
         .await?;
+        self.2 = numbers;
         Ok(())
     }
 

@@ -8,19 +8,24 @@ use crate::error::Fault;
 use crate::rows::{digest, json};
 use crate::search::index::IndexRows;
 
+/// Words that are looked through one by one by whoever looks for a part of a word; some milliseconds.
+const MOST_NEW_WORDS: i64 = 32_768;
+
 impl Writing {
     pub(super) async fn write_index(&mut self, rows: &IndexRows) -> Result<(), sqlx::Error> {
+        // Taken out for as long as statements are put together: they need the rest of this.
+        let numbers = std::mem::take(&mut self.2);
         self.insert(
-            "WITH new (digest, analyzer, revision, kind, current, seen, words, confidence, languages, model, flags) AS (",
+            "WITH new (image, digest, analyzer, revision, kind, current, seen, words, confidence, languages, model, flags) AS (",
             ") INSERT INTO search_answers (id, digest, analyzer, kind, current, seen, words, confidence, languages, model, \
              flags) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.seen, new.words, new.confidence, \
-             new.languages, new.model, new.flags FROM new CROSS JOIN images i CROSS JOIN analyses a \
-             WHERE i.digest = new.digest AND a.image = i.id AND a.analyzer = new.analyzer AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET \
-             kind = excluded.kind, seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, \
+             new.languages, new.model, new.flags FROM new CROSS JOIN analyses a WHERE a.image = new.image \
+             AND a.analyzer = new.analyzer AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, \
              languages = excluded.languages, model = excluded.model, flags = excluded.flags",
             &rows.answers,
             |tuple, row| {
                 tuple
+                    .push_bind(numbers.of(&row.digest))
                     .push_bind(row.digest.as_bytes().to_vec())
                     .push_bind(row.key.0.as_str().to_owned())
                     .push_bind(row.key.1.as_str().to_owned())
@@ -38,14 +43,14 @@ impl Writing {
         let texts: Vec<_> =
             rows.answers.iter().filter_map(|row| Some((row, row.text.as_ref()?))).collect();
         self.insert(
-            "WITH new (digest, analyzer, revision, text) AS (",
-            ") INSERT INTO search_texts (id, text) SELECT a.id, new.text FROM new CROSS JOIN images i CROSS JOIN analyses a \
-             WHERE i.digest = new.digest AND a.image = i.id AND a.analyzer = new.analyzer AND a.revision = new.revision \
+            "WITH new (image, analyzer, revision, text) AS (",
+            ") INSERT INTO search_texts (id, text) SELECT a.id, new.text FROM new CROSS JOIN analyses a \
+             WHERE a.image = new.image AND a.analyzer = new.analyzer AND a.revision = new.revision \
              ON CONFLICT (id) DO UPDATE SET text = excluded.text",
             &texts,
             |tuple, (row, text)| {
                 tuple
-                    .push_bind(row.digest.as_bytes().to_vec())
+                    .push_bind(numbers.of(&row.digest))
                     .push_bind(row.key.0.as_str().to_owned())
                     .push_bind(row.key.1.as_str().to_owned())
                     .push_bind((*text).clone());
@@ -55,9 +60,9 @@ impl Writing {
         for (digest, key, current) in &rows.shown {
             sqlx::query(
                 "UPDATE search_answers SET current = $4 WHERE id = (SELECT id FROM analyses \
-                 WHERE image = (SELECT id FROM images WHERE digest = $1) AND analyzer = $2 AND revision = $3)",
+                 WHERE image = $1 AND analyzer = $2 AND revision = $3)",
             )
-            .bind(digest.as_bytes().to_vec())
+            .bind(numbers.of(digest))
             .bind(key.0.as_str())
             .bind(key.1.as_str())
             .bind(*current)
@@ -66,22 +71,40 @@ impl Writing {
         }
         for (digest, seen) in &rows.moved {
             sqlx::query(
-                "UPDATE search_answers SET seen = $2 WHERE id IN (SELECT a.id FROM images i CROSS JOIN analyses a \
-                 WHERE i.digest = $1 AND a.image = i.id)",
+                "UPDATE search_answers SET seen = $2 WHERE id IN (SELECT id FROM analyses WHERE image = $1)",
             )
-            .bind(digest.as_bytes().to_vec())
+            .bind(numbers.of(digest))
             .bind(*seen)
             .execute(&mut *self.0)
             .await?;
         }
-        let words = self.1.new_of(rows.vocabulary());
+        self.2 = numbers;
+        let words = self.1.new_of(&rows.words);
         if !words.is_empty() {
-            sqlx::query(
-                "INSERT INTO search_vocabulary (word) SELECT value FROM json_each($1) WHERE true ON CONFLICT DO NOTHING",
-            )
-            .bind(json(&words))
-            .execute(&mut *self.0)
-            .await?;
+            sqlx::query("INSERT INTO search_new_words (word) SELECT value FROM json_each($1)")
+                .bind(json(&words))
+                .execute(&mut *self.0)
+                .await?;
+            self.sort_new_words().await?;
+        }
+        Ok(())
+    }
+
+    /// Sorts new words into the vocabulary once there are many. One by one, each would change a page of its own.
+    async fn sort_new_words(&mut self) -> Result<(), sqlx::Error> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT coalesce(max(id) - min(id) + 1, 0) FROM search_new_words")
+                .fetch_one(&mut *self.0)
+                .await?;
+        if count < MOST_NEW_WORDS {
+            return Ok(());
+        }
+        for statement in [
+            "INSERT INTO search_vocabulary (word) SELECT DISTINCT word FROM search_new_words WHERE true ORDER BY word \
+             ON CONFLICT DO NOTHING",
+            "DELETE FROM search_new_words",
+        ] {
+            sqlx::query(statement).execute(&mut *self.0).await?;
         }
         Ok(())
     }

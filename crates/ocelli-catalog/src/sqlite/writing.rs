@@ -56,7 +56,10 @@ impl Writing {
         if missing.is_empty() {
             return Ok(numbers);
         }
-        numbers.learn(&stored(&mut self.0, &missing).await?);
+        let unknown = numbers.not_asked(&missing);
+        if !unknown.is_empty() {
+            numbers.learn(&unknown, &stored(&mut self.0, &unknown).await?);
+        }
         let last: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM images")
             .fetch_one(&mut *self.0)
             .await?;
@@ -352,7 +355,7 @@ impl Writing {
 impl Unit for Writing {
     async fn load(&mut self, digests: &[Digest]) -> Result<BTreeMap<Digest, Stored>, Fault> {
         let stored = stored(&mut self.0, digests).await?;
-        self.2.learn(&stored);
+        self.2.learn(digests, &stored);
         Ok(stored)
     }
 
@@ -366,7 +369,6 @@ impl Unit for Writing {
         self.write_records(rows, &numbers).await?;
         self.2 = numbers;
         self.write_reports(rows).await?;
-        self.write_index(&IndexRows::of(rows)).await?;
         if !rows.workers.is_empty() {
             sqlx::query("DELETE FROM workers WHERE heard_at < CAST(unixepoch('subsec') * 1000000 AS INTEGER) - $1")
                 .bind(upserts::FORGET_WORKERS_AFTER_MICROSECONDS)

@@ -89,7 +89,7 @@ pub(crate) async fn records_from_before_there_were_agreements_are_compared_when_
     let expected = scores(&catalog, "a").await;
     assert_eq!(expected.len(), 1);
     world
-        .execute("INSERT INTO agreement_backlog (digest) SELECT DISTINCT digest FROM agreements")
+        .execute("INSERT INTO agreement_backlog (digest) SELECT DISTINCT i.digest FROM agreements g JOIN images i ON i.id = g.image")
         .await;
     world.execute("DELETE FROM agreements").await;
     assert!(scores(&catalog, "a").await.is_empty());
@@ -128,7 +128,8 @@ pub(crate) async fn disagreements_come_lowest_first_page_by_page_and_by_pair(wor
     };
     let all = walk(None, 4).await;
     assert_eq!(all.len(), 15, "three pairs of five images");
-    assert!(all.is_sorted_by(|a, b| a.pair.score <= b.pair.score), "{all:?}");
+    let percent = |one: &ocelli_catalog::Disagreement| (one.pair.score * 100.0).floor();
+    assert!(all.is_sorted_by(|a, b| percent(a) <= percent(b)), "{all:?}");
     assert_eq!(all, walk(None, 100).await);
     let places: std::collections::BTreeSet<_> =
         all.iter().map(|one| one.place.to_string()).collect();

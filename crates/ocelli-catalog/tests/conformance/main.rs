@@ -22,6 +22,7 @@ mod opening;
 mod orders;
 mod outages;
 mod pages;
+mod plans;
 mod presence;
 mod ruling;
 mod searching;
@@ -203,6 +204,7 @@ on_both! {
     an_answer_of_another_revision_stands_for_no_other_image,
     what_cannot_be_compared_and_what_needs_others_keep_their_ways,
     answers_are_compared_when_their_record_is_complete_in_any_order,
+    parts_of_words_are_found_before_and_after_new_words_are_sorted_in,
     disagreements_come_lowest_first_page_by_page_and_by_pair,
     records_from_before_there_were_agreements_are_compared_when_the_archive_is_opened,
 }

@@ -15,8 +15,8 @@ use crate::words::*;
 use crate::world::World;
 
 /// The newest schemas of this build.
-const SQLITE: i64 = 23;
-const POSTGRES: i64 = 23;
+const SQLITE: i64 = 24;
+const POSTGRES: i64 = 24;
 
 /// The newest that older archives have: those behind it came all at once.
 const OLDER: i64 = 5;

@@ -161,3 +161,23 @@ pub(crate) async fn times_at_the_edges_do_not_break_the_order(world: World) {
     assert_eq!(months.len(), 3, "{months:?}");
     assert!(months.contains(&("unknown".to_owned(), 2)), "{months:?}");
 }
+
+/// New words are sorted into the vocabulary of SQLite once there are many.
+pub(crate) async fn parts_of_words_are_found_before_and_after_new_words_are_sorted_in(
+    world: World,
+) {
+    // More than are looked through one by one, in one text and then in another.
+    let many = |from: u32| (from..from + 40_000).map(|number| format!("w{number}x ")).collect();
+    let (first, second): (String, String) = (many(100_000), many(200_000));
+    let catalog = with(&world, &[("a", OCR, "catalogue"), ("b", OCR, &first)]).await;
+    assert_eq!(found(&catalog, "*alogu*").await, ["a"]);
+    assert_eq!(found(&catalog, "*39999x*").await, ["b"]);
+    catalog.apply(&[partial("c", OCR, done(&second), 60), seen("c", 2)]).await.unwrap();
+    // Another process knows nothing of what was noted, and says words again.
+    let again = world.open().await;
+    again.apply(&[partial("d", OCR, done("catalogue w239999x"), 70), seen("d", 3)]).await.unwrap();
+    assert_eq!(found(&again, "*alogu*").await, ["a", "d"]);
+    assert_eq!(found(&again, "*39999x*").await, ["b", "c", "d"]);
+    assert_eq!(found(&again, "*139999x*").await, ["b"]);
+    assert_eq!(again.audit().await.unwrap().problems, Vec::<String>::new());
+}

@@ -9,8 +9,18 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use crate::{Failed, texts};
 
 /// The tables of records, in the order in which they depend on each other.
-const TABLES: [&str; 7] =
-    ["images", "sightings", "batch_images", "wants", "analyses", "search_answers", "search_texts"];
+const TABLES: [&str; 8] = [
+    "images",
+    "sightings",
+    "batch_images",
+    "wants",
+    "analyses",
+    "search_answers",
+    "search_texts",
+    "agreements",
+];
+/// Where SQLite keeps the words of texts.
+const WORDS: [&str; 2] = ["search_vocabulary", "search_new_words"];
 /// Rows of one INSERT.
 const ROWS: usize = 500;
 
@@ -52,8 +62,12 @@ async fn sqlite(
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(from);
     let mut source = sqlx::SqliteConnection::connect_with(&options).await?;
     let parts = parts(records, at_once);
-    let words: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM search_vocabulary").fetch_one(&mut source).await?;
+    let mut words = Vec::new();
+    for table in WORDS {
+        let sql = format!("SELECT coalesce(max(id), 0) FROM {table}");
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut source).await?;
+        words.push((table, count / parts.len() as i64 + 1));
+    }
     let mut transactions: Vec<Vec<String>> = Vec::new();
     for (number, (begin, end)) in parts.iter().enumerate() {
         let mut statements = Vec::new();
@@ -70,11 +84,11 @@ async fn sqlite(
             };
             statements.extend(literals(&mut source, table, of, (*begin, *end)).await?);
         }
-        let share = words / parts.len() as i64 + 1;
-        let range = (number as i64 * share, (number as i64 + 1) * share);
-        statements.extend(
-            literals(&mut source, "search_vocabulary", "t.id > $1 AND t.id <= $2", range).await?,
-        );
+        for (table, share) in &words {
+            let range = (number as i64 * share, (number as i64 + 1) * share);
+            let of = "t.id > $1 AND t.id <= $2";
+            statements.extend(literals(&mut source, table, of, range).await?);
+        }
         transactions.push(statements);
     }
     source.close().await?;

@@ -1,0 +1,74 @@
+//! How PostgreSQL finds what messages and workers are about, in an archive that nobody analyzed yet: statements are prepared while its
+//! tables are nearly empty, and are used on while they grow.
+
+use std::time::Duration;
+
+use ocelli_core::Digest;
+use ocelli_core::claim::{ClaimRequest, JobKey};
+use ocelli_core::wire::Message;
+use ocelli_testkit::wait_until;
+use sqlx::Connection as _;
+
+use crate::claims::attempt;
+use crate::words::*;
+use crate::world::World;
+
+const ROUNDS: u64 = 30;
+const RECORDS: u64 = 50;
+/// Rows of a table that may be read along, all rounds together: fewer than it has. Read from one end to the other in each round, they
+/// would be twenty times as many.
+const READ_ALONG: i64 = 1_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_messages_and_jobs_are_about_is_never_looked_for_in_whole_tables() {
+    let world = World::postgres().await;
+    let catalog = world.open().await;
+    let images = |round: u64| (0..RECORDS).map(move |number| format!("image {round} {number}"));
+    for round in 0..ROUNDS {
+        let mut messages = Vec::new();
+        for image in images(round) {
+            let mut seen = intake(&image, &[OCR, LLM]);
+            seen.sighting = Some(sighting(&image, 1, 1));
+            messages.push(Message::Intake(seen));
+            messages.push(partial(&image, OCR, done("some words"), 5));
+        }
+        catalog.apply(&messages).await.unwrap();
+        let later = images(round).map(|image| partial(&image, LLM, done("some words"), 6));
+        catalog.apply(&later.collect::<Vec<_>>()).await.unwrap();
+        let asked = images(round).chain(["unknown".to_owned()]).map(|image| ClaimRequest {
+            job: JobKey {
+                digest: Digest::of(image.as_bytes()),
+                analyzer: name(OCR),
+                revision: revision(1),
+            },
+            attempt: attempt(1),
+            holder: "host:1".to_owned(),
+            batch: Some(batch(1)),
+            lease: None,
+        });
+        assert_eq!(catalog.look(asked.collect()).await.unwrap().len() as u64, RECORDS + 1);
+    }
+    // The database counts what a connection did at the latest when it ends.
+    catalog.close().await;
+    wait_until("the rows that were read are counted", Duration::from_secs(20), || async {
+        counted(&world).await.iter().any(|(table, _, looks)| table == "analyses" && *looks > 1_500)
+    })
+    .await;
+    let read = counted(&world).await;
+    assert_eq!(read.len(), 7);
+    for (table, along, _) in &read {
+        assert!(*along <= READ_ALONG, "{along} rows of {table} were read along: {read:?}");
+    }
+}
+
+/// Of each table, how many rows were read along, and how often its indexes were looked into.
+async fn counted(world: &World) -> Vec<(String, i64, i64)> {
+    let mut connection = sqlx::PgConnection::connect(&world.url).await.unwrap();
+    sqlx::query_as(
+        "SELECT relname::text, seq_tup_read, idx_scan FROM pg_stat_user_tables WHERE relname IN \
+         ('images', 'sightings', 'batch_images', 'wants', 'analyses', 'search_answers', 'agreements') ORDER BY relname",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap()
+}
