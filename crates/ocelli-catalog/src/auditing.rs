@@ -46,6 +46,11 @@ const TABLES: [&str; 32] = [
     "workers",
 ];
 
+const WORDS: &str = "search_vocabulary";
+/// In SQLite some of them are not sorted in yet.
+const EVERY_WORD: &str =
+    "(SELECT word FROM search_vocabulary UNION SELECT word FROM search_new_words)";
+
 /// What is wrong with the rows that a statement counts, and the statement.
 const CHECKS: [(&str, &str); 30] = [
     (
@@ -294,10 +299,15 @@ impl Catalog {
     }
 
     async fn counts(&self) -> Result<Audit, Fault> {
+        let of_words = match &self.store {
+            Store::Sqlite(_) => EVERY_WORD,
+            Store::Postgres(_) => WORDS,
+        };
         snapshot!(self, connection => {
             let mut rows = BTreeMap::new();
             for table in TABLES {
-                let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+                let source = if table == WORDS { of_words } else { table };
+                let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {source}"));
                 let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await?;
                 rows.insert(table.to_owned(), u64::try_from(count).unwrap_or(0));
             }
