@@ -34,13 +34,16 @@ run: build ## draw sample images into samples/ and read them, in one process and
 	@$(PROGRAMS)/ocelli-samples $(SAMPLES)
 	@$(PROGRAMS)/ocelli run $(SAMPLES) --show $(SAMPLES)/scaling-open-language-models.png
 
+# Most tests wait for servers most of the time: with one for each core, a third of the cores was idle.
+AT_ONCE = $$(( $$(nproc) * 3 / 2 ))
+
 # Tests that read images of other projects are ignored unless OCELLI_SHARED_DATA names their folder; then they run too.
 test: setup-servers build ## run all tests, with a private RabbitMQ and PostgreSQL
 	@deploy/local/api-check.sh
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo nextest run --workspace --lib --bins --tests --locked; \
+	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo nextest run --workspace --lib --bins --tests --locked --test-threads $(AT_ONCE); \
 	else \
-	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked --no-fail-fast; \
+	  RUST_TEST_THREADS=$(AT_ONCE) $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --locked --no-fail-fast; \
 	fi
 	@if [ -n "$$OCELLI_SHARED_DATA" ]; then \
 	  $(PROGRAMS)/ocelli-testkit with-servers -- cargo test --workspace --tests --locked of_the_shared_data -- --ignored; \
