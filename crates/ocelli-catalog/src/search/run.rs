@@ -33,8 +33,8 @@ const SCORE: &str = "CAST(SUM(1000000 / (50 + s0.words)) AS BIGINT)";
 const PLANNER: &str = "SELECT set_config('jit', 'off', true) || set_config('enable_seqscan', 'off', true) || \
      set_config('enable_hashagg', 'off', true) || set_config('enable_hashjoin', 'off', true) || \
      set_config('enable_mergejoin', 'off', true)";
-/// And where no word is looked for, it goes along the index of time until it has enough; it would look through all of that first.
-const ALONG_TIME: &str = " || set_config('enable_bitmapscan', 'off', true)";
+/// And where no word narrows a search, it goes along the index of time until it has enough; it would look through all of that first.
+const ALONG_TIME: &str = "SELECT set_config('enable_bitmapscan', 'off', true)";
 
 type KeyColumns = (Vec<u8>, i64, i64);
 /// A key, and how many answers and records were found in all.
@@ -97,11 +97,14 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
     let found = snapshot!(catalog, connection => async {
         let mut plan = plan;
         if plan.dialect == Dialect::Postgres {
-            let (_,): (String,) = fetch!(plan.planner(), connection, fetch_one)?;
+            let (_,): (String,) = fetch!(plan.sql(PLANNER), connection, fetch_one)?;
         }
         for part in Part::all(plan.expr()) {
             let words: Vec<(String,)> = fetch!(part.words(plan.dialect), connection, fetch_all)?;
             plan.learn(part, words);
+        }
+        if plan.dialect == Dialect::Postgres && plan.question.is_none() {
+            let (_,): (String,) = fetch!(plan.sql(ALONG_TIME), connection, fetch_one)?;
         }
         let (mut total, mut keys) = (plan.search.cursor.as_ref().map(|cursor| cursor.total), None);
         if let Some(statement) = plan.named() {
@@ -189,14 +192,6 @@ impl<'a> Plan<'a> {
 
     fn expr(&self) -> &'a Expr {
         &self.search.query.expr
-    }
-
-    fn planner(&self) -> Sql {
-        let mut sql = self.sql(PLANNER);
-        if !self.has_words {
-            sql.push(ALONG_TIME);
-        }
-        sql
     }
 
     fn sql(&self, text: &str) -> Sql {
