@@ -92,10 +92,12 @@ impl Writing {
 
     /// Sorts new words into the vocabulary once there are many. One by one, each would change a page of its own.
     async fn sort_new_words(&mut self) -> Result<(), sqlx::Error> {
-        let count: i64 =
-            sqlx::query_scalar("SELECT coalesce(max(id) - min(id) + 1, 0) FROM search_new_words")
-                .fetch_one(&mut *self.0)
-                .await?;
+        // Each by itself is at an end of the table; together they would look through all of it.
+        let count: i64 = sqlx::query_scalar(
+            "SELECT coalesce((SELECT max(id) FROM search_new_words) - (SELECT min(id) FROM search_new_words) + 1, 0)",
+        )
+        .fetch_one(&mut *self.0)
+        .await?;
         if count < MOST_NEW_WORDS {
             return Ok(());
         }
