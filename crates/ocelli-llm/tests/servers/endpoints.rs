@@ -43,8 +43,8 @@ async fn an_outage_ends_at_the_deadline_of_the_job_at_the_latest() {
     let mut options = options(Protocol::Ollama, &[&server]);
     options.patience.outage = Duration::from_secs(600);
     let mut job = job(1);
-    // Enough for a busy machine to ask once.
-    job.deadline = Instant::now() + Duration::from_secs(2);
+    // Enough for a busy machine to ask several times, so that the last pause is long beside a request.
+    job.deadline = Instant::now() + Duration::from_secs(10);
     let error = analyzer(options).analyze(job).await.unwrap_err();
     assert_eq!(error.class, FailureClass::Outage);
     assert!(error.reason.contains("Loading model"), "{}", error.reason);
