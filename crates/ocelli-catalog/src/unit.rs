@@ -106,7 +106,7 @@ fn beside<T: Send + 'static>(
     async {
         match computing {
             Either::Left(computed) => computed,
-            // Such a task ends by itself or panics; it is never cancelled, as it has begun, or the process ends.
+            // It ends by itself or panics: nobody aborts it, and a runtime that ends takes whoever waits here with it.
             Either::Right(task) => {
                 task.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
             }

@@ -48,7 +48,7 @@ pub struct CollectorOptions {
     pub linger: Duration,
     /// The same after a transaction of an eighth of [`Self::batch`] or more; between the two it grows with their number.
     pub busy_linger: Duration,
-    /// Unsettled messages in hand; at least `batch`.
+    /// Unsettled messages in hand; at least `batch`. With twice as many the next batch is gathered while one is written.
     pub prefetch: u16,
     /// Longest pause between two tries of a transaction that failed.
     pub retry_cap: Duration,
@@ -206,7 +206,7 @@ impl Gathered<Delivery> {
         let messages = if deliveries.len() < READ_BESIDE {
             decode()
         } else {
-            // Such a task ends by itself or panics: it is not cancelled.
+            // It ends by itself or panics: nobody aborts it, and a runtime that ends takes whoever waits here with it.
             let read = tokio::task::spawn_blocking(decode).await;
             read.unwrap_or_else(|error| resume_unwind(error.into_panic()))
         };

@@ -20,7 +20,8 @@ impl Writing {
             ") INSERT INTO search_answers (id, digest, analyzer, kind, current, seen, words, confidence, languages, model, \
              flags) SELECT a.id, new.digest, new.analyzer, new.kind, new.current, new.seen, new.words, new.confidence, \
              new.languages, new.model, new.flags FROM new CROSS JOIN analyses a WHERE a.image = new.image \
-             AND a.analyzer = new.analyzer AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, \
+             AND a.analyzer = new.analyzer AND a.revision = new.revision ON CONFLICT (id) DO UPDATE SET \
+             kind = excluded.kind, seen = excluded.seen, words = excluded.words, confidence = excluded.confidence, \
              languages = excluded.languages, model = excluded.model, flags = excluded.flags",
             &rows.answers,
             |tuple, row| {
