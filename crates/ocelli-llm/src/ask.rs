@@ -86,6 +86,10 @@ struct Course<'a> {
     avoid: Option<usize>,
     server_errors: u32,
     broke: bool,
+    /// Whether a server sent it away: come back later.
+    sent_away: bool,
+    /// Whether the request before had less time than requests are given, as the job's own ended sooner.
+    cut: bool,
     last: Option<String>,
     steps: &'a mut Vec<Step>,
 }
@@ -127,6 +131,8 @@ impl Asker {
             avoid: None,
             server_errors: 0,
             broke: false,
+            sent_away: false,
+            cut: false,
             last: None,
             steps,
         };
@@ -145,6 +151,7 @@ impl Asker {
             }
             self.metrics.in_flight.set(i64::try_from(self.pool.open()).unwrap_or(i64::MAX));
             let begun = Instant::now();
+            course.cut = deadline < begun + lease.client().patience();
             let result = self.request(&lease, body, deadline).await;
             let took = begun.elapsed();
             self.metrics.in_flight.set(i64::try_from(self.pool.open()).unwrap_or(i64::MAX) - 1);
@@ -206,6 +213,7 @@ impl Asker {
                 Ok(())
             }
             Kind::Busy(busy) => {
+                course.sent_away = true;
                 lease.busy(busy, error.retry_after, &error.reason);
                 Ok(())
             }
@@ -231,6 +239,10 @@ impl Asker {
                 // Silence alone does not tell a server that is away from an image that takes for ever.
                 if let Err(away) = probe::look(lease.client(), &self.options).await {
                     lease.failed(Evidence::Endpoint, &away);
+                    return Err(Unanswered::new(FailureClass::Outage, reason()));
+                }
+                // Nor does an image say anything that had only what the server's pauses left of its time.
+                if course.sent_away && course.cut {
                     return Err(Unanswered::new(FailureClass::Outage, reason()));
                 }
                 lease.failed(blame, &error.reason);

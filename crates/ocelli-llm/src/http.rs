@@ -100,6 +100,11 @@ impl Http {
         shown(&self.base)
     }
 
+    /// How long a question to the model may wait for the first byte of its answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeouts.first_byte.min(self.timeouts.total)
+    }
+
     /// A question to the model; ends by `deadline` or earlier.
     pub(crate) async fn post(
         &self,

@@ -57,6 +57,28 @@ async fn a_server_that_hangs_or_drips_is_left_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn an_image_that_was_sent_away_first_and_had_little_time_left_spends_no_attempt() {
+    let busy = || Behaviour::TooMany(vec![("retry-after-ms", "1".to_owned())]);
+    for (first_byte, script, class) in [
+        (Duration::from_secs(60), vec![busy(), Behaviour::Hang], FailureClass::Outage),
+        (Duration::from_secs(60), vec![Behaviour::Hang], FailureClass::Transient),
+        (Duration::from_millis(400), vec![busy(), Behaviour::Hang], FailureClass::Transient),
+    ] {
+        let server = server(Protocol::Ollama, Behaviour::Answer).await;
+        let mut options = options(Protocol::Ollama, &[&server]);
+        (options.timeouts.first_byte, options.timeouts.total) = (first_byte, first_byte);
+        options.patience.outage = Duration::from_secs(60);
+        let calls = script.len() as u64;
+        server.script(script);
+        let mut job = job(1);
+        job.deadline = Instant::now() + Duration::from_secs(3);
+        let error = analyzer(options).analyze(job).await.unwrap_err();
+        let asked = server.stats().calls.values().sum::<u64>();
+        assert_eq!((error.class, asked), (class, calls), "{}", error.reason);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_stops_coming_is_left_after_the_idle_deadline() {
     let (result, _server) =
         ask(Protocol::Ollama, Behaviour::SlowBytes(Duration::from_secs(600))).await;
