@@ -12,9 +12,10 @@ use crate::catalog::{Catalog, ask, snapshot};
 use crate::error::{CatalogError, Fault};
 use crate::gather::{micros, text_key};
 use crate::load;
-use crate::load::{AnalysisColumns, ImageColumns, KnownColumns, WantColumns};
+use crate::load::{AnalysisColumns, ImageColumns, KnownColumns};
 use crate::model::{Known, OpenJob, OpenJobs};
 use crate::rows::{Read, batch, digest, facts, parse, parse_some, time, unreadable};
+use crate::search::Detail;
 
 /// Digests of one lookup statement: 10,000 are a parameter of less than a megabyte.
 const LOOKED_UP_AT_ONCE: usize = 10_000;
@@ -23,6 +24,8 @@ const LOOKED_UP_BESIDE: usize = 2;
 
 /// Source, time and batch.
 pub(crate) type SightingColumns = (String, i64, Vec<u8>);
+/// What a record says of a want: analyzer, time of asking, revision.
+pub(crate) type AskedColumns = (String, i64, Option<String>);
 
 pub(crate) type OpenColumns = (
     Vec<u8>,
@@ -128,14 +131,14 @@ impl Catalog {
                     .bind(key)
                     .fetch_all(&mut *connection)
                     .await?;
-            let wants: Vec<WantColumns> = sqlx::query_as(concat!(
-                load::want_columns!("$1"), "wants w WHERE w.image = (SELECT id FROM images WHERE digest = $1)"
-            ))
+            let wants: Vec<AskedColumns> = sqlx::query_as(
+                "SELECT analyzer, asked_at, revision FROM wants WHERE image = (SELECT id FROM images WHERE digest = $1)",
+            )
             .bind(key)
             .fetch_all(&mut *connection)
             .await?;
-            let analyses: Vec<AnalysisColumns> = sqlx::query_as(concat!(
-                load::analysis_columns!("$1"), "analyses a WHERE a.image = (SELECT id FROM images WHERE digest = $1)"
+            let analyses: Vec<AnalysisColumns<i64>> = sqlx::query_as(concat!(
+                load::analysis_columns!("a.image"), "analyses a WHERE a.image = (SELECT id FROM images WHERE digest = $1)"
             ))
             .bind(key)
             .fetch_all(&mut *connection)
@@ -144,7 +147,7 @@ impl Catalog {
         });
         let (image, seen, wants, analyses) = self.timed("read a record", rows).await?;
         image
-            .map(|image| record(image, seen, wants, analyses))
+            .map(|image| record(image, seen, wants, analyses, Detail::Whole))
             .transpose()
             .map(Option::flatten)
             .map_err(|error| self.unreadable(error))
@@ -307,8 +310,9 @@ pub(crate) type MetaColumns = (Vec<u8>, String, Vec<u8>, String);
 pub(crate) fn record(
     image: ImageColumns,
     (sightings, meta): (Vec<SightingColumns>, Vec<MetaColumns>),
-    wants: Vec<WantColumns>,
-    analyses: Vec<AnalysisColumns>,
+    wants: Vec<AskedColumns>,
+    analyses: Vec<AnalysisColumns<i64>>,
+    detail: Detail,
 ) -> Read<Option<Record>> {
     let (_, image) = load::image(image)?;
     let Some(facts) = image.facts else { return Ok(None) };
@@ -328,12 +332,12 @@ pub(crate) fn record(
         let said = Said { batch: batch(&bytes)?, text };
         record.meta.entry(source.clone()).or_default().insert(name, said);
     }
-    for row in wants {
-        let (_, analyzer, want) = load::want(row)?;
-        record.wants.insert(analyzer, (want.asked_at, want.revision));
+    for (analyzer, asked_at, revision) in wants {
+        let revision = parse_some("revision", revision.as_deref())?;
+        record.wants.insert(parse("analyzer name", &analyzer)?, (time(asked_at)?, revision));
     }
     for row in analyses {
-        let (_, analysis) = load::analysis(row)?;
+        let (_, analysis) = load::analysis_of(row, detail)?;
         let key = (analysis.analyzer.clone(), analysis.revision.clone());
         record.analyses.insert(key, analysis);
     }

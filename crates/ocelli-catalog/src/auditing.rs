@@ -48,8 +48,7 @@ const TABLES: [&str; 32] = [
 
 const WORDS: &str = "search_vocabulary";
 /// In SQLite some of them are not sorted in yet.
-const EVERY_WORD: &str =
-    "(SELECT word FROM search_vocabulary UNION SELECT word FROM search_new_words)";
+const EVERY_WORD: &str = "(SELECT word FROM search_vocabulary UNION SELECT e.value FROM search_new_words n CROSS JOIN json_each(n.words) e)";
 
 /// What is wrong with the rows that a statement counts, and the statement.
 const CHECKS: [(&str, &str); 30] = [

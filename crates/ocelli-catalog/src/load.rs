@@ -13,6 +13,7 @@ use crate::rows::{
     OutcomeColumns, Read, State, digest, facts, from_json, number, parse, parse_some, time,
     unreadable,
 };
+use crate::search::Detail;
 
 /// Number, digest, and the rest of a row of `images`.
 pub(crate) type ImageColumns = (
@@ -44,8 +45,9 @@ pub(crate) type WantColumns = (
     Option<String>,
 );
 pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
-pub(crate) type AnalysisColumns = (
-    Vec<u8>,
+/// What the analysis is of comes first: a digest, or the number of an image.
+pub(crate) type AnalysisColumns<Of = Vec<u8>> = (
+    Of,
     String,
     String,
     String,
@@ -314,8 +316,14 @@ pub(crate) fn hold_of(column: Option<&str>) -> Read<Option<Hold>> {
 }
 
 pub(crate) fn analysis(row: AnalysisColumns) -> Read<(Digest, Analysis)> {
+    let (bytes, analysis) = analysis_of(row, Detail::Whole)?;
+    Ok((digest(&bytes)?, analysis))
+}
+
+/// With what it is of.
+pub(crate) fn analysis_of<Of>(row: AnalysisColumns<Of>, detail: Detail) -> Read<(Of, Analysis)> {
     let (
-        bytes,
+        of,
         analyzer,
         revision,
         kind,
@@ -332,10 +340,10 @@ pub(crate) fn analysis(row: AnalysisColumns) -> Read<(Digest, Analysis)> {
     let analysis = Analysis {
         analyzer: parse("analyzer name", &analyzer)?,
         revision: parse("revision", &revision)?,
-        outcome: columns.outcome(&kind)?,
+        outcome: columns.outcome(&kind, detail)?,
         attempts: number("attempt count", attempts)?,
         finished_at: time(finished_at)?,
         provenance: from_json("provenance", &provenance)?,
     };
-    Ok((digest(&bytes)?, analysis))
+    Ok((of, analysis))
 }

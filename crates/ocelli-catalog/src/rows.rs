@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use ocelli_core::wire::{Announcement, BatchReport, Problem};
 use ocelli_core::{
-    Analysis, AnalyzerName, BatchId, Digest, FailureClass, ImageFacts, ImageFormat, Outcome,
-    OutcomeKind, PerceptualHash, Reading, Revision, RuleText, Said, Sighting,
+    Analysis, AnalyzerName, BatchId, Digest, FailureClass, Flag, ImageFacts, ImageFormat, Outcome,
+    OutcomeKind, PerceptualHash, Reading, Revision, RuleText, Said, Section, Sighting,
 };
 
 use crate::agreements::Settled;
@@ -14,6 +14,7 @@ use crate::error::Fault;
 use crate::fold::{Image, Key, Wanted};
 use crate::gather::{Announced, Deferral};
 use crate::model::Fate;
+use crate::search::Detail;
 
 /// A reference of a batch: batch, image, and the key of the reference.
 pub(crate) type Member = (BatchId, Digest, [u8; 16]);
@@ -248,12 +249,15 @@ impl OutcomeColumns {
         }
     }
 
-    pub(crate) fn outcome(self, kind: &str) -> Read<Outcome> {
+    pub(crate) fn outcome(self, kind: &str, detail: Detail) -> Read<Outcome> {
         let kind = OutcomeKind::from_name(kind).ok_or_else(|| unreadable("outcome", kind))?;
         Ok(match kind {
             OutcomeKind::Done => {
-                let mut reading: Reading =
-                    from_json("reading", self.reading.as_deref().unwrap_or("{}"))?;
+                let json = self.reading.as_deref().unwrap_or("{}");
+                let mut reading: Reading = match detail {
+                    Detail::Whole => from_json("reading", json)?,
+                    Detail::Outline => from_json::<ReadingOutline>("reading", json)?.into(),
+                };
                 reading.text = self.text.unwrap_or_default();
                 Outcome::Done(reading)
             }
@@ -267,6 +271,25 @@ impl OutcomeColumns {
                 reason: self.reason.unwrap_or_default(),
             },
         })
+    }
+}
+
+/// A reading without its words: they are skipped and not taken apart.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct ReadingOutline {
+    text: String,
+    confidence: Option<f32>,
+    sections: Vec<Section>,
+    flags: Vec<Flag>,
+    languages: Option<String>,
+    rotation: u16,
+}
+
+impl From<ReadingOutline> for Reading {
+    fn from(outline: ReadingOutline) -> Self {
+        let ReadingOutline { text, confidence, sections, flags, languages, rotation } = outline;
+        Self { text, confidence, words: Vec::new(), sections, flags, languages, rotation }
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("sqlite":
     "0022_heard.sql",
     "0023_numbered_images.sql",
     "0024_numbered_agreements.sql",
+    "0025_places_of_words.sql",
 );
 
 #[derive(Debug, Clone)]
@@ -87,6 +88,9 @@ load::loads!(
 pub(crate) fn list(digests: &[Digest]) -> String {
     json(&digests)
 }
+
+/// Rows that a reader may be ahead of whoever takes them.
+const ROWS_WAITING: usize = 512;
 
 impl Store {
     pub(crate) async fn open(path: &Path, options: &CatalogOptions) -> Result<Self, CatalogError> {
@@ -129,8 +133,12 @@ impl Store {
                 },
             }
         };
-        let reading = connect.pragma("cache_size", cache(options.cache / 2 / u64::from(readers)));
-        let log = Arc::new(Log::of(path, options.log_size, options.busy_timeout));
+        let reading = connect
+            .pragma("cache_size", cache(options.cache / 2 / u64::from(readers)))
+            // Rows go from the thread that reads to whoever asked: the fewer of them may wait, the more often one wakes the other.
+            .row_buffer_size(ROWS_WAITING);
+        let beside = pool(1).connect_lazy_with(reading.clone());
+        let log = Arc::new(Log::of(path, options.log_size, options.busy_timeout, beside));
         let read = pool(readers).connect_lazy_with(reading);
         let store = Self { write, read, noted: Noted::default(), log };
         store.migrate(&place).await?;
@@ -194,6 +202,7 @@ impl Store {
     }
 
     pub(crate) async fn close(&self) {
+        self.log.close().await;
         self.read.close().await;
         self.write.close().await;
     }

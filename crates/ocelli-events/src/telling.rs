@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use ocelli_catalog::search::Detail;
 use ocelli_catalog::{CatalogError, Due, Retry};
 use ocelli_core::retry::backoff;
 use ocelli_core::trace::TraceId;
@@ -93,7 +94,7 @@ async fn round(parts: &Parts, listener: &Listener) -> Result<Round, CatalogError
     }
     reached(Failpoint::EventsTaken);
     let digests: Vec<_> = due.iter().map(|one| one.digest).collect();
-    let records = catalog.records(&digests).await?;
+    let records = catalog.records(&digests, Detail::Whole).await?;
     let matching = match &listener.query {
         Some(query) => Some(catalog.matching(query, &digests).await?),
         None => None,

@@ -64,7 +64,8 @@ pub use writers::Format;
 /// Keys that are listed together.
 const LISTED: u32 = 1_024;
 
-/// Records of one part. One with the longest answers has tens of megabytes, and of an export a few parts are in memory.
+/// Records of one part, as long as nothing is known of their length. One with the longest answers has tens of megabytes, and of an
+/// export a few parts are in memory.
 const AT_ONCE: usize = 32;
 
 /// Names and texts of the files that an archive of files has for one record.
@@ -131,7 +132,7 @@ async fn fill(
 ) -> Result<bool, ExportError> {
     let mut after = target.cursor();
     let mut open: Option<Body> = None;
-    let mut parts = pin!(ahead::parts(catalog, &options.query, after));
+    let mut parts = pin!(ahead::parts(catalog, &options.query, options.format.detail(), after));
     let complete = loop {
         let Some(next) = stop.run_until_cancelled(parts.next()).await else { break false };
         let Some(part) = next.transpose()? else { break true };

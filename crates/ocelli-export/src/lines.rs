@@ -6,7 +6,7 @@ use std::io;
 
 use async_recursion::async_recursion;
 use ocelli_catalog::Catalog;
-use ocelli_catalog::search::Place;
+use ocelli_catalog::search::{Listed, Place};
 
 use crate::buffer::Buffer;
 use crate::hashed::Hashed;
@@ -17,7 +17,7 @@ use crate::{AT_ONCE, ExportError, Exported, LISTED, Options};
 pub struct Lines {
     body: Body,
     written: Buffer,
-    listed: VecDeque<Place>,
+    listed: VecDeque<Listed>,
     until: Option<Place>,
     done: Exported,
 }
@@ -50,17 +50,16 @@ impl Lines {
     ) -> Result<Option<Vec<u8>>, ExportError> {
         if self.listed.is_empty() {
             let mut listed = catalog.places(&options.query, self.done.cursor, LISTED).await?;
-            listed.retain(|place| self.until.is_none_or(|until| *place <= until));
+            listed.retain(|one| self.until.is_none_or(|until| one.place <= until));
             self.listed = listed.into();
             if self.listed.is_empty() {
                 self.done.complete = true;
                 return Ok(None);
             }
         }
-        let part: Vec<Place> = self.listed.drain(..self.listed.len().min(AT_ONCE)).collect();
-        let digests: Vec<_> = part.iter().map(|place| place.digest).collect();
-        let mut records = catalog.records(&digests).await?;
-        for place in part {
+        let part: Vec<Listed> = self.listed.drain(..self.listed.len().min(AT_ONCE)).collect();
+        let mut records = catalog.listed_records(&part, options.format.detail()).await?;
+        for Listed { place, .. } in part {
             if let Some(record) = records.remove(&place.digest) {
                 self.body.add(options, &record).map_err(broken)?;
                 self.done.records += 1;

@@ -17,6 +17,11 @@ pub(super) enum Question {
         text: String,
         prefix: bool,
     },
+    /// Words beside one another, with single spaces between them. The last may go on.
+    Phrase {
+        words: String,
+        prefix: bool,
+    },
     All(Vec<Self>),
     /// Of none: nothing can match.
     Any(Vec<Self>),
@@ -53,23 +58,24 @@ impl Part {
                     .windows(SHORTEST_PART)
                     .map(|run| format!("\"{}\"", run.iter().collect::<String>()))
                     .collect();
-                let stands = |sql: &mut Sql| {
+                let stands = |sql: &mut Sql, word: &str| {
                     if self.open_end {
-                        sql.push("instr(v.word, ").text(text).push(") > 0");
+                        sql.push(&format!("instr({word}, ")).text(text).push(") > 0");
                     } else {
                         let length = i64::try_from(chars.len()).unwrap_or(i64::MAX);
-                        sql.push("substr(v.word, ").bind(Value::Number(-length)).push(") = ");
-                        sql.text(text);
+                        sql.push(&format!("substr({word}, ")).bind(Value::Number(-length));
+                        sql.push(") = ").text(text);
                     }
                 };
                 sql.push(
                     "SELECT v.word FROM search_parts CROSS JOIN search_vocabulary v WHERE search_parts MATCH ",
                 );
                 sql.text(runs.join(" AND ")).push(" AND v.id = search_parts.rowid AND ");
-                stands(&mut sql);
-                // Those that are not sorted in yet; some of them may be there already.
-                sql.push(" UNION ALL SELECT v.word FROM search_new_words v WHERE ");
-                stands(&mut sql);
+                stands(&mut sql, "v.word");
+                // Those that are not sorted in yet; some of them may be there already. Words have nothing that JSON would spell otherwise.
+                sql.push(" UNION ALL SELECT e.value FROM search_new_words n CROSS JOIN json_each(n.words) e WHERE instr(n.words, ");
+                sql.text(text).push(") > 0 AND ");
+                stands(&mut sql, "e.value");
             }
             // Words have no `%` and no `_`.
             Dialect::Postgres => {
@@ -116,23 +122,27 @@ impl Question {
     }
 
     fn of_term(term: &Term, parts: &Parts) -> Option<Self> {
-        let count = term.words.split(' ').count();
-        let mut words: Vec<Self> = term
-            .words
-            .split(' ')
-            .enumerate()
-            .map(|(place, word)| Self::Word {
-                text: word.to_owned(),
-                prefix: term.open_end && place + 1 == count,
-            })
-            .collect();
-        if term.open_start {
-            words.remove(0);
-            let known = Part::of(term).and_then(|part| parts.get(&part)).cloned().flatten();
-            let word = |text| Self::Word { text, prefix: false };
-            words.extend(known.map(|known| Self::any(known.into_iter().map(word).collect())));
+        if !term.open_start {
+            return Some(Self::beside(&term.words, term.open_end));
         }
+        let mut words = Vec::new();
+        if let Some((_, rest)) = term.words.split_once(' ') {
+            words.push(Self::beside(rest, term.open_end));
+        }
+        let known = Part::of(term).and_then(|part| parts.get(&part)).cloned().flatten();
+        let word = |text| Self::Word { text, prefix: false };
+        words.extend(known.map(|known| Self::any(known.into_iter().map(word).collect())));
         (!words.is_empty()).then(|| Self::all(words))
+    }
+
+    /// One word, or some beside one another.
+    fn beside(words: &str, prefix: bool) -> Self {
+        let words = words.to_owned();
+        if words.contains(' ') {
+            Self::Phrase { words, prefix }
+        } else {
+            Self::Word { text: words, prefix }
+        }
     }
 
     fn all(mut inner: Vec<Self>) -> Self {
@@ -152,18 +162,33 @@ impl Question {
         matches!(self, Self::Any(inner) if inner.is_empty())
     }
 
-    /// For FTS5 with `detail=none`, which knows no phrases. Forms have no quotes.
+    /// For FTS5. Forms have no quotes.
     pub(super) fn fts(&self) -> String {
         match self {
-            Self::Word { text, prefix } => format!("\"{text}\"{}", if *prefix { " *" } else { "" }),
+            Self::Word { text, prefix } | Self::Phrase { words: text, prefix } => {
+                format!("\"{text}\"{}", if *prefix { " *" } else { "" })
+            }
             Self::All(inner) => Self::joined(inner, " AND ", Self::fts),
             Self::Any(inner) => Self::joined(inner, " OR ", Self::fts),
         }
     }
 
-    /// Forms have no quotes and no backslashes.
+    /// The index of PostgreSQL keeps no places of words: of a phrase it tells where all of its words are. Forms have no quotes and no
+    /// backslashes.
     pub(super) fn tsquery(&self) -> String {
         match self {
+            Self::Phrase { words, prefix } => {
+                let count = words.split(' ').count();
+                let words: Vec<Self> = words
+                    .split(' ')
+                    .enumerate()
+                    .map(|(place, word)| Self::Word {
+                        text: word.to_owned(),
+                        prefix: *prefix && place + 1 == count,
+                    })
+                    .collect();
+                Self::joined(&words, " & ", Self::tsquery)
+            }
             Self::Word { text, prefix } => format!("'{text}'{}", if *prefix { ":*" } else { "" }),
             Self::All(inner) => Self::joined(inner, " & ", Self::tsquery),
             Self::Any(inner) => Self::joined(inner, " | ", Self::tsquery),
@@ -177,12 +202,14 @@ impl Question {
 }
 
 /// Whether the index knows exactly where this holds.
-pub(super) fn is_exact(expr: &Expr, parts: &Parts) -> bool {
+pub(super) fn is_exact(expr: &Expr, parts: &Parts, dialect: Dialect) -> bool {
     match expr {
         Expr::All(inner) | Expr::Any(inner) => {
-            !inner.is_empty() && inner.iter().all(|expr| is_exact(expr, parts))
+            !inner.is_empty() && inner.iter().all(|expr| is_exact(expr, parts, dialect))
         }
-        Expr::Term(term) if term.words.contains(' ') => false,
+        Expr::Term(term) if term.words.contains(' ') => {
+            dialect == Dialect::Sqlite && !term.open_start
+        }
         Expr::Term(term) => {
             let known = |part| parts.get(&part).is_some_and(Option::is_some);
             !term.open_start || Part::of(term).is_some_and(known)
@@ -207,7 +234,7 @@ mod tests {
     #[test]
     fn words_are_one_question_to_the_index() {
         let question = of("a \"b c\" (d OR ef*) -g is:done", &[]).unwrap();
-        assert_eq!(question.fts(), "(\"a\" AND (\"b\" AND \"c\") AND (\"d\" OR \"ef\" *))");
+        assert_eq!(question.fts(), "(\"a\" AND \"b c\" AND (\"d\" OR \"ef\" *))");
         assert_eq!(question.tsquery(), "('a' & ('b' & 'c') & ('d' | 'ef':*))");
     }
 
@@ -222,6 +249,20 @@ mod tests {
         assert!(of("*zzz* a", known).unwrap().is_hopeless());
         assert_eq!(of("*other*", known), None, "it stands in too many words");
         assert_eq!(of("*other* a", known).unwrap().fts(), "\"a\"");
+    }
+
+    #[test]
+    fn words_beside_one_another_are_a_phrase_where_the_index_knows_their_places() {
+        let question = of("\"a b ca\"*", &[]).unwrap();
+        assert_eq!(question.fts(), "\"a b ca\" *");
+        assert_eq!(question.tsquery(), "('a' & 'b' & 'ca':*)");
+        let exact = |text: &str, dialect| {
+            is_exact(&Query::parse(text).unwrap().expr, &Parts::new(), dialect)
+        };
+        for (text, on_sqlite) in [("\"a b\" c", true), ("*\"xyz b\"", false)] {
+            assert_eq!(exact(text, Dialect::Sqlite), on_sqlite, "{text}");
+            assert!(!exact(text, Dialect::Postgres), "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! | `candidates` | which rows the indexes find |
 //! | `sql` | what must hold of them |
 //! | `run`, `run::facets` | the statements of one search, and its counts |
-//! | `walk`, `whole` | every image, every whole record that matches, in constant memory |
+//! | `walk`, `whole` | every image, every record that matches, in constant memory |
+//! | `records` | whole records of many images |
 //! | `cursor`, `snippet` | where the next page begins; the part of a text that is shown |
 //! | `lit` | where the words of a query stand in a whole text |
 //!
@@ -25,6 +26,7 @@ mod cursor;
 pub(crate) mod form;
 pub(crate) mod index;
 mod lit;
+mod records;
 pub(crate) mod run;
 mod snippet;
 pub(crate) mod sql;
@@ -38,8 +40,9 @@ use ocelli_core::{AnalyzerName, Digest, ImageFormat, OutcomeKind, Revision, Sour
 use serde::Serialize;
 
 pub use cursor::{Cursor, CursorError};
+pub use records::Detail;
 pub use snippet::Snippet;
-pub use whole::{NoPlace, Place};
+pub use whole::{Listed, NoPlace, Place};
 
 use crate::catalog::Catalog;
 use crate::error::CatalogError;

@@ -55,6 +55,8 @@ pub(super) struct Plan<'a> {
     limit: u32,
     /// How many answers the index of words names, as far as that is known.
     named: Option<u64>,
+    /// And their numbers, as JSON, where they were noted.
+    noted: Option<String>,
     /// Records that are counted.
     counted: u64,
 }
@@ -172,6 +174,7 @@ impl<'a> Plan<'a> {
             parts: Parts::new(),
             limit: search.limit.clamp(1, LONGEST_PAGE),
             named: None,
+            noted: None,
             counted: catalog.counted,
         }
     }
@@ -268,17 +271,21 @@ impl<'a> Plan<'a> {
                 let by_index = way != Way::Answers;
                 let rest: Vec<&Expr> = parts
                     .iter()
-                    .filter(|part| !(by_index && is_exact(part, &self.parts)))
+                    .filter(|part| !(by_index && is_exact(part, &self.parts, self.dialect)))
                     .collect();
-                sql.push(match (way, self.dialect) {
-                    (Way::Words, Dialect::Sqlite) => {
-                        "FROM search_words CROSS JOIN search_answers s0"
+                match (way, self.dialect, &self.noted) {
+                    (Way::Words, Dialect::Sqlite, Some(noted)) => {
+                        sql.push("FROM json_each(").text(noted.as_str());
+                        sql.push(") noted CROSS JOIN search_answers s0")
                     }
-                    (_, Dialect::Sqlite) => {
-                        "FROM search_answers s0 INDEXED BY search_answers_in_time"
+                    (Way::Words, Dialect::Sqlite, None) => {
+                        sql.push("FROM search_words CROSS JOIN search_answers s0")
                     }
-                    (_, Dialect::Postgres) => "FROM search_answers s0",
-                });
+                    (_, Dialect::Sqlite, _) => {
+                        sql.push("FROM search_answers s0 INDEXED BY search_answers_in_time")
+                    }
+                    (_, Dialect::Postgres, _) => sql.push("FROM search_answers s0"),
+                };
                 if rest.iter().any(|part| asks_text(part)) {
                     sql.push(&with_text(self.dialect, 0));
                 }
@@ -314,16 +321,22 @@ impl<'a> Plan<'a> {
             sql.push("false");
             return;
         }
-        match self.dialect {
-            Dialect::Sqlite if way == Way::Noted => {
+        match (self.dialect, &self.noted) {
+            (Dialect::Sqlite, Some(noted)) if way == Way::Noted => {
+                sql.push("s0.id IN (SELECT value FROM json_each(").text(noted.as_str()).push("))");
+            }
+            (Dialect::Sqlite, Some(_)) => {
+                sql.push("s0.id = noted.value");
+            }
+            (Dialect::Sqlite, None) if way == Way::Noted => {
                 sql.push("s0.id IN (SELECT rowid FROM search_words WHERE search_words MATCH ");
                 sql.text(question.fts()).push(")");
             }
-            Dialect::Sqlite => {
+            (Dialect::Sqlite, None) => {
                 sql.push("search_words MATCH ").text(question.fts());
                 sql.push(" AND s0.id = search_words.rowid");
             }
-            Dialect::Postgres => {
+            (Dialect::Postgres, _) => {
                 sql.push("array_to_tsvector(string_to_array(btrim(s0.text, ' '), ' ')) @@ CAST(");
                 sql.text(question.tsquery()).push(" AS tsquery)");
             }

@@ -1,22 +1,20 @@
-//! Whole records, page by page in the order of their first sightings: for whoever takes an archive out.
+//! All records, page by page in the order of their first sightings: for whoever takes an archive out.
 //!
 //! Images that are seen first later come later, so whoever remembers the last place gets what is new from there. Absent on
 //! purpose: one state of the archive for all pages, which would keep a database from forgetting anything for hours.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use async_recursion::async_recursion;
-use ocelli_core::{Digest, Record};
+use ocelli_core::Digest;
 
 use super::run::{Plan, fetch};
-use super::sql::{Dialect, SEEN, Sql, Value};
+use super::sql::{SEEN, Sql, Value};
 use super::walk::all;
-use crate::answers::record;
-use crate::catalog::{Catalog, Store, snapshot};
+use crate::catalog::{Catalog, snapshot};
 use crate::error::{CatalogError, Fault};
-use crate::load::{self, AnalysisColumns, ImageColumns, WantColumns};
 use crate::query::Query;
 use crate::rows::{Read, digest};
 
@@ -26,6 +24,14 @@ pub struct Place {
     pub(crate) seen: i64,
     /// Which image.
     pub digest: Digest,
+}
+
+/// A record that is there, at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// Where.
+    pub place: Place,
+    pub(crate) number: i64,
 }
 
 impl fmt::Display for Place {
@@ -51,10 +57,6 @@ impl FromStr for Place {
     }
 }
 
-type SightingColumns = (Vec<u8>, String, i64, Vec<u8>);
-/// The same for what lists said.
-type SaidColumns = (Vec<u8>, Vec<u8>, String, Vec<u8>, String);
-
 impl Catalog {
     /// The places of the next records that match, behind `after`.
     ///
@@ -66,11 +68,11 @@ impl Catalog {
         query: &Query,
         after: Option<Place>,
         limit: u32,
-    ) -> Result<Vec<Place>, CatalogError> {
+    ) -> Result<Vec<Listed>, CatalogError> {
         let search = all(&self.settled(query).await?);
         let plan = Plan::new(self, &search);
         let mut sql = Sql::new(plan.dialect());
-        sql.push(&format!("SELECT {SEEN} AS seen, i.digest "));
+        sql.push(&format!("SELECT {SEEN} AS seen, i.digest, i.id "));
         // Through the index of time: a page costs what it holds.
         plan.of_images(&mut sql);
         if let Some(after) = after {
@@ -82,11 +84,13 @@ impl Catalog {
         }
         sql.push(&format!(" ORDER BY {SEEN}, i.digest LIMIT {limit}"));
         let rows = snapshot!(self, connection => async {
-            Ok::<Vec<(i64, Vec<u8>)>, Fault>(fetch!(sql, connection, fetch_all)?)
+            Ok::<Vec<(i64, Vec<u8>, i64)>, Fault>(fetch!(sql, connection, fetch_all)?)
         }.await);
         let rows = self.timed("list records", rows).await?;
         rows.iter()
-            .map(|(seen, bytes)| Ok(Place { seen: *seen, digest: digest(bytes)? }))
+            .map(|(seen, bytes, number)| {
+                Ok(Listed { place: Place { seen: *seen, digest: digest(bytes)? }, number: *number })
+            })
             .collect::<Read<_>>()
             .map_err(|error| self.unreadable(error))
     }
@@ -145,88 +149,4 @@ impl Catalog {
             .transpose()
             .map_err(|error| self.unreadable(error))
     }
-
-    /// Whole records of one state of the database. Those whose intake has not arrived are missing.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    #[async_recursion]
-    pub async fn records(
-        &self,
-        digests: &[Digest],
-    ) -> Result<HashMap<Digest, Record>, CatalogError> {
-        if digests.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let dialect = match &self.store {
-            Store::Sqlite(_) => Dialect::Sqlite,
-            Store::Postgres(_) => Dialect::Postgres,
-        };
-        let of = |columns: &str, rows: &str| {
-            let mut sql = Sql::new(dialect);
-            sql.push(columns).push(rows).push(" IN ");
-            sql.joined(digests, ", ", "(NULL)", |sql, digest| {
-                sql.bind(Value::Bytes(digest.as_bytes().to_vec()));
-            });
-            sql
-        };
-        let rows = snapshot!(self, connection => async {
-            let images: Vec<ImageColumns> =
-                fetch!(of(load::image_columns!(), "images i WHERE i.digest"), connection, fetch_all)?;
-            let sightings: Vec<SightingColumns> = fetch!(
-                of(
-                    "SELECT i.digest, s.source, s.seen_at, s.batch FROM ",
-                    "images i CROSS JOIN sightings s WHERE s.image = i.id AND i.digest"
-                ),
-                connection, fetch_all
-            )?;
-            let meta: Vec<SaidColumns> = fetch!(
-                of(
-                    "SELECT m.digest, m.source_key, m.name, m.batch, m.text FROM ",
-                    "sighting_meta m WHERE m.digest"
-                ),
-                connection, fetch_all
-            )?;
-            let wants: Vec<WantColumns> = fetch!(
-                of(load::want_columns!(), "images i CROSS JOIN wants w WHERE w.image = i.id AND i.digest"),
-                connection, fetch_all
-            )?;
-            let analyses: Vec<AnalysisColumns> = fetch!(
-                of(load::analysis_columns!(), "images i CROSS JOIN analyses a WHERE a.image = i.id AND i.digest"),
-                connection, fetch_all
-            )?;
-            Ok::<_, Fault>((images, (sightings, meta), wants, analyses))
-        }.await);
-        let (images, (sightings, meta), wants, analyses) = self.timed("read records", rows).await?;
-        let mut meta = by_image(meta, |row| &row.0);
-        let mut sightings = by_image(sightings, |row| &row.0);
-        let mut wants = by_image(wants, |row| &row.0);
-        let mut analyses = by_image(analyses, |row| &row.0);
-        let mut records = HashMap::with_capacity(images.len());
-        let mut read = |image: ImageColumns| -> Read<()> {
-            let key = image.1.clone();
-            let seen = sightings.remove(&key).unwrap_or_default();
-            let seen = seen.into_iter().map(|(_, source, at, batch)| (source, at, batch)).collect();
-            let said = meta.remove(&key).unwrap_or_default();
-            let said =
-                said.into_iter().map(|(_, source, name, batch, text)| (source, name, batch, text));
-            let seen = (seen, said.collect());
-            let wants = wants.remove(&key).unwrap_or_default();
-            let analyses = analyses.remove(&key).unwrap_or_default();
-            if let Some(record) = record(image, seen, wants, analyses)? {
-                records.insert(record.image.digest, record);
-            }
-            Ok(())
-        };
-        images.into_iter().try_for_each(&mut read).map_err(|error| self.unreadable(error))?;
-        Ok(records)
-    }
-}
-
-fn by_image<T>(rows: Vec<T>, key: impl Fn(&T) -> &Vec<u8>) -> BTreeMap<Vec<u8>, Vec<T>> {
-    let mut all: BTreeMap<Vec<u8>, Vec<T>> = BTreeMap::new();
-    for row in rows {
-        all.entry(key(&row).clone()).or_default().push(row);
-    }
-    all
 }

@@ -8,8 +8,10 @@ use crate::error::Fault;
 use crate::rows::{digest, json};
 use crate::search::index::IndexRows;
 
-/// Words that are looked through one by one by whoever looks for a part of a word; some milliseconds.
-const MOST_NEW_WORDS: i64 = 32_768;
+/// Words that wait to be sorted into the vocabulary, and rows that they wait in: whoever looks for a part of a word looks through all
+/// of them, which takes a millisecond or two.
+const MOST_NEW_WORDS: i64 = 65_536;
+const MOST_NEW_ROWS: i64 = 8_192;
 
 impl Writing {
     pub(super) async fn write_index(&mut self, rows: &IndexRows) -> Result<(), sqlx::Error> {
@@ -82,29 +84,27 @@ impl Writing {
         self.2 = numbers;
         let words = self.1.new_of(&rows.words);
         if !words.is_empty() {
-            sqlx::query("INSERT INTO search_new_words (word) SELECT value FROM json_each($1)")
-                .bind(json(&words))
-                .execute(&mut *self.0)
-                .await?;
-            self.sort_new_words().await?;
+            let (total, rows): (i64, i64) = sqlx::query_as(
+                "INSERT INTO search_new_words (total, words) \
+                 SELECT $1 + coalesce((SELECT total FROM search_new_words ORDER BY id DESC LIMIT 1), 0), $2 \
+                 RETURNING total, id - (SELECT coalesce(min(id), 0) FROM search_new_words)",
+            )
+            .bind(i64::try_from(words.len()).unwrap_or(i64::MAX))
+            .bind(json(&words))
+            .fetch_one(&mut *self.0)
+            .await?;
+            if total >= MOST_NEW_WORDS || rows >= MOST_NEW_ROWS {
+                self.sort_new_words().await?;
+            }
         }
         Ok(())
     }
 
-    /// Sorts new words into the vocabulary once there are many. One by one, each would change a page of its own.
+    /// Sorts the words that wait into the vocabulary. One by one, each would change a page of its own.
     async fn sort_new_words(&mut self) -> Result<(), sqlx::Error> {
-        // Each by itself is at an end of the table; together they would look through all of it.
-        let count: i64 = sqlx::query_scalar(
-            "SELECT coalesce((SELECT max(id) FROM search_new_words) - (SELECT min(id) FROM search_new_words) + 1, 0)",
-        )
-        .fetch_one(&mut *self.0)
-        .await?;
-        if count < MOST_NEW_WORDS {
-            return Ok(());
-        }
         for statement in [
-            "INSERT INTO search_vocabulary (word) SELECT DISTINCT word FROM search_new_words WHERE true ORDER BY word \
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO search_vocabulary (word) SELECT DISTINCT e.value FROM search_new_words n CROSS JOIN json_each(n.words) e \
+             WHERE true ORDER BY e.value ON CONFLICT DO NOTHING",
             "DELETE FROM search_new_words",
         ] {
             sqlx::query(statement).execute(&mut *self.0).await?;

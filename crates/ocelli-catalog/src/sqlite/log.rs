@@ -4,13 +4,19 @@
 //! somebody always reads there is none: the log grows to many times the file, fills the disk, and makes every look at a page
 //! longer. So whoever writes waits for readers of the past now and then; those that come meanwhile read the file alone and
 //! are not waited for.
+//!
+//! Carrying takes tenths of a second, and may be done beside a writer. So first a connection of its own carries what is there, and
+//! then the writer what came meanwhile.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, Executor as _};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::Guard;
 
@@ -26,13 +32,55 @@ pub(super) struct Log {
     /// Bytes at which that is tried next: later, where somebody read for longer.
     next: AtomicU64,
     busy_timeout: Duration,
+    /// One connection, for carrying pages while others write.
+    beside: SqlitePool,
+    /// Whether it is carrying, or has carried since the log was begun anew the last time.
+    carrying: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Log {
-    pub(super) fn of(file: &Path, most: u64, busy_timeout: Duration) -> Self {
+    pub(super) fn of(file: &Path, most: u64, busy_timeout: Duration, beside: SqlitePool) -> Self {
         let mut path = file.as_os_str().to_owned();
         path.push("-wal");
-        Self { path: path.into(), most, next: AtomicU64::new(most), busy_timeout }
+        let (next, carrying) = (AtomicU64::new(most), Mutex::default());
+        Self { path: path.into(), most, next, busy_timeout, beside, carrying }
+    }
+
+    pub(super) async fn close(&self) {
+        self.beside.close().await;
+    }
+
+    /// Has pages carried beside whoever writes. Whether that is done, as far as it can be waited for.
+    async fn carried(&self, length: u64) -> bool {
+        let carrying = {
+            let mut carrying = self.carrying.lock().unwrap_or_else(PoisonError::into_inner);
+            match carrying.take() {
+                None => {
+                    let beside = self.beside.clone();
+                    *carrying = Some(tokio::spawn(async move {
+                        // The second time what came meanwhile, so that the writer has little left to do.
+                        for _ in 0..2 {
+                            // What cannot be carried, the writer tries to carry, and says so.
+                            if let Err(error) =
+                                beside.execute("PRAGMA wal_checkpoint(PASSIVE)").await
+                            {
+                                tracing::debug!(%error, "the write-ahead log could not be carried into the file");
+                                break;
+                            }
+                        }
+                    }));
+                    return false;
+                }
+                Some(task) if !task.is_finished() && length < self.most.saturating_mul(2) => {
+                    *carrying = Some(task);
+                    return false;
+                }
+                Some(task) => task,
+            }
+        };
+        // A log that has become twice as long meanwhile is waited for.
+        drop(timeout(PATIENCE, carrying).await);
+        true
     }
 
     /// Begins the log anew when it has grown too long and nobody reads an old state for long. To be called without a transaction.
@@ -42,7 +90,7 @@ impl Log {
         if length < self.most {
             self.next.store(self.most, Ordering::Relaxed);
         }
-        if length < self.next.load(Ordering::Relaxed) {
+        if length < self.next.load(Ordering::Relaxed) || !self.carried(length).await {
             return Ok(());
         }
         let mut guard = Guard(Some(write.acquire().await?));

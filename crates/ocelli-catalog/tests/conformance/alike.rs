@@ -77,7 +77,7 @@ pub(crate) async fn images_that_look_alike_are_found_beside_every_other_term(wor
     // Whole records and backfills ask the same question.
     let query = Query::parse(&like("a", "")).unwrap();
     let places = catalog.places(&query, None, 10).await.unwrap();
-    let digests: Vec<Digest> = places.iter().map(|place| place.digest).collect();
+    let digests: Vec<Digest> = places.iter().map(|listed| listed.place.digest).collect();
     assert_eq!(digests, ["a", "b", "c"].map(digest));
     // Page by page, with counts.
     let mut search = Search { query, sort: Sort::Newest, limit: 2, cursor: None, facets: true };

@@ -15,7 +15,7 @@ use crate::words::*;
 use crate::world::World;
 
 /// The newest schemas of this build.
-const SQLITE: i64 = 24;
+const SQLITE: i64 = 25;
 const POSTGRES: i64 = 24;
 
 /// The newest that older archives have: those behind it came all at once.
@@ -154,9 +154,14 @@ async fn is_whole(catalog: &Catalog) {
     assert_eq!((status.images, status.complete), (450, 450));
     let record = catalog.record(&Digest::of(b"image 17")).await.unwrap().unwrap();
     assert_eq!(record.first_seen(), Some(at(17)));
-    for (query, records) in
-        [("cafe common", 450), ("number17x", 1), ("*mber17*", 11), ("common after:2024-05-05", 0)]
-    {
+    for (query, records) in [
+        ("cafe common", 450),
+        ("number17x", 1),
+        ("\"number17x common\"", 1),
+        ("\"number17x cafe\"", 0),
+        ("*mber17*", 11),
+        ("common after:2024-05-05", 0),
+    ] {
         assert_eq!(ask(catalog, query, Sort::Newest).await.total.records, records, "{query}");
     }
 }

@@ -1,5 +1,6 @@
 //! What lists say about references, what servers know URLs by, and what workers find out about images that nobody had read.
 
+use ocelli_catalog::search::Detail;
 use ocelli_catalog::{NotedUrl, SeenImage};
 use ocelli_core::wire::{Intake, Message, Partial, Problem, Told};
 use ocelli_core::{Digest, ImageFacts, Meta, Record, Sighting};
@@ -47,7 +48,7 @@ pub(crate) async fn of_what_lists_say_the_latest_batch_counts_in_any_order(world
         catalog.apply(std::slice::from_ref(message)).await.unwrap();
     }
     let digests = [Digest::of(b"a")];
-    let records = catalog.records(&digests).await.unwrap();
+    let records = catalog.records(&digests, Detail::Whole).await.unwrap();
     assert_eq!(records[&digests[0]].meta, expected);
     let audit = catalog.audit().await.unwrap();
     assert_eq!((audit.rows["sighting_meta"], audit.problems), (5, Vec::<String>::new()));

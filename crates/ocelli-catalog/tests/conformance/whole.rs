@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use ocelli_catalog::query::Query;
-use ocelli_catalog::search::Place;
+use ocelli_catalog::search::{Detail, Place};
 use ocelli_core::wire::{Intake, Message};
-use ocelli_core::{Digest, FailureClass, Outcome};
+use ocelli_core::{Digest, FailureClass, Outcome, Record};
 
 use crate::words::*;
 use crate::world::World;
@@ -36,6 +36,7 @@ pub(crate) async fn whole_records_come_in_the_order_of_first_sightings(world: Wo
     // An answer without its image is no record yet.
     messages.push(partial("early", OCR, done("x"), 5));
     catalog.apply(&messages).await.unwrap();
+    let mut words = 0;
     for (query, count) in [("", 26), ("scaling", 25), ("is:refused", 1), ("nothing", 0)] {
         let query = Query::parse(query).unwrap();
         let (mut after, mut all): (Option<Place>, Vec<Digest>) = (None, Vec::new());
@@ -43,14 +44,18 @@ pub(crate) async fn whole_records_come_in_the_order_of_first_sightings(world: Wo
         loop {
             let page = catalog.places(&query, after, 4).await.unwrap();
             let Some(last) = page.last() else { break };
-            assert_eq!(last.to_string().parse(), Ok(*last));
-            after = Some(*last);
-            let digests: Vec<_> = page.iter().map(|place| place.digest).collect();
-            let records = catalog.records(&digests).await.unwrap();
+            assert_eq!(last.place.to_string().parse(), Ok(last.place));
+            after = Some(last.place);
+            let digests: Vec<_> = page.iter().map(|listed| listed.place.digest).collect();
+            let records = catalog.records(&digests, Detail::Whole).await.unwrap();
+            let outlines = catalog.listed_records(&page, Detail::Outline).await.unwrap();
             for digest in &digests {
                 let alone = catalog.record(digest).await.unwrap().unwrap();
                 assert_eq!(records[digest], alone, "the same as asked for alone");
                 seen.push((alone.first_seen(), *digest));
+                let mut outline = alone;
+                words += take_words(&mut outline);
+                assert_eq!(outlines[digest], outline, "the same without its words");
             }
             all.extend(digests);
         }
@@ -61,6 +66,17 @@ pub(crate) async fn whole_records_come_in_the_order_of_first_sightings(world: Wo
         // What is seen later comes behind.
         assert!(catalog.places(&query, after, 4).await.unwrap().is_empty() || count == 0);
     }
+    assert!(words > 0, "some answer has words");
     assert!("p1.x.y".parse::<Place>().is_err() && "".parse::<Place>().is_err());
-    assert!(catalog.records(&[]).await.unwrap().is_empty());
+    assert!(catalog.records(&[], Detail::Whole).await.unwrap().is_empty());
+}
+
+/// Takes the words of all readings away. How many there were.
+fn take_words(record: &mut Record) -> usize {
+    let readings =
+        record.analyses.values_mut().filter_map(|analysis| match &mut analysis.outcome {
+            Outcome::Done(reading) => Some(reading),
+            _ => None,
+        });
+    readings.map(|reading| std::mem::take(&mut reading.words).len()).sum()
 }

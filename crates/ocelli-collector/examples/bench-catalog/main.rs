@@ -1,15 +1,19 @@
 //! Measures the catalog behind the collector, on SQLite and on PostgreSQL: `make bench-catalog`, or
-//! `ocelli-testkit with-servers -- bench-catalog [RECORDS [sqlite|postgres]]`.
+//! `ocelli-testkit with-servers -- bench-catalog [RECORDS [sqlite|postgres]]`. With `--keep FILE` the SQLite archive stays; one that
+//! is there already is only asked, or given `--more RECORDS`.
 //!
 //! Each figure stands beside the one that it is a share of, from the same run: what the collector writes per second beside
 //! bare inserts of the same rows, the cost of a record in a large archive beside that in a small one. Texts are made up: 300
 //! bytes of words as frequent as in real language, and a few that nobody ever wrote before, as OCR makes them.
 
 mod bare;
+mod exported;
 mod texts;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use ocelli_broker::{Broker, MemoryOptions, Outgoing};
 use ocelli_catalog::query::Query;
 use ocelli_catalog::search::{Search, Sort};
@@ -27,23 +31,56 @@ pub(crate) type Failed = Box<dyn std::error::Error>;
 const SMALL: u64 = 10_000;
 /// Records that are put into the queue before the collector is let at them.
 const AT_ONCE: u64 = 10_000;
+/// A large archive's first and last records are so many parts of all of them: enough for all that is done once in a while.
+const SPANS: u64 = 20;
 /// Queries of each class, and how often each is asked.
 const QUERIES: usize = 30;
 const ROUNDS: usize = 3;
 /// Digests that are looked up.
 const LOOKED_UP: u64 = 100_000;
 
+#[derive(Parser)]
+struct Arguments {
+    /// Records in the archive.
+    #[arg(default_value_t = 30_000)]
+    records: u64,
+    /// One of the two databases.
+    only: Option<Backend>,
+    /// Where the SQLite archive stays. One that is there is not written again.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Records that are put into one that is there.
+    #[arg(long, default_value_t = 0)]
+    more: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Backend {
+    Sqlite,
+    Postgres,
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let records = arguments.first().map_or(Ok(30_000), |text| text.parse::<u64>())?.max(2 * SMALL);
-    let only = arguments.get(1).map(String::as_str);
-    if only != Some("postgres") {
+    let arguments = Arguments::parse();
+    let (records, only) = (arguments.records.max(2 * SMALL), arguments.only);
+    if only != Some(Backend::Postgres) {
         let folder = tempfile::tempdir()?;
         let url = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
-        measure("SQLite", &url("collected.db"), &url("bare.db"), records).await?;
+        match arguments.keep {
+            Some(kept) if kept.exists() => {
+                let mut fleet = Fleet::new(&format!("sqlite:{}", kept.display())).await?;
+                add(&mut fleet, arguments.more).await?;
+                ask(&mut fleet, records).await?;
+            }
+            Some(kept) => {
+                let kept = format!("sqlite:{}", kept.display());
+                measure("SQLite", &kept, &url("bare.db"), records).await?;
+            }
+            None => measure("SQLite", &url("collected.db"), &url("bare.db"), records).await?,
+        }
     }
-    if only != Some("sqlite") {
+    if only != Some(Backend::Sqlite) {
         let (first, second) =
             (ocelli_testkit::servers::postgres().await, ocelli_testkit::servers::postgres().await);
         measure("PostgreSQL", &first.url, &second.url, records).await?;
@@ -69,32 +106,59 @@ async fn measure(name: &str, url: &str, bare: &str, records: u64) -> Result<(), 
         );
     }
     // The first ones go into a log that is not carried into the file yet: what a record costs is known behind them.
-    let (mut next, mut last) = (None, small);
+    let mut parts = Vec::new();
     let mut at = SMALL;
     while at < records {
         let to = (at + AT_ONCE).min(records);
-        let took = fleet.collect(at..to).await?;
-        last = took.mul_f64(SMALL as f64 / (to - at) as f64);
-        next.get_or_insert(last);
+        parts.push((to - at, fleet.collect(at..to).await?));
         at = to;
     }
-    let next = next.unwrap_or(small);
+    let span = parts.len().min(usize::try_from(records / SPANS / AT_ONCE)?.max(1));
+    let (first, last) = (of(&parts[..span]), of(&parts[parts.len() - span..]));
+    let small = small.as_secs_f64() / SMALL as f64;
     println!(
-        "  the last {SMALL} of {records}: {:>15.0} analyses/s: a record costs {:.2} of what it cost with {SMALL} there \
+        "  the last {} of {records}: {:>15.0} analyses/s: a record costs {:.2} of what it cost with {SMALL} there \
          ({:.0} analyses/s), {:.2} of one of the first",
-        rate(SMALL, last),
-        last.as_secs_f64() / next.as_secs_f64(),
-        rate(SMALL, next),
-        last.as_secs_f64() / small.as_secs_f64()
+        parts[parts.len() - span..].iter().map(|(records, _)| *records).sum::<u64>(),
+        analyses / last,
+        last / first,
+        analyses / first,
+        last / small
     );
-    lookup(&fleet.catalog, records).await?;
-    searches(&fleet, records).await?;
-    fleet.catalog.close().await;
+    ask(&mut fleet, records).await
+}
+
+/// Some more records, beside those that are there.
+async fn add(fleet: &mut Fleet, more: u64) -> Result<(), Failed> {
+    let there = fleet.catalog.status(jiff::Timestamp::now()).await?.images;
+    let mut at = there;
+    while at < there + more {
+        let to = (at + AT_ONCE).min(there + more);
+        let took = fleet.collect(at..to).await?;
+        let rate = ANALYZERS.len() as f64 * (to - at) as f64 / took.as_secs_f64();
+        println!("  {} more                     {rate:>9.0} analyses/s, {at} were there", to - at);
+        at = to;
+    }
     Ok(())
+}
+
+/// What costs no writing.
+async fn ask(fleet: &mut Fleet, records: u64) -> Result<(), Failed> {
+    lookup(&fleet.catalog, records).await?;
+    searches(fleet, records).await?;
+    fleet.catalog.close().await;
+    exported::to_parquet(&fleet.url)
+}
+
+/// Seconds of a record, from some parts of records and the time they took.
+fn of(parts: &[(u64, Duration)]) -> f64 {
+    let took: Duration = parts.iter().map(|(_, took)| *took).sum();
+    took.as_secs_f64() / parts.iter().map(|(records, _)| *records).sum::<u64>() as f64
 }
 
 /// A collector with its queue in memory.
 struct Fleet {
+    url: String,
     catalog: Catalog,
     texts: Texts,
     options: CollectorOptions,
@@ -103,7 +167,8 @@ struct Fleet {
 impl Fleet {
     async fn new(url: &str) -> Result<Self, Failed> {
         let catalog = Catalog::open(url, CatalogOptions::default()).await?;
-        Ok(Self { catalog, texts: Texts::new(), options: CollectorOptions::default() })
+        let url = url.to_owned();
+        Ok(Self { url, catalog, texts: Texts::new(), options: CollectorOptions::default() })
     }
 
     /// An intake and its answers are one message each.

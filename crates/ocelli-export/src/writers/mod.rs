@@ -6,6 +6,7 @@ mod tar;
 
 use std::io::{self, Write as _};
 
+use ocelli_catalog::search::Detail;
 use ocelli_core::Record;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,14 @@ impl Format {
             Self::Parquet => "parquet",
             Self::Webdataset | Self::Hocr => "tar",
             Self::Text => "txt",
+        }
+    }
+
+    /// What it shows of an answer.
+    pub(crate) const fn detail(self) -> Detail {
+        match self {
+            Self::Csv | Self::Parquet => Detail::Outline,
+            Self::Jsonl | Self::Webdataset | Self::Text | Self::Hocr => Detail::Whole,
         }
     }
 

@@ -9,9 +9,10 @@ use parquet::basic::Compression;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::ColumnPath;
 
 use crate::document::SCHEMA;
 use crate::hashed::Hashed;
@@ -21,6 +22,9 @@ use crate::row::{COLUMNS, Cell, Kind, rows};
 const GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a group at most.
 const GROUP_ROWS: usize = 64 * 1024;
+
+/// Columns in which no value is likely to come twice: nothing is gained by looking for that.
+const ONCE: [&str; 5] = ["digest", "source", "text", "sections", "reason"];
 
 /// What one column has gathered. A level says whether a row has a value.
 struct Column {
@@ -74,7 +78,12 @@ fn io(error: ParquetError) -> io::Error {
 impl Columns {
     pub(super) fn begin(out: Hashed) -> io::Result<Self> {
         let schema = Arc::new(parse_message_type(&schema()).map_err(io)?);
-        let properties = WriterProperties::builder()
+        let plain = |properties: WriterPropertiesBuilder, name: &&str| {
+            properties.set_column_dictionary_enabled(ColumnPath::from(*name), false)
+        };
+        let properties = ONCE
+            .iter()
+            .fold(WriterProperties::builder(), plain)
             .set_compression(Compression::SNAPPY)
             .set_created_by(concat!("ocelli ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_key_value_metadata(Some(vec![KeyValue::new(

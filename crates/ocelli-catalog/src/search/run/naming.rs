@@ -1,7 +1,7 @@
 //! What the index of words tells before any answer is looked at.
 
 use super::super::Total;
-use super::super::candidates::is_exact;
+use super::super::candidates::{Question, is_exact};
 use super::super::sql::{Dialect, Sql};
 use super::Plan;
 use crate::query::Expr;
@@ -10,8 +10,9 @@ use crate::query::Expr;
 /// of them comes soon on such a walk.
 pub(super) const MOST_NOTED: u64 = 20_000;
 
-/// Columns of [`Plan::named`]: answers that the index of words names, answers that no ordinary search finds, analyzers.
-pub(super) type NamedColumns = (i64, i64, i64);
+/// Columns of [`Plan::named`]: answers that the index of words names, answers that no ordinary search finds, analyzers; the numbers of
+/// the named answers, as JSON, where they are to be noted.
+pub(super) type NamedColumns = (i64, i64, i64, Option<String>);
 
 impl Plan<'_> {
     /// How many answers the index of words names, as far as they can be noted.
@@ -22,15 +23,19 @@ impl Plan<'_> {
             return None;
         }
         let up_to = MOST_NOTED + 1;
-        let mut sql = self.sql(
-            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM search_words WHERE search_words MATCH ",
-        );
+        // A word is read off the index; whatever else is asked is put together each time, so it is asked once.
+        let is_read_off = matches!(question, Question::Word { prefix: false, .. });
+        let named = if is_read_off { "NOT MATERIALIZED" } else { "MATERIALIZED" };
+        let noted = if is_read_off { "NULL" } else { "(SELECT json_group_array(id) FROM named)" };
+        let mut sql = self.sql(&format!(
+            "WITH named AS {named} (SELECT rowid AS id FROM search_words WHERE search_words MATCH "
+        ));
         sql.text(question.fts()).push(&format!(
-            " LIMIT {up_to})), (SELECT COUNT(*) FROM (SELECT 1 FROM search_answers INDEXED BY search_answers_hidden \
-             WHERE NOT current OR seen IS NULL LIMIT {up_to})), (WITH RECURSIVE names (name) AS \
-             (SELECT min(analyzer) FROM wants UNION ALL SELECT (SELECT min(w.analyzer) FROM wants w \
-             WHERE w.analyzer > names.name) FROM names WHERE names.name IS NOT NULL) SELECT COUNT(*) FROM \
-             (SELECT name FROM names WHERE name IS NOT NULL UNION SELECT analyzer FROM revisions))"
+            " LIMIT {up_to}) SELECT (SELECT COUNT(*) FROM named), (SELECT COUNT(*) FROM (SELECT 1 FROM search_answers \
+             INDEXED BY search_answers_hidden WHERE NOT current OR seen IS NULL LIMIT {up_to})), \
+             (WITH RECURSIVE names (name) AS (SELECT min(analyzer) FROM wants UNION ALL SELECT (SELECT min(w.analyzer) \
+             FROM wants w WHERE w.analyzer > names.name) FROM names WHERE names.name IS NOT NULL) SELECT COUNT(*) FROM \
+             (SELECT name FROM names WHERE name IS NOT NULL UNION SELECT analyzer FROM revisions)), {noted}"
         ));
         Some(sql)
     }
@@ -40,14 +45,15 @@ impl Plan<'_> {
     /// itself.
     pub(super) fn learn_named(
         &mut self,
-        (answers, hidden, analyzers): NamedColumns,
+        (answers, hidden, analyzers, noted): NamedColumns,
     ) -> Option<Total> {
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
         let (answers, hidden, analyzers) = (count(answers), count(hidden), count(analyzers));
         self.named = Some(answers);
+        self.noted = noted.filter(|_| answers <= MOST_NOTED);
         let all = match self.expr() {
-            Expr::All(parts) => parts.iter().all(|part| is_exact(part, &self.parts)),
-            one => is_exact(one, &self.parts),
+            Expr::All(parts) => parts.iter().all(|part| is_exact(part, &self.parts, self.dialect)),
+            one => is_exact(one, &self.parts, self.dialect),
         };
         let surely = answers.saturating_sub(hidden) / analyzers.max(1);
         let is_more = all && hidden <= MOST_NOTED && surely > self.counted;
