@@ -110,8 +110,7 @@ impl Store {
             .pragma("temp_store", "memory")
             // See `log`: this is for when it cannot. In pages of 4 KiB.
             .pragma("wal_autocheckpoint", (options.log_size / 1024).max(1).to_string())
-            // One that SQLite began anew by itself is as short as one that we did: its length is what is looked at.
-            .pragma("journal_size_limit", (options.log_size / 2).to_string());
+            .pragma("journal_size_limit", Log::kept(options.log_size).to_string());
         let pool = |connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)

@@ -18,9 +18,9 @@ const FILES: u64 = 20_000;
 const BYTES: usize = 50_000;
 /// References of a manifest.
 const REFERENCES: u64 = 60_000;
-/// And of the two that its memory is compared over.
-const FEW: u64 = 50_000;
-const MANY: u64 = 250_000;
+/// And of the two that its memory is compared over. After the few it remembers as many images as it ever does.
+const FEW: u64 = 200_000;
+const MANY: u64 = 600_000;
 /// Instead of the many, in the whole measurement.
 const WHOLE: u64 = 1_000_000;
 const ANALYZER: [&str; 1] = ["null-a"];

@@ -3,11 +3,15 @@
 mod assembling;
 mod facets;
 mod naming;
+mod ordering;
+mod planning;
 
 use std::collections::BTreeSet;
 
 use facets::facets_of;
 use naming::{MOST_NOTED, NamedColumns};
+use ordering::{after, in_order};
+use planning::{EITHER_WAY, PLANNER};
 
 use super::candidates::{MOST_WORDS_OF_A_PART, Part, Parts, Question, is_exact};
 use super::cursor::Cursor;
@@ -27,14 +31,6 @@ const LONGEST_BEGINNING: i64 = snippet::LENGTH as i64 * 4;
 
 /// What a matching answer counts for its record: 1,000,000 / (50 + its words).
 const SCORE: &str = "CAST(SUM(1000000 / (50 + s0.words)) AS BIGINT)";
-
-/// PostgreSQL takes the index that is meant, also where it knows nothing yet about the tables, and compiles no statement that
-/// takes milliseconds.
-const PLANNER: &str = "SELECT set_config('jit', 'off', true) || set_config('enable_seqscan', 'off', true) || \
-     set_config('enable_hashagg', 'off', true) || set_config('enable_hashjoin', 'off', true) || \
-     set_config('enable_mergejoin', 'off', true)";
-/// And where no word narrows a search, it goes along the index of time until it has enough; it would look through all of that first.
-const ALONG_TIME: &str = "SELECT set_config('enable_bitmapscan', 'off', true)";
 
 type KeyColumns = (Vec<u8>, i64, i64);
 /// A key, and how many answers and records were found in all.
@@ -57,6 +53,8 @@ pub(super) struct Plan<'a> {
     named: Option<u64>,
     /// And their numbers, as JSON, where they were noted.
     noted: Option<String>,
+    /// Whether they are so few that all are looked up.
+    is_few: bool,
     /// Records that are counted.
     counted: u64,
 }
@@ -105,8 +103,9 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
             let words: Vec<(String,)> = fetch!(part.words(plan.dialect), connection, fetch_all)?;
             plan.learn(part, words);
         }
-        if plan.dialect == Dialect::Postgres && plan.question.is_none() {
-            let (_,): (String,) = fetch!(plan.sql(ALONG_TIME), connection, fetch_one)?;
+        let told = plan.told();
+        if let Some(way) = told {
+            let (_,): (String,) = fetch!(plan.sql(way), connection, fetch_one)?;
         }
         let (mut total, mut keys) = (plan.search.cursor.as_ref().map(|cursor| cursor.total), None);
         if let Some(statement) = plan.named() {
@@ -132,6 +131,12 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
         }
         let total = total.unwrap_or(Total { records: 0, more: false });
         let sort = plan.sort(total);
+        if keys.is_none() && !plan.goes_along(total) {
+            keys = Some(fetch!(plan.page(total, sort), connection, fetch_all)?);
+        }
+        if plan.question.is_some() && told.is_some() {
+            let (_,): (String,) = fetch!(plan.sql(EITHER_WAY), connection, fetch_one)?;
+        }
         let keys: Vec<KeyColumns> = match keys {
             Some(keys) => keys,
             None => fetch!(plan.page(total, sort), connection, fetch_all)?,
@@ -175,6 +180,7 @@ impl<'a> Plan<'a> {
             limit: search.limit.clamp(1, LONGEST_PAGE),
             named: None,
             noted: None,
+            is_few: false,
             counted: catalog.counted,
         }
     }
@@ -209,7 +215,7 @@ impl<'a> Plan<'a> {
         match self.named {
             _ if self.way() == Way::Images => counted.saturating_add(1),
             // All of them: that also makes the page, and costs no more than a walk along the order of time to so few.
-            Some(named) if named <= counted.saturating_mul(2) => named + 1,
+            Some(named) if self.is_few => named + 1,
             // Few more answers than records that are counted.
             _ => counted.saturating_add(counted / 2 + 1),
         }
@@ -221,6 +227,11 @@ impl<'a> Plan<'a> {
         let (answers, records) = (count(answers), count(records));
         let more = records > self.counted;
         (more || answers < look).then(|| Total { records: records.min(self.counted), more })
+    }
+
+    /// Whether a page comes from the order of time, and not from all that matches.
+    const fn goes_along(&self, total: Total) -> bool {
+        total.more || !self.has_words
     }
 
     /// The order that is possible.
@@ -383,7 +394,7 @@ impl<'a> Plan<'a> {
     /// The keys of one page, and of one record more.
     fn page(&self, total: Total, sort: Sort) -> Sql {
         let mut sql = self.sql("");
-        if total.more || !self.has_words {
+        if self.goes_along(total) {
             self.along(&mut sql, sort, self.search.cursor.as_ref());
         } else {
             sql.push(&format!(
@@ -452,36 +463,6 @@ impl<'a> Plan<'a> {
             }
         });
         terms
-    }
-}
-
-/// The order of what is found by its words.
-const fn in_order(sort: Sort) -> &'static str {
-    match sort {
-        Sort::Relevance => " ORDER BY score DESC, seen DESC, digest DESC",
-        Sort::Newest => " ORDER BY seen DESC, digest DESC",
-        Sort::Oldest => " ORDER BY seen, digest",
-    }
-}
-
-/// What comes behind the cursor.
-fn after(sql: &mut Sql, cursor: Option<&Cursor>, sort: Sort, seen: &str, digest: &str) {
-    let Some(cursor) = cursor else {
-        sql.push("true");
-        return;
-    };
-    let operator = if sort == Sort::Oldest { ">" } else { "<" };
-    if sort == Sort::Relevance {
-        sql.push(&format!("(score, {seen}, {digest}) {operator} ("));
-        sql.bind(Value::Number(cursor.score)).push(", ");
-    } else {
-        sql.push(&format!("({seen}, {digest}) {operator} ("));
-    }
-    sql.bind(Value::Number(cursor.seen)).push(", ");
-    sql.bind(Value::Bytes(cursor.digest.as_bytes().to_vec())).push(")");
-    if sort != Sort::Relevance {
-        // The first part alone would do, but SQLite finds its place in an index of an expression only by this one.
-        sql.push(&format!(" AND {seen} {operator}= ")).bind(Value::Number(cursor.seen));
     }
 }
 

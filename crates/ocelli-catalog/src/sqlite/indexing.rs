@@ -10,7 +10,7 @@ use crate::search::index::IndexRows;
 
 /// Words that wait to be sorted into the vocabulary, and rows that they wait in: whoever looks for a part of a word looks through all
 /// of them, which takes a millisecond or two.
-const MOST_NEW_WORDS: i64 = 65_536;
+const MOST_NEW_WORDS: i64 = 131_072;
 const MOST_NEW_ROWS: i64 = 8_192;
 
 impl Writing {

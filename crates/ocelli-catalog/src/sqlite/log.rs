@@ -83,6 +83,12 @@ impl Log {
         true
     }
 
+    /// The length to which SQLite cuts a log that was begun anew, when it commits the next time. Up to it a page of the file is there
+    /// already, which is cheaper than a new one; beyond it the file is as long as the log in it.
+    pub(super) const fn kept(most: u64) -> u64 {
+        most / 4 * 3
+    }
+
     /// Begins the log anew when it has grown too long and nobody reads an old state for long. To be called without a transaction.
     pub(super) async fn shorten(&self, write: &SqlitePool) -> Result<(), sqlx::Error> {
         // Only looked at: whoever opened and closed one of SQLite's files beside it would let go its locks (POSIX says so).
@@ -96,7 +102,7 @@ impl Log {
         let mut guard = Guard(Some(write.acquire().await?));
         guard.execute(patience(PATIENCE)).await?;
         let (busy, ..): (i64, i64, i64) =
-            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *guard).await?;
+            sqlx::query_as("PRAGMA wal_checkpoint(RESTART)").fetch_one(&mut *guard).await?;
         guard.execute(patience(self.busy_timeout)).await?;
         drop(guard.0.take());
         // Somebody who reads for minutes is asked less and less often.

@@ -78,7 +78,7 @@ impl Plan<'_> {
     /// The digests of the records that facets are of.
     pub(super) fn found(&self, total: Total) -> Sql {
         let mut sql = self.sql("SELECT digest FROM (");
-        if total.more || !self.has_words {
+        if self.goes_along(total) {
             self.along(&mut sql, Sort::Newest, None);
         } else {
             sql.push("SELECT DISTINCT s0.digest AS digest ");

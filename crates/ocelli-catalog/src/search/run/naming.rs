@@ -10,9 +10,12 @@ use crate::query::Expr;
 /// of them comes soon on such a walk.
 pub(super) const MOST_NOTED: u64 = 20_000;
 
-/// Columns of [`Plan::named`]: answers that the index of words names, answers that no ordinary search finds, analyzers; the numbers of
-/// the named answers, as JSON, where they are to be noted.
-pub(super) type NamedColumns = (i64, i64, i64, Option<String>);
+/// On a walk along the order of time so many answers are passed in the time in which one of them is looked up by its number.
+const PASSED: u64 = 8;
+
+/// Columns of [`Plan::named`]: answers that the index of words names, answers that no ordinary search finds, analyzers; about how many
+/// answers there are; the numbers of the named answers, as JSON, where they are to be noted.
+pub(super) type NamedColumns = (i64, i64, i64, i64, Option<String>);
 
 impl Plan<'_> {
     /// How many answers the index of words names, as far as they can be noted.
@@ -35,7 +38,8 @@ impl Plan<'_> {
              INDEXED BY search_answers_hidden WHERE NOT current OR seen IS NULL LIMIT {up_to})), \
              (WITH RECURSIVE names (name) AS (SELECT min(analyzer) FROM wants UNION ALL SELECT (SELECT min(w.analyzer) \
              FROM wants w WHERE w.analyzer > names.name) FROM names WHERE names.name IS NOT NULL) SELECT COUNT(*) FROM \
-             (SELECT name FROM names WHERE name IS NOT NULL UNION SELECT analyzer FROM revisions)), {noted}"
+             (SELECT name FROM names WHERE name IS NOT NULL UNION SELECT analyzer FROM revisions)), \
+             (SELECT coalesce(max(id), 0) FROM search_answers), {noted}"
         ));
         Some(sql)
     }
@@ -45,10 +49,13 @@ impl Plan<'_> {
     /// itself.
     pub(super) fn learn_named(
         &mut self,
-        (answers, hidden, analyzers, noted): NamedColumns,
+        (answers, hidden, analyzers, there, noted): NamedColumns,
     ) -> Option<Total> {
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
         let (answers, hidden, analyzers) = (count(answers), count(hidden), count(analyzers));
+        // A walk to a page of them passes as many as there are for each of those that are named.
+        let passed = count(there).saturating_mul(u64::from(self.limit) + 1) / answers.max(1);
+        self.is_few = answers <= self.counted.saturating_mul(2) || answers <= passed / PASSED;
         self.named = Some(answers);
         self.noted = noted.filter(|_| answers <= MOST_NOTED);
         let all = match self.expr() {
@@ -56,7 +63,7 @@ impl Plan<'_> {
             one => is_exact(one, &self.parts, self.dialect),
         };
         let surely = answers.saturating_sub(hidden) / analyzers.max(1);
-        let is_more = all && hidden <= MOST_NOTED && surely > self.counted;
+        let is_more = all && !self.is_few && hidden <= MOST_NOTED && surely > self.counted;
         is_more.then_some(Total { records: self.counted, more: true })
     }
 }
