@@ -120,7 +120,7 @@ bench-web: setup ## how fast pages of a large archive come, with many readers at
 # N= is the number of records (default 30,000), ONLY=sqlite or ONLY=postgres takes one of the two.
 bench-catalog: setup-servers ## what the collector writes beside bare inserts, and searches, on both databases
 	@$(BENCHES)
-	@$(RELEASE)/ocelli-testkit with-servers -- $(RELEASE)/examples/bench-catalog $(or $(N),30000) $(ONLY)
+	@$(RELEASE)/examples/bench-catalog $(or $(N),30000) $(ONLY)
 
 # N= is the number of large files (default 2,000; fifty times as many small ones).
 bench-ingest: setup ## how fast sources are read, beside sha256sum and beside a bare loop of the same client

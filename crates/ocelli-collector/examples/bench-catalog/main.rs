@@ -1,5 +1,5 @@
 //! Measures the catalog behind the collector, on SQLite and on PostgreSQL: `make bench-catalog`, or
-//! `ocelli-testkit with-servers -- bench-catalog [RECORDS [sqlite|postgres]]`. With `--keep FILE` the SQLite archive stays; one that
+//! `bench-catalog [RECORDS [sqlite|postgres]]`. With `--keep FILE` the SQLite archive stays; one that
 //! is there already is only asked, or given `--more RECORDS`.
 //!
 //! Each figure stands beside the one that it is a share of, from the same run: what the collector writes per second beside
@@ -21,6 +21,7 @@ use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_collector::{CollectorMetrics, CollectorOptions, Parts, run};
 use ocelli_core::Digest;
 use ocelli_core::routing::{Queue, queues};
+use ocelli_testkit::servers::OwnPostgres;
 use prometheus::Registry;
 use texts::{ANALYZERS, Texts};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,10 @@ const QUERIES: usize = 30;
 const ROUNDS: usize = 3;
 /// Digests that are looked up.
 const LOOKED_UP: u64 = 100_000;
+
+/// PostgreSQL as somebody sets it up who has an archive: durable, with more memory than it takes by itself.
+const SERVER: [&str; 4] =
+    ["fsync=on", "full_page_writes=on", "shared_buffers=1GB", "max_wal_size=4GB"];
 
 #[derive(Parser)]
 struct Arguments {
@@ -81,8 +86,8 @@ async fn main() -> Result<(), Failed> {
         }
     }
     if only != Some(Backend::Sqlite) {
-        let (first, second) =
-            (ocelli_testkit::servers::postgres().await, ocelli_testkit::servers::postgres().await);
+        let server = OwnPostgres::start_with(&SERVER).await?;
+        let (first, second) = (server.database().await, server.database().await);
         measure("PostgreSQL", &first.url, &second.url, records).await?;
     }
     Ok(())

@@ -11,24 +11,20 @@ pub(super) const PLANNER: &str = "SELECT set_config('jit', 'off', true) || set_c
      set_config('enable_mergejoin', 'off', true)";
 /// Where no word narrows a search, it goes along the index of time until it has enough; it would look through all of that first.
 const ALONG_TIME: &str = "SELECT set_config('enable_bitmapscan', 'off', true)";
-/// Where many words do, of which each is in few answers, they are asked of their index. It takes each of them for one that stands in
-/// more, all of them together for most of the archive, and would go along the order of time through all that has none of them.
+/// Where the words do that have a part, of which most are in few answers, they are asked of their index. It takes each of them for one that
+/// stands in more, and would go along the order of time through all that has none of them.
 const BY_WORDS: &str = "SELECT set_config('enable_indexscan', 'off', true)";
 /// What follows is found by its keys.
 pub(super) const EITHER_WAY: &str = "SELECT set_config('enable_indexscan', 'on', true)";
 
-/// As many words as these in which a part stands are many. Of fewer the guess is good enough, and a common one among them is found
-/// soonest along the order of time.
-const MANY: usize = 100;
-
 impl Plan<'_> {
     /// What is to be said before answers are looked for.
     pub(super) fn told(&self) -> Option<&'static str> {
-        let has_many = || self.parts.values().flatten().any(|words| words.len() > MANY);
+        let of_part = || self.parts.values().flatten().any(|words| words.len() > 1);
         match self.dialect {
             Dialect::Sqlite => None,
             Dialect::Postgres if self.question.is_none() => Some(ALONG_TIME),
-            Dialect::Postgres => has_many().then_some(BY_WORDS),
+            Dialect::Postgres => of_part().then_some(BY_WORDS),
         }
     }
 }
