@@ -239,3 +239,20 @@ async fn an_archive_from_before_the_search_index_is_indexed_when_it_is_opened() 
         }
     }
 }
+
+#[tokio::test]
+async fn words_that_wait_to_be_sorted_into_the_vocabulary_wait_on() {
+    let world = World::sqlite();
+    let path = world.url.strip_prefix("sqlite:").unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    migrator("sqlite", 24).await.run_direct(None, &mut connection, false).await.unwrap();
+    let words = "INSERT INTO search_new_words (word) VALUES ('number17x'), ('東京')";
+    connection.execute(words).await.unwrap();
+    world.open().await.close().await;
+    let waiting: Vec<(i64, String)> = sqlx::query_as("SELECT total, words FROM search_new_words")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(waiting, [(2, r#"["number17x","東京"]"#.to_owned())]);
+}
