@@ -14,6 +14,7 @@ mod images;
 mod indexing;
 mod obeying;
 mod references;
+mod sorting;
 mod telling;
 mod writing;
 
@@ -24,6 +25,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ocelli_core::{Analysis, Digest};
+use sorting::Sorting;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
@@ -60,6 +62,7 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("postgres"
     "0022_heard.sql",
     "0023_numbered_images.sql",
     "0024_numbered_agreements.sql",
+    "0026_sorted_beside.sql",
 );
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -82,6 +85,7 @@ const LOOK: &str = by_keys!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 pub(crate) struct Store {
     pub(crate) pool: PgPool,
     noted: Noted,
+    sorting: Sorting,
 }
 
 load::loads!(
@@ -136,16 +140,21 @@ impl Store {
             .acquire_timeout(options.operation_timeout)
             .idle_timeout(Duration::from_secs(600))
             .connect_lazy_with(connect);
-        Ok(Self { pool, noted: Noted::default() })
+        Ok(Self { pool, noted: Noted::default(), sorting: Sorting::default() })
     }
 
     pub(crate) async fn begin(&self) -> Result<Writing, Fault> {
-        Ok(Writing(self.pool.begin_with(WRITE).await?, Adding::to(&self.noted), Numbers::default()))
+        Ok(self.writing(self.pool.begin_with(WRITE).await?))
     }
 
     /// What a write transaction knows, for questions alone: it holds no writer up.
     pub(crate) async fn looking(&self) -> Result<Writing, Fault> {
-        Ok(Writing(self.pool.begin_with(LOOK).await?, Adding::to(&self.noted), Numbers::default()))
+        Ok(self.writing(self.pool.begin_with(LOOK).await?))
+    }
+
+    fn writing(&self, transaction: Transaction<'static, Postgres>) -> Writing {
+        let (adding, sorted) = (Adding::to(&self.noted), self.sorting.adding(&self.pool));
+        Writing(transaction, adding, Numbers::default(), sorted)
     }
 
     /// A [`Self::snapshot`] for what is looked up by its key.

@@ -10,6 +10,7 @@ use crate::search::index::{AnswerRow, IndexRows};
 
 impl Writing {
     pub(super) async fn write_index(&mut self, rows: &IndexRows) -> Result<(), sqlx::Error> {
+        self.3.add(rows);
         let (answers, numbers) = (&rows.answers, &self.2);
         if !answers.is_empty() {
             fn all<'a, T>(rows: &'a [AnswerRow], field: impl Fn(&'a AnswerRow) -> T) -> Vec<T> {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use ocelli_core::{Analysis, AnalyzerName, Digest};
 use sqlx::{Postgres, Transaction};
 
+use super::sorting::Added;
 use super::{contents, stored};
 use crate::claims::FORGET_CLAIMS_AFTER_MICROSECONDS;
 use crate::error::Fault;
@@ -23,6 +24,7 @@ pub(crate) struct Writing(
     pub(super) Transaction<'static, Postgres>,
     pub(super) Adding,
     pub(super) Numbers,
+    pub(super) Added,
 );
 
 impl Writing {
@@ -455,6 +457,9 @@ impl Unit for Writing {
     }
 
     async fn commit(self) -> Result<(), Fault> {
-        Ok(self.0.commit().await.map(|()| self.1.committed())?)
+        self.0.commit().await?;
+        self.1.committed();
+        self.3.committed();
+        Ok(())
     }
 }

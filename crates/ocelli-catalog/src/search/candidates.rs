@@ -162,6 +162,14 @@ impl Question {
         matches!(self, Self::Any(inner) if inner.is_empty())
     }
 
+    /// Whether a word may go on.
+    pub(super) fn has_prefix(&self) -> bool {
+        match self {
+            Self::Word { prefix, .. } | Self::Phrase { prefix, .. } => *prefix,
+            Self::All(inner) | Self::Any(inner) => inner.iter().any(Self::has_prefix),
+        }
+    }
+
     /// For FTS5. Forms have no quotes.
     pub(super) fn fts(&self) -> String {
         match self {

@@ -2,6 +2,7 @@
 
 mod assembling;
 mod facets;
+mod glancing;
 mod naming;
 mod ordering;
 mod planning;
@@ -9,6 +10,7 @@ mod planning;
 use std::collections::BTreeSet;
 
 use facets::facets_of;
+use glancing::GlanceColumns;
 use naming::{MOST_NOTED, NamedColumns};
 use ordering::{after, in_order};
 use planning::{EITHER_WAY, PLANNER};
@@ -68,6 +70,8 @@ enum Way {
     Answers,
     /// The same, of those that the index of words names: they are noted first, and no text is looked into.
     Noted,
+    /// The same, of so many of the latest answers alone.
+    Latest(u64),
     /// Along the images in the order of time: records without an answer can match.
     Images,
 }
@@ -103,11 +107,19 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
             let words: Vec<(String,)> = fetch!(part.words(plan.dialect), connection, fetch_all)?;
             plan.learn(part, words);
         }
+        let mut total = plan.search.cursor.as_ref().map(|cursor| cursor.total);
+        if let Some(glance) = plan.glance() {
+            let seen: GlanceColumns = fetch!(glance, connection, fetch_one)?;
+            if let Some(stretch) = plan.stretch(seen) {
+                let (_, records): (i64, i64) = fetch!(plan.along_stretch(stretch), connection, fetch_one)?;
+                total = plan.more(records);
+            }
+        }
         let told = plan.told();
         if let Some(way) = told {
             let (_,): (String,) = fetch!(plan.sql(way), connection, fetch_one)?;
         }
-        let (mut total, mut keys) = (plan.search.cursor.as_ref().map(|cursor| cursor.total), None);
+        let mut keys = None;
         if let Some(statement) = plan.named() {
             let named: NamedColumns = fetch!(statement, connection, fetch_one)?;
             let more = plan.learn_named(named);
@@ -115,10 +127,12 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
         }
         let mut look = plan.first_look();
         while total.is_none() {
+            let seen: i64;
             if plan.question.is_some() {
                 let found: Vec<FoundColumns> = fetch!(plan.counted_page(look), connection, fetch_all)?;
                 let (answers, records) = found.first().map_or((0, 0), |row| (row.3, row.4));
                 total = plan.total(look, answers, records);
+                seen = records;
                 let is_whole = u64::try_from(answers).is_ok_and(|answers| answers < look);
                 let rows = found.into_iter().map(|(digest, seen, score, _, _)| (digest, seen, score));
                 keys = is_whole.then(|| rows.collect());
@@ -126,8 +140,9 @@ pub(super) async fn search(catalog: &Catalog, plan: Plan<'_>) -> Result<Page, Fa
                 let (answers, records): (i64, i64) =
                     fetch!(plan.count(look), connection, fetch_one)?;
                 total = plan.total(look, answers, records);
+                seen = records;
             }
-            look = look.saturating_mul(4);
+            look = plan.next_look(look, seen);
         }
         let total = total.unwrap_or(Total { records: 0, more: false });
         let sort = plan.sort(total);
@@ -209,26 +224,6 @@ impl<'a> Plan<'a> {
         sql
     }
 
-    /// How many rows the first of the counts looks at. Where a row is a record, one more than are counted tells all.
-    fn first_look(&self) -> u64 {
-        let counted = self.counted;
-        match self.named {
-            _ if self.way() == Way::Images => counted.saturating_add(1),
-            // All of them: that also makes the page, and costs no more than a walk along the order of time to so few.
-            Some(named) if self.is_few => named + 1,
-            // Few more answers than records that are counted.
-            _ => counted.saturating_add(counted / 2 + 1),
-        }
-    }
-
-    /// How many records there are, when a look at so many answers tells it.
-    fn total(&self, look: u64, answers: i64, records: i64) -> Option<Total> {
-        let count = |count: i64| u64::try_from(count).unwrap_or(0);
-        let (answers, records) = (count(answers), count(records));
-        let more = records > self.counted;
-        (more || answers < look).then(|| Total { records: records.min(self.counted), more })
-    }
-
     /// Whether a page comes from the order of time, and not from all that matches.
     const fn goes_along(&self, total: Total) -> bool {
         total.more || !self.has_words
@@ -278,11 +273,14 @@ impl<'a> Plan<'a> {
                 sql.push("FROM images i WHERE i.bytes IS NOT NULL AND ");
                 self.conditions.of_record(sql, self.expr());
             }
-            Way::Words | Way::Answers | Way::Noted => {
-                let by_index = way != Way::Answers;
+            Way::Words | Way::Answers | Way::Noted | Way::Latest(_) => {
+                let by_index = matches!(way, Way::Words | Way::Noted);
+                // PostgreSQL may take the order of time all the same, and would make words of every text on the way: a look
+                // into the text comes first, and costs nothing beside reading the row.
+                let is_asked = by_index && self.dialect == Dialect::Sqlite;
                 let rest: Vec<&Expr> = parts
                     .iter()
-                    .filter(|part| !(by_index && is_exact(part, &self.parts, self.dialect)))
+                    .filter(|part| !(is_asked && is_exact(part, &self.parts, self.dialect)))
                     .collect();
                 match (way, self.dialect, &self.noted) {
                     (Way::Words, Dialect::Sqlite, Some(noted)) => {
@@ -295,6 +293,11 @@ impl<'a> Plan<'a> {
                     (_, Dialect::Sqlite, _) => {
                         sql.push("FROM search_answers s0 INDEXED BY search_answers_in_time")
                     }
+                    (Way::Latest(most), Dialect::Postgres, _) => sql.push(&format!(
+                        "FROM (SELECT * FROM search_answers s0 WHERE s0.seen IS NOT NULL AND {} \
+                         ORDER BY s0.seen DESC, s0.digest DESC LIMIT {most}) AS s0",
+                        self.conditions.looked_at("s0")
+                    )),
                     (_, Dialect::Postgres, _) => sql.push("FROM search_answers s0"),
                 };
                 if rest.iter().any(|part| asks_text(part)) {
@@ -414,7 +417,7 @@ impl<'a> Plan<'a> {
         let way = self.walk();
         let (seen, digest, group) = match way {
             Way::Images => (SEEN, "i.digest", ""),
-            Way::Answers | Way::Noted | Way::Words => {
+            Way::Answers | Way::Noted | Way::Words | Way::Latest(_) => {
                 ("s0.seen", "s0.digest", " GROUP BY s0.seen, s0.digest")
             }
         };

@@ -59,13 +59,14 @@ impl Sql {
         self.bind(Value::Text(text.into()))
     }
 
-    /// Whether the column contains the text.
+    /// Whether the column contains the text. PostgreSQL's planner takes what is more than 0 for a third of all rows, and what is not 0
+    /// for nearly all of them: beside an index that knows how many there are, this tells it nothing.
     fn contains(&mut self, column: &str, text: impl Into<String>) {
-        let position = match self.dialect {
-            Dialect::Sqlite => "instr",
-            Dialect::Postgres => "strpos",
+        let (position, is_there) = match self.dialect {
+            Dialect::Sqlite => ("instr", "> 0"),
+            Dialect::Postgres => ("strpos", "<> 0"),
         };
-        self.push(&format!("{position}({column}, ")).text(text).push(") > 0");
+        self.push(&format!("{position}({column}, ")).text(text).push(&format!(") {is_there}"));
     }
 
     /// `a AND b`, `a OR b`, in brackets; of none `nothing`.

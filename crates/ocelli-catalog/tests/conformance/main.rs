@@ -166,6 +166,7 @@ on_both! {
     pages_follow_each_other_without_gap_or_repetition,
     facets_count_the_records_that_match,
     more_than_can_be_counted_is_said_and_still_paged_in_order,
+    beginnings_of_words_that_are_in_most_answers_are_found_in_order,
     hostile_texts_and_queries_are_only_words,
     times_at_the_edges_do_not_break_the_order,
     sheets_tell_sizes_and_states_of_many_images_at_once,

@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// The newest schemas of this build.
 const SQLITE: i64 = 25;
-const POSTGRES: i64 = 24;
+const POSTGRES: i64 = 26;
 
 /// The newest that older archives have: those behind it came all at once.
 const OLDER: i64 = 5;

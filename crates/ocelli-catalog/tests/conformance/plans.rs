@@ -61,6 +61,38 @@ async fn what_messages_and_jobs_are_about_is_never_looked_for_in_whole_tables() 
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_words_are_sorted_into_their_index_beside_whoever_writes() {
+    let world = World::postgres().await;
+    let catalog = world.open().await;
+    world.execute("CREATE EXTENSION pgstattuple").await;
+    let texts = |part: u32| {
+        let word = move |number: u32| format!("w{}x ", 1_000_000 * part + number);
+        let text: String = (100_000..140_000).map(word).collect();
+        [Message::Intake(intake(&text[..20], &[OCR])), partial(&text[..20], OCR, done(&text), 5)]
+    };
+    // So much can wait: less than is sorted in by anybody.
+    catalog.apply(&texts(1)).await.unwrap();
+    assert!(waiting(&world).await > 10, "nothing waits");
+    for part in 2..6 {
+        catalog.apply(&texts(part)).await.unwrap();
+    }
+    wait_until("the words are sorted in", Duration::from_secs(20), || async {
+        waiting(&world).await < 200
+    })
+    .await;
+    catalog.close().await;
+}
+
+/// Pages of words that wait to be sorted into the index.
+async fn waiting(world: &World) -> i64 {
+    let mut connection = sqlx::PgConnection::connect(&world.url).await.unwrap();
+    sqlx::query_scalar("SELECT pending_pages::bigint FROM pgstatginindex('search_words')")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
 /// Of each table, how many rows were read along, and how often its indexes were looked into.
 async fn counted(world: &World) -> Vec<(String, i64, i64)> {
     let mut connection = sqlx::PgConnection::connect(&world.url).await.unwrap();

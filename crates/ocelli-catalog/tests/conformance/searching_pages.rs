@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use ocelli_catalog::query::Query;
 use ocelli_catalog::search::{COUNTED, Cursor, Page, Search, Sort, Total};
+use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_core::Digest;
 use ocelli_core::wire::{Intake, Message};
 
@@ -137,6 +138,48 @@ pub(crate) async fn more_than_can_be_counted_is_said_and_still_paged_in_order(wo
     let second = catalog.search(&search).await.unwrap();
     assert_eq!(second.hits[0].digest, Digest::of(format!("image {}", many - 31).as_bytes()));
     assert_eq!(second.total, Total { records: COUNTED, more: true });
+}
+
+/// Where they are in most answers PostgreSQL goes along time, and asks the index after all where none of the latest has them.
+pub(crate) async fn beginnings_of_words_that_are_in_most_answers_are_found_in_order(world: World) {
+    const ALL: u64 = 1_800;
+    let options = CatalogOptions { counted: 3, ..CatalogOptions::default() };
+    let catalog = Catalog::open(&world.url, options).await.unwrap();
+    for part in (0..ALL).collect::<Vec<_>>().chunks(300) {
+        let messages = part.iter().flat_map(|number| {
+            let image = format!("image {number}");
+            let mut seen = intake(&image, &[OCR]);
+            seen.sighting = Some(sighting(&image, i64::try_from(*number).unwrap(), 1));
+            let only_then = if *number < ALL / 2 { "formerly" } else { "now" };
+            let text = format!("everywhere{} {only_then} n{number}", number % 3);
+            [Message::Intake(seen), partial(&image, OCR, done(&text), 5)]
+        });
+        catalog.apply(&messages.collect::<Vec<_>>()).await.unwrap();
+    }
+    let all = |numbers: std::ops::Range<u64>| {
+        let of = |number: u64| Digest::of(format!("image {number}").as_bytes());
+        numbers.rev().map(of).collect::<Vec<_>>()
+    };
+    let more = Total { records: 3, more: true };
+    for (query, total, expected) in [
+        ("every*", more, all(ALL - 10..ALL)),
+        ("former*", more, all(ALL / 2 - 10..ALL / 2)),
+        ("every* former*", more, all(ALL / 2 - 10..ALL / 2)),
+        ("n179*", more, all(1_790..ALL)),
+        ("n1799*", Total { records: 1, more: false }, all(1_799..ALL)),
+        ("nowhere*", Total { records: 0, more: false }, Vec::new()),
+    ] {
+        let search = Search {
+            query: Query::parse(query).unwrap(),
+            sort: Sort::Newest,
+            limit: 10,
+            cursor: None,
+            facets: false,
+        };
+        let page = catalog.search(&search).await.unwrap();
+        let found: Vec<Digest> = page.hits.iter().map(|hit| hit.digest).collect();
+        assert_eq!((page.total, found), (total, expected), "{query}");
+    }
 }
 
 pub(crate) async fn times_at_the_edges_do_not_break_the_order(world: World) {

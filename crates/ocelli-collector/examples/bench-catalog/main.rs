@@ -1,6 +1,6 @@
 //! Measures the catalog behind the collector, on SQLite and on PostgreSQL: `make bench-catalog`, or
 //! `bench-catalog [RECORDS [sqlite|postgres]]`. With `--keep FILE` the SQLite archive stays; one that
-//! is there already is only asked, or given `--more RECORDS`.
+//! is there already is only asked, or given `--more RECORDS`, and so is that of `--at URL`.
 //!
 //! Each figure stands beside the one that it is a share of, from the same run: what the collector writes per second beside
 //! bare inserts of the same rows, the cost of a record in a large archive beside that in a small one. Texts are made up: 300
@@ -54,6 +54,9 @@ struct Arguments {
     /// Where the SQLite archive stays. One that is there is not written again.
     #[arg(long)]
     keep: Option<PathBuf>,
+    /// An archive that is there, or an empty database, which then gets the records.
+    #[arg(long, conflicts_with_all = ["keep", "only"])]
+    at: Option<String>,
     /// Records that are put into one that is there.
     #[arg(long, default_value_t = 0)]
     more: u64,
@@ -69,14 +72,15 @@ enum Backend {
 async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
     let (records, only) = (arguments.records.max(2 * SMALL), arguments.only);
+    if let Some(url) = arguments.at {
+        return again(&url, records, arguments.more).await;
+    }
     if only != Some(Backend::Postgres) {
         let folder = tempfile::tempdir()?;
         let url = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
         match arguments.keep {
             Some(kept) if kept.exists() => {
-                let mut fleet = Fleet::new(&format!("sqlite:{}", kept.display())).await?;
-                add(&mut fleet, arguments.more).await?;
-                ask(&mut fleet, records).await?;
+                again(&format!("sqlite:{}", kept.display()), records, arguments.more).await?;
             }
             Some(kept) => {
                 let kept = format!("sqlite:{}", kept.display());
@@ -91,6 +95,16 @@ async fn main() -> Result<(), Failed> {
         measure("PostgreSQL", &first.url, &second.url, records).await?;
     }
     Ok(())
+}
+
+/// An archive that is there: some more records, and what is asked of it.
+async fn again(url: &str, records: u64, more: u64) -> Result<(), Failed> {
+    let mut fleet = Fleet::new(url).await?;
+    if fleet.there().await? == 0 {
+        add(&mut fleet, records).await?;
+    }
+    add(&mut fleet, more).await?;
+    ask(&mut fleet, records).await
 }
 
 async fn measure(name: &str, url: &str, bare: &str, records: u64) -> Result<(), Failed> {
@@ -135,7 +149,7 @@ async fn measure(name: &str, url: &str, bare: &str, records: u64) -> Result<(), 
 
 /// Some more records, beside those that are there.
 async fn add(fleet: &mut Fleet, more: u64) -> Result<(), Failed> {
-    let there = fleet.catalog.status(jiff::Timestamp::now()).await?.images;
+    let there = fleet.there().await?;
     let mut at = there;
     while at < there + more {
         let to = (at + AT_ONCE).min(there + more);
@@ -173,7 +187,14 @@ impl Fleet {
     async fn new(url: &str) -> Result<Self, Failed> {
         let catalog = Catalog::open(url, CatalogOptions::default()).await?;
         let url = url.to_owned();
-        Ok(Self { url, catalog, texts: Texts::new(), options: CollectorOptions::default() })
+        // A collector counts the archive once a minute. The ones here are started every few seconds, and each would.
+        let options = CollectorOptions { count_every: Duration::ZERO, ..Default::default() };
+        Ok(Self { url, catalog, texts: Texts::new(), options })
+    }
+
+    /// Images in the archive.
+    async fn there(&self) -> Result<u64, Failed> {
+        Ok(self.catalog.status(jiff::Timestamp::now()).await?.images)
     }
 
     /// An intake and its answers are one message each.
