@@ -15,6 +15,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use ocelli_broker::{Broker, RabbitOptions};
 use ocelli_core::routing::{Queue, queues};
 use ocelli_core::{AnalyzerName, BatchId, Digest};
+use ocelli_testkit::servers::RabbitmqServer;
 
 use crate::fleet::{NULLS, PATIENCE};
 use crate::lab::{Fallible, Lab};
@@ -29,18 +30,40 @@ const PREFETCH: u16 = 256;
 /// Answers that the collector acks at once.
 const ACK_EVERY: u64 = 500;
 
-/// Moves the messages of so many images. Returns how long that took.
-pub(crate) async fn moved(lab: &Lab, images: u64) -> Fallible<Duration> {
+/// A virtual host with the queues of these analyzers, their names, and the job of an image.
+async fn queued(
+    lab: &Lab,
+    analyzers: &[&str],
+) -> Fallible<(RabbitmqServer, Vec<AnalyzerName>, Vec<u8>)> {
     let vhost = lab.vhost().await?;
     let names: Vec<AnalyzerName> =
-        NULLS.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+        analyzers.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let broker = Broker::rabbitmq(RabbitOptions::new(&vhost.url)).await?;
     broker.declare(&queues(&names, &[])).await?;
     broker.close().await;
-    let digest = Digest::of(b"bare");
     let batch = BatchId::new(uuid::Uuid::now_v7());
     let source = "file:///dev/shm/ocelli-bench-000000/in/0/0.png".parse()?;
-    let job = texts::intake(digest, source, &names, batch).encode()?;
+    let job = texts::intake(Digest::of(b"bare"), source, &names, batch).encode()?;
+    Ok((vhost, names, job))
+}
+
+/// Publishes the jobs and the sightings of so many images, which nobody takes. Returns how long that took.
+pub(crate) async fn published(lab: &Lab, analyzers: &[&str], images: u64) -> Fallible<Duration> {
+    let (vhost, names, job) = queued(lab, analyzers).await?;
+    let connection = connect(&vhost.url).await?;
+    let channel = confirming(&connection).await?;
+    let started = Instant::now();
+    publisher(&channel, &names, &job, images).await?;
+    let took = started.elapsed();
+    // It closes the channel; a channel that was dropped before would be closed twice.
+    connection.close(200, "done".into()).await?;
+    Ok(took)
+}
+
+/// Moves the messages of so many images. Returns how long that took.
+pub(crate) async fn moved(lab: &Lab, images: u64) -> Fallible<Duration> {
+    let (vhost, names, job) = queued(lab, &NULLS).await?;
+    let digest = Digest::of(b"bare");
     let answer = texts::partial(digest, &names[0]).encode()?;
 
     let consuming = connect(&vhost.url).await?;

@@ -135,6 +135,20 @@ impl<'a> Fleet<'a> {
         Ok(())
     }
 
+    /// Waits until so many messages wait for a collector.
+    pub(crate) async fn results(&self, count: u64) -> Fallible<()> {
+        let broker = Broker::rabbitmq(RabbitOptions::new(&self.vhost.url)).await?;
+        let started = Instant::now();
+        while broker.depth(&Queue::Results).await.map_or(0, |depth| depth.ready) < count {
+            if started.elapsed() > PATIENCE {
+                return Err("too few answers came".into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        broker.close().await;
+        Ok(())
+    }
+
     /// Produces a folder or a manifest to its end.
     pub(crate) async fn produce(&self, source: &str) -> Fallible<Value> {
         let mut command = self.command("ocelli")?;

@@ -10,6 +10,7 @@
 
 mod bare;
 mod chart;
+mod cpu;
 mod fleet;
 mod lab;
 mod machine;

@@ -24,7 +24,9 @@ const EMBEDDED: usize = 1;
 const LOOP: usize = 2;
 const COMMAND: usize = 3;
 const UNLIMITED: usize = 4;
-const PEER: usize = 5;
+const PAGE: usize = 5;
+const PLAIN: usize = 6;
+const PEER: usize = 7;
 
 pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let pictures = Pictures::draw(lab, lab.count(PICTURES)).await?;
@@ -50,19 +52,31 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             "as many processes as cores, OMP_THREAD_LIMIT=1; stores text files and nothing else",
         ),
         Series::new("xargs tesseract, no limit", "images/s", "the same without the limit"),
+        Series::new(
+            "ocelli, a fleet, one pass",
+            "images/s",
+            "the same fleet with effort = \"page\": one plain pass over the page, as the peer makes it, and its recall",
+        ),
+        Series::new(
+            "one thread in a loop, one pass, × cores",
+            "images/s",
+            "one plain pass by one thread, its start left out, times the number of cores: more than this nobody can read in one pass",
+        ),
     ];
     if lab.python().is_some() {
         contenders.push(Series::new(peer::OCR.name, "images/s", peer::OCR.note));
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut once) = (Vec::new(), Vec::new(), Vec::new());
     let count = pictures.files.len() as f64;
     let series = alternate(lab, contenders, async |contender| {
         let took = match contender {
-            FLEET => fleet(lab, &pictures, &mut ours).await?,
+            FLEET => fleet(lab, &pictures, "full", &mut ours).await?,
+            PAGE => fleet(lab, &pictures, "page", &mut once).await?,
             EMBEDDED => embedded(lab, &pictures).await?,
-            LOOP => {
+            LOOP | PLAIN => {
+                let how = if contender == LOOP { "reading" } else { "plain" };
                 let half: Vec<PathBuf> = pictures.files.iter().step_by(2).cloned().collect();
-                let each = pictures::one_loop(lab, "reading", &half).await? / half.len() as f64;
+                let each = pictures::one_loop(lab, how, &half).await? / half.len() as f64;
                 each * count / lab.cores as f64
             }
             COMMAND => {
@@ -77,10 +91,10 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
         Ok(count / took)
     })
     .await;
-    Ok(row(&pictures, series, &ours, &theirs))
+    Ok(row(&pictures, series, [&ours, &once, &theirs]))
 }
 
-fn row(pictures: &Pictures, mut series: Vec<Series>, ours: &[String], theirs: &[String]) -> Row {
+fn row(pictures: &Pictures, mut series: Vec<Series>, [ours, once, theirs]: [&[String]; 3]) -> Row {
     let ratio = |mine: usize, other: usize| series.get(mine)?.ratio(series.get(other)?);
     let goals = vec![
         Goal::at_least("OCR fleet beside the loop", 0.95, "×", ratio(FLEET, LOOP)),
@@ -88,8 +102,18 @@ fn row(pictures: &Pictures, mut series: Vec<Series>, ours: &[String], theirs: &[
         Goal::at_least("OCR fleet beside xargs, one thread", 1.5, "×", ratio(FLEET, COMMAND)),
         Goal::at_least("OCR fleet beside xargs, no limit", 2.5, "×", ratio(FLEET, UNLIMITED)),
         Goal::at_least("OCR fleet beside Celery + tesserocr", 1.3, "×", ratio(FLEET, PEER)),
+        Goal::at_least(
+            "OCR fleet with one pass beside Celery + tesserocr",
+            1.3,
+            "×",
+            ratio(PAGE, PEER),
+        ),
     ];
-    for (name, texts) in [("word recall, ocelli", ours), ("word recall, tesseract", theirs)] {
+    for (name, texts) in [
+        ("word recall, ocelli", ours),
+        ("word recall, ocelli with one pass", once),
+        ("word recall, tesseract", theirs),
+    ] {
         let pairs = pictures.truths.iter().zip(texts).filter(|(truth, _)| !truth.trim().is_empty());
         let recalls: Vec<f64> = pairs.map(|(truth, read)| recall(truth, read)).collect();
         if !recalls.is_empty() {
@@ -106,8 +130,14 @@ fn row(pictures: &Pictures, mut series: Vec<Series>, ours: &[String], theirs: &[
 }
 
 /// Seconds of a fleet; what it read goes into `texts`.
-async fn fleet(lab: &Lab, pictures: &Pictures, texts: &mut Vec<String>) -> Fallible<f64> {
-    let settings = format!("[analyzers.\"{OCR}\"]\nchildren = {}\n", lab.cores);
+async fn fleet(
+    lab: &Lab,
+    pictures: &Pictures,
+    effort: &str,
+    texts: &mut Vec<String>,
+) -> Fallible<f64> {
+    let settings =
+        format!("[analyzers.\"{OCR}\"]\nchildren = {}\neffort = \"{effort}\"\n", lab.cores);
     let fleet = Fleet::new(lab, &settings).await?;
     let _programs = (fleet.collector()?, fleet.start("ocelli-ocr-worker", &[])?);
     fleet.consumed_by(&[OCR], 1).await?;

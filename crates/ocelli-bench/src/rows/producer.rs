@@ -1,4 +1,4 @@
-//! The producer: files beside `sha256sum`, references beside nothing, and its memory over many of them.
+//! The producer: files beside `sha256sum`, files and references beside a client that only publishes, and its memory over many of them.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ocelli_core::Digest;
 use ocelli_testkit::program::Program;
 
+use crate::bare;
 use crate::fleet::{Fleet, folder, images};
 use crate::lab::{Fallible, Lab};
 use crate::report::{Goal, Row};
@@ -47,11 +48,31 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             "references/s",
             "a manifest of URLs with digests: nothing is fetched",
         ),
+        Series::new(
+            "bare client, references",
+            "references/s",
+            "a job and a sighting for each, published and confirmed by one process that does nothing else: no list is read, nothing is looked up",
+        ),
+        Series::new(
+            "sha256sum beside the bare client",
+            "files/s",
+            "both at once, for the same files; what takes longer of the two",
+        ),
     ];
     let series = alternate(lab, contenders, async |index| match index {
         0 => produced(lab, &files, lab.count(FILES)).await,
         1 => Ok(lab.count(FILES) as f64 / summed(lab, &files).await?.as_secs_f64()),
-        _ => produced(lab, &list, lab.count(REFERENCES)).await,
+        2 => produced(lab, &list, lab.count(REFERENCES)).await,
+        3 => {
+            let count = lab.count(REFERENCES);
+            Ok(count as f64 / bare::published(lab, &ANALYZER, count).await?.as_secs_f64())
+        }
+        _ => {
+            let count = lab.count(FILES);
+            let (summed, published) =
+                tokio::try_join!(summed(lab, &files), bare::published(lab, &ANALYZER, count))?;
+            Ok(count as f64 / summed.max(published).as_secs_f64())
+        }
     })
     .await;
     let (few, many) = (lab.count(FEW), lab.count(if lab.whole { WHOLE } else { MANY }));
@@ -63,6 +84,18 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             15_000.0,
             "references/s",
             series[2].median(),
+        ),
+        Goal::at_least(
+            "producer beside sha256sum and the bare client",
+            0.8,
+            "×",
+            series[0].ratio(&series[4]),
+        ),
+        Goal::at_least(
+            "producer, references beside the bare client",
+            0.5,
+            "×",
+            series[2].ratio(&series[3]),
         ),
         Goal::at_most(
             &format!("producer's peak memory, {many} references beside {few}"),
@@ -76,7 +109,7 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     series.push(Series::of(&format!("peak memory over {many} references"), "MB", vec![peaks.1]));
     let how = vec![format!(
         "{} files of {BYTES} bytes in a file system in memory; manifests of {} references; one analyzer, a fresh virtual host and \
-         database in every round, a collector beside; the start of the process is in the figures",
+         database in every round, nobody who takes anything from the queues; the start of the process is in the figures",
         lab.count(FILES),
         lab.count(REFERENCES)
     )];

@@ -1,8 +1,10 @@
 //! Queueing: how many images go through the whole pipeline when reading them costs nothing.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::bare;
+use crate::cpu::{self, Used};
 use crate::fleet::{Fleet, NULLS, folder, images};
 use crate::lab::{Fallible, Lab};
 use crate::peer::{self, Peer, Running};
@@ -44,11 +46,14 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     contenders.extend(peers.iter().map(|peer| Series::new(peer.name, "images/s", peer.note)));
     let both = lab.count(BOTH);
     let rows = Rows::of(lab, both).await?;
+    let (mut ours, mut bares) = (Vec::new(), Vec::new());
     let series = alternate(lab, contenders, async |index| match index {
-        0 => ocelli(lab).await,
+        0 => ocelli(lab, &mut ours).await,
         1 => {
-            let count = lab.count(BARE);
-            Ok(count as f64 / bare::moved(lab, count).await?.as_secs_f64())
+            let (count, before) = (lab.count(BARE), Used::now());
+            let took = bare::moved(lab, count).await?;
+            bares.push(Used::now().each(&before, count));
+            Ok(count as f64 / took.as_secs_f64())
         }
         2 => {
             let target = rows.target(lab).await?;
@@ -74,6 +79,9 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             ocelli.ratio(&series[2]),
         ),
     ];
+    let mut series = series;
+    series.extend(cpu::series("ocelli", &ours));
+    series.extend(cpu::series("the bare client", &bares));
     let how = vec![
         format!(
             "a round: {} images for ocelli, {} for the bare client, {both} for it beside COPY, {} for each peer, on a fresh virtual host and database; \
@@ -84,13 +92,16 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             lab.count(PEER)
         ),
         format!("ocelli: {} workers with {SLOTS} slots for each of three analyzers", lab.cores),
+        "CPU time: of all processes, from the start of the producer to the last committed row; of the bare client from its queues' \
+         declaration to the end; of two cores there are 2,000,000 µs in a second"
+            .to_owned(),
         peer::SETTINGS.to_owned(),
     ];
     Ok(Row { series, goals, how, ..Row::default() })
 }
 
-/// Images per second of a fleet.
-async fn ocelli(lab: &Lab) -> Fallible<f64> {
+/// Images per second of a fleet; what its programs used goes into `cpu`.
+async fn ocelli(lab: &Lab, cpu: &mut Vec<BTreeMap<String, f64>>) -> Fallible<f64> {
     let fleet = Fleet::null(lab, &NULLS, SLOTS).await?;
     let (count, analyzers) = (lab.count(OCELLI), NULLS.len() as u64);
     images(&fleet.path("warm"), 0..WARM, BYTES)?;
@@ -100,10 +111,11 @@ async fn ocelli(lab: &Lab) -> Fallible<f64> {
     fleet.consumed_by(&NULLS, lab.cores).await?;
     fleet.produce("warm").await?;
     fleet.rows("analyses", WARM * analyzers).await?;
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), Used::now());
     fleet.produce("in").await?;
     fleet.rows("analyses", (WARM + count) * analyzers).await?;
     let took = started.elapsed();
+    cpu.push(Used::now().each(&before, count));
     fleet.check(WARM + count, analyzers).await?;
     Ok(count as f64 / took.as_secs_f64())
 }

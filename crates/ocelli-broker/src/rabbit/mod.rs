@@ -162,7 +162,7 @@ impl Rabbit {
     /// Publishes what `make` makes: a second time when its queue was missing and could be made again.
     async fn publish_parcel(
         &self,
-        make: impl Fn() -> Result<Parcel, PublishError>,
+        make: impl Fn() -> Result<Box<Parcel>, PublishError>,
     ) -> Result<(), PublishError> {
         let parcel = make()?;
         if self.is_closed() {
@@ -186,7 +186,7 @@ impl Rabbit {
         key: &str,
         attempts: u32,
         headers: &[(&str, String)],
-    ) -> Result<Parcel, PublishError> {
+    ) -> Result<Box<Parcel>, PublishError> {
         let content = wire::Content {
             id: &delivery.id,
             body: &delivery.body,

@@ -42,7 +42,7 @@ const CLOSING_GRACE: Duration = Duration::from_millis(500);
 
 /// A parcel with who waits for it.
 struct Entry {
-    parcel: Parcel,
+    parcel: Box<Parcel>,
     /// Order of arrival, kept over resends.
     number: u64,
     refused: u32,
@@ -87,7 +87,7 @@ impl Publisher {
     }
 
     /// Publishes and returns when the queue has taken it.
-    pub(super) async fn publish(&self, parcel: Parcel) -> Result<(), PublishError> {
+    pub(super) async fn publish(&self, parcel: Box<Parcel>) -> Result<(), PublishError> {
         let id = parcel.id.clone();
         let window = {
             let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);

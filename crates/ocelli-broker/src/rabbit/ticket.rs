@@ -104,7 +104,7 @@ impl RabbitTicket {
         id: &str,
         queue: &str,
         moved: Failpoint,
-        make: impl Fn() -> Result<super::wire::Parcel, PublishError>,
+        make: impl Fn() -> Result<Box<super::wire::Parcel>, PublishError>,
     ) -> Result<(), SettleError> {
         match self.rabbit.publish_parcel(make).await {
             Ok(()) => {

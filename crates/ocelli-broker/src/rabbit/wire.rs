@@ -15,7 +15,7 @@ const PERSISTENT: u8 = 2;
 /// Bodies are MessagePack envelopes.
 const CONTENT_TYPE: &str = "application/msgpack";
 
-/// What to publish, ready for the wire.
+/// What to publish, ready for the wire. Half a kilobyte, that goes from hand to hand: it stays in its box.
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) id: String,
@@ -50,7 +50,7 @@ pub(super) fn parcel(
     exchange: &str,
     key: &str,
     headers: &[(&str, String)],
-) -> Result<Parcel, PublishError> {
+) -> Result<Box<Parcel>, PublishError> {
     let id = content.id.to_owned();
     let refuse = |why: String| PublishError::Refused { id: id.clone(), source: why.into() };
     if content.body.len() > MAX_BODY {
@@ -71,7 +71,7 @@ pub(super) fn parcel(
         .with_delivery_mode(PERSISTENT)
         .with_content_type(CONTENT_TYPE.into())
         .with_headers(table);
-    Ok(Parcel {
+    Ok(Box::new(Parcel {
         exchange: short(exchange)?,
         key: short(key)?,
         // Our queues have names below the main exchange's, and delay queues the name of their own one.
@@ -83,11 +83,11 @@ pub(super) fn parcel(
         properties,
         mandatory: true,
         id,
-    })
+    }))
 }
 
 /// An event ready to be published: to whoever is bound, be it nobody.
-pub(super) fn event(event: &Event, exchange: &str) -> Result<Parcel, PublishError> {
+pub(super) fn event(event: &Event, exchange: &str) -> Result<Box<Parcel>, PublishError> {
     let content = Content { id: &event.id, body: &event.body, attempts: 0, traceparent: None };
     let parcel = parcel(content, exchange, event.kind, &[])?;
     let properties = BasicProperties::default()
@@ -95,7 +95,7 @@ pub(super) fn event(event: &Event, exchange: &str) -> Result<Parcel, PublishErro
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_type(event.kind.into());
-    Ok(Parcel { properties, mandatory: false, ..parcel })
+    Ok(Box::new(Parcel { properties, mandatory: false, ..*parcel }))
 }
 
 /// What we understand of a message that arrived.

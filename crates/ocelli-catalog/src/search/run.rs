@@ -19,7 +19,7 @@ use super::candidates::{MOST_WORDS_OF_A_PART, Part, Parts, Question, is_exact};
 use super::cursor::Cursor;
 use super::snippet;
 use super::sql::{
-    Conditions, Dialect, SEEN, Sql, Value, asks_image, asks_text, needs_answer, with_text,
+    Conditions, Dialect, NEVER, SEEN, Sql, Value, asks_image, asks_text, needs_answer, with_text,
 };
 use super::{LONGEST_PAGE, Page, Search, Sort, Total};
 use crate::catalog::{Catalog, Store, snapshot};
@@ -281,6 +281,7 @@ impl<'a> Plan<'a> {
                 let rest: Vec<&Expr> = parts
                     .iter()
                     .filter(|part| !(is_asked && is_exact(part, &self.parts, self.dialect)))
+                    .filter(|part| !is_time(part))
                     .collect();
                 match (way, self.dialect, &self.noted) {
                     (Way::Words, Dialect::Sqlite, Some(noted)) => {
@@ -318,7 +319,7 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        // Said once more of the column that the walk is along: it ends there.
+        // Of the column that the walk is along: it ends there. Along the images that is said once more.
         for part in parts {
             let (operator, at) = match part {
                 Expr::Filter(Filter::After(at)) => (">=", at),
@@ -327,6 +328,9 @@ impl<'a> Plan<'a> {
             };
             sql.push(&format!(" AND {seen} {operator} "));
             sql.bind(Value::Number(at.as_microsecond()));
+        }
+        if parts.iter().any(|part| matches!(part, Expr::Filter(Filter::Before(_)))) {
+            sql.push(&format!(" AND {seen} > {NEVER}"));
         }
     }
 
@@ -467,6 +471,11 @@ impl<'a> Plan<'a> {
         });
         terms
     }
+}
+
+/// Whether it asks when the record was first seen, and nothing else.
+fn is_time(expr: &Expr) -> bool {
+    matches!(expr, Expr::Filter(Filter::After(_) | Filter::Before(_)))
 }
 
 fn among(sql: &mut Sql, keys: &[KeyColumns]) {

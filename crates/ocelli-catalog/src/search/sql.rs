@@ -36,6 +36,8 @@ pub(crate) struct Sql {
 /// The time by which records are sorted, as in the index `images_in_time`: images without a sighting come before every time
 /// that can be noted.
 pub(crate) const SEEN: &str = "coalesce(i.first_seen, -9000000000000000000)";
+/// What stands there for those.
+pub(super) const NEVER: &str = "-9000000000000000000";
 
 impl Sql {
     pub(crate) const fn new(dialect: Dialect) -> Self {
