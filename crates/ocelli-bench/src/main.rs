@@ -43,7 +43,7 @@ struct Arguments {
     /// Scales how much is done in a round: 10 takes ten times as many images.
     #[arg(long, default_value_t = 1.0)]
     size: f64,
-    /// As many records and images as the goals name (1,000,000 before growth, 100,000 for memory): about half an hour more.
+    /// As many records and images as the goals name (1,000,000 before growth, 100,000 for memory, 500 for OCR): about half an hour more.
     #[arg(long)]
     whole: bool,
     /// Where the programs are (default: beside this one).

@@ -79,7 +79,7 @@ impl Default for CollectorOptions {
     fn default() -> Self {
         Self {
             batch: 2000,
-            linger: Duration::from_millis(5),
+            linger: Duration::from_millis(2),
             busy_linger: Duration::from_millis(100),
             prefetch: 4000,
             retry_cap: Duration::from_secs(10),
@@ -442,9 +442,9 @@ mod tests {
     fn the_more_comes_the_longer_the_next_transaction_gathers() {
         let options = CollectorOptions::default();
         let pauses = [1, 4, 125, 250, 2_000].map(|messages| options.pause_after(messages));
-        assert_eq!(pauses[0], Duration::from_micros(5_380));
-        assert_eq!(pauses[1], Duration::from_micros(6_520));
-        assert_eq!(pauses[2], Duration::from_micros(52_500));
+        assert_eq!(pauses[0], Duration::from_micros(2_392));
+        assert_eq!(pauses[1], Duration::from_micros(3_568));
+        assert_eq!(pauses[2], Duration::from_micros(51_000));
         assert_eq!(pauses[3..], [Duration::from_millis(100); 2]);
         let never = CollectorOptions { busy_linger: Duration::ZERO, ..options };
         assert_eq!(never.pause_after(2_000), never.linger);

@@ -26,14 +26,15 @@ const PAUSE: Duration = Duration::from_millis(30);
 /// How often the record is looked at: what a figure may be off.
 const GLANCE: Duration = Duration::from_millis(1);
 const OCR: &str = "tesseract-ocr";
-/// What a collector waits for more messages, shorter than by default.
-const SHORT: &str = "[collector]\nlinger = \"2ms\"";
+/// What a collector waits for more messages, longer than by default.
+const LONG: &str = "[collector]\nlinger = \"5ms\"";
 
 pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let plain =
         "medians of rounds; one null worker with three analyzers, one collector, default settings";
     let (nulls, middle, late) = null_fleet(lab, "null analyzers", plain, "").await?;
-    let (short, ..) = null_fleet(lab, "null analyzers, short linger", SHORT, SHORT).await?;
+    let (long, ..) =
+        null_fleet(lab, "null analyzers, longer linger", "collector.linger of 5 ms", LONG).await?;
     let (ocr, loops, over) = reading_fleet(lab).await?;
     let goals = vec![
         Goal::at_most("latency, null analyzers, p50", 15.0, "ms", middle),
@@ -50,7 +51,7 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             lab.count(READ)
         ),
     ];
-    Ok(Row { series: vec![nulls, short, ocr, loops], goals, how, ..Row::default() })
+    Ok(Row { series: vec![nulls, long, ocr, loops], goals, how, ..Row::default() })
 }
 
 /// Enqueues images one at a time.

@@ -3,17 +3,23 @@
 //!
 //! What is new waits in a list. Every search reads the list to its end, so it has to stay short; and the transaction that makes it too
 //! long sorts it in, which takes the longer the larger the index is, while the rest of its batch waits. So a connection of its
-//! own does it, in good time.
+//! own does it: while much is written when the list is long, and otherwise as soon as nothing comes any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use sqlx::postgres::PgPool;
 
 use crate::search::index::{AnswerRow, IndexRows};
 
-/// Bytes of text after which the lists are sorted in: in texts of 300 bytes they take about 4 MB then.
-const SORTED_AFTER: u64 = 1_500_000;
+/// Bytes of text after which the lists are sorted in: in texts of 300 bytes they take about 11 MB then, which a search reads in
+/// some milliseconds.
+const SORTED_AFTER: u64 = 4_000_000;
+/// Nothing more comes for now …
+const IDLE: Duration = Duration::from_secs(2);
+/// … and where something always comes, but little, it is not waited for longer than so many times.
+const PATIENCE: u32 = 15;
 /// What an answer counts beside its text, and one that is written anew without a look at its text.
 const ANSWER: u64 = 50;
 const ANEW: u64 = 500;
@@ -29,6 +35,8 @@ pub(super) struct Sorting(Arc<State>);
 struct State {
     waiting: AtomicU64,
     is_sorting: AtomicBool,
+    /// Whether somebody waits until nothing comes any more.
+    is_watched: AtomicBool,
     has_warned: AtomicBool,
 }
 
@@ -56,23 +64,61 @@ impl Added {
 
     /// To be called after the commit.
     pub(super) fn committed(self) {
-        let state = self.to.0;
-        let waiting = state.waiting.fetch_add(self.bytes, Ordering::Relaxed) + self.bytes;
-        if waiting < SORTED_AFTER || state.is_sorting.swap(true, Ordering::Acquire) {
+        let (state, pool) = (self.to.0, self.pool);
+        if self.bytes == 0 {
             return;
         }
-        state.waiting.store(0, Ordering::Relaxed);
-        let pool = self.pool;
-        tokio::spawn(async move {
-            let sorted = sqlx::query_scalar::<_, i64>(SORT).fetch_one(&pool).await;
-            state.is_sorting.store(false, Ordering::Release);
+        let waiting = state.waiting.fetch_add(self.bytes, Ordering::Relaxed) + self.bytes;
+        if waiting >= SORTED_AFTER {
+            let (state, pool) = (Arc::clone(&state), pool.clone());
+            tokio::spawn(async move { state.sort(&pool).await });
+        }
+        if !state.is_watched.swap(true, Ordering::AcqRel) {
+            tokio::spawn(async move { state.watch(&pool).await });
+        }
+    }
+}
+
+impl State {
+    /// Sorts in what is left once nothing comes any more.
+    async fn watch(&self, pool: &PgPool) {
+        loop {
+            let mut patience = PATIENCE;
+            loop {
+                let before = self.waiting.load(Ordering::Relaxed);
+                tokio::time::sleep(IDLE).await;
+                let waiting = self.waiting.load(Ordering::Relaxed);
+                patience = patience.saturating_sub(1);
+                let is_time = waiting == before || patience == 0;
+                if waiting == 0 || (is_time && self.sort(pool).await) {
+                    break;
+                }
+            }
+            self.is_watched.store(false, Ordering::Release);
+            // Whoever wrote just before that has left it to this task.
+            let has_more = self.waiting.load(Ordering::Acquire) > 0;
+            if !has_more || self.is_watched.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+    }
+
+    /// Sorts in what is there, if nobody is at it; whether it did.
+    async fn sort(&self, pool: &PgPool) -> bool {
+        if self.is_sorting.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        if self.waiting.swap(0, Ordering::Relaxed) > 0 {
+            let sorted = sqlx::query_scalar::<_, i64>(SORT).fetch_one(pool).await;
             // A closed pool is the end of this catalog. Whatever else it is, nothing is lost by it.
             if let Err(error) = sorted
                 && !pool.is_closed()
-                && !state.has_warned.swap(true, Ordering::Relaxed)
+                && !self.has_warned.swap(true, Ordering::Relaxed)
             {
                 tracing::warn!(%error, "words cannot be sorted into the search index beside the writing, which takes longer now");
             }
-        });
+        }
+        self.is_sorting.store(false, Ordering::Release);
+        true
     }
 }

@@ -35,6 +35,10 @@ impl Noted {
     /// Notes words that are stored for good.
     pub(crate) fn add(&self, words: &[Box<str>]) {
         let mut noted = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.capacity() == 0 {
+            // All at once: what a collector holds is then the same after a day as after some minutes.
+            noted.reserve(MOST_NOTED);
+        }
         if noted.len() + words.len() > MOST_NOTED {
             noted.clear();
         }

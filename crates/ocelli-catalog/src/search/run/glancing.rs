@@ -1,5 +1,7 @@
-//! How much is looked at to know how many records match, and a look at the latest answers before PostgreSQL's index of words is asked for a beginning of words. It puts together the answers of all
-//! words that begin so before it gives the first, and its planner takes them for few.
+//! How much is looked at to know how many records match.
+//!
+//! PostgreSQL's index of words puts together the answers of all words that begin as asked before it gives the first of them, and its
+//! planner takes them for few. So the latest answers are looked at before.
 
 use super::super::Total;
 use super::super::candidates::Question;
