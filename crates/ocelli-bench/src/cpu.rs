@@ -75,8 +75,9 @@ fn role(name: &str) -> &str {
         "ocelli-chaos" => "workers",
         // It waits for producers.
         "ocelli-bench" | "ocelli" => "producer, or the client",
-        // Its helpers are many and do next to nothing.
-        _ => "RabbitMQ",
+        "beam.smp" => "RabbitMQ",
+        // Helpers of the servers: many, and they do next to nothing.
+        _ => "others",
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let both = lab.count(BOTH);
     let rows = Rows::of(lab, both).await?;
     let (mut ours, mut bares) = (Vec::new(), Vec::new());
-    let series = alternate(lab, contenders, async |index| match index {
+    let mut series = alternate(lab, contenders, async |index| match index {
         0 => ocelli(lab, &mut ours).await,
         1 => {
             let (count, before) = (lab.count(BARE), Used::now());
@@ -79,7 +79,6 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             ocelli.ratio(&series[2]),
         ),
     ];
-    let mut series = series;
     series.extend(cpu::series("ocelli", &ours));
     series.extend(cpu::series("the bare client", &bares));
     let how = vec![
