@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgPool;
 
+use crate::error::Fault;
 use crate::search::index::{AnswerRow, IndexRows};
 
 /// Bytes of text after which the lists are sorted in: in texts of 300 bytes they take about 11 MB then, which a search reads in
@@ -20,6 +21,8 @@ const SORTED_AFTER: u64 = 4_000_000;
 const IDLE: Duration = Duration::from_secs(2);
 /// … and where something always comes, but little, it is not waited for longer than so many times.
 const PATIENCE: u32 = 15;
+/// A connection whose other end vanished is noticed by this: sorting in 32 MB takes seconds.
+const LONGEST: Duration = Duration::from_secs(600);
 /// What an answer counts beside its text, and one that is written anew without a look at its text.
 const ANSWER: u64 = 50;
 const ANEW: u64 = 500;
@@ -109,13 +112,18 @@ impl State {
             return false;
         }
         if self.waiting.swap(0, Ordering::Relaxed) > 0 {
-            let sorted = sqlx::query_scalar::<_, i64>(SORT).fetch_one(pool).await;
+            let sorting = sqlx::query_scalar::<_, i64>(SORT).fetch_one(pool);
+            let sorted = tokio::time::timeout(LONGEST, sorting).await;
+            let fault = sorted.map_or(Some(Fault::TimedOut), |sorted| sorted.err().map(Fault::Sql));
             // A closed pool is the end of this catalog. Whatever else it is, nothing is lost by it.
-            if let Err(error) = sorted
+            if let Some(fault) = fault
                 && !pool.is_closed()
                 && !self.has_warned.swap(true, Ordering::Relaxed)
             {
-                tracing::warn!(%error, "words cannot be sorted into the search index beside the writing, which takes longer now");
+                tracing::warn!(
+                    ?fault,
+                    "words cannot be sorted into the search index beside the writing, which takes longer now"
+                );
             }
         }
         self.is_sorting.store(false, Ordering::Release);
