@@ -72,7 +72,7 @@ fn role(name: &str) -> &str {
     match name {
         "postgres" => "PostgreSQL",
         "ocelli-collecto" => "collector",
-        "ocelli-chaos" => "workers",
+        "ocelli-chaos" | "ocelli-ocr-work" => "workers",
         // It waits for producers.
         "ocelli-bench" | "ocelli" => "producer, or the client",
         "beam.smp" => "RabbitMQ",

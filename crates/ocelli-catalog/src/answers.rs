@@ -4,28 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_recursion::async_recursion;
 use futures_util::stream::{self, StreamExt as _};
-use ocelli_core::{
-    AnalyzerName, Digest, DigestPrefix, Record, Revision, Said, Sighting, SourceUri,
-};
+use ocelli_core::{AnalyzerName, Digest, DigestPrefix, Record, Revision, SourceUri};
 
 use crate::catalog::{Catalog, ask, snapshot};
 use crate::error::{CatalogError, Fault};
 use crate::gather::{micros, text_key};
 use crate::load;
-use crate::load::{AnalysisColumns, ImageColumns, KnownColumns};
+use crate::load::KnownColumns;
 use crate::model::{Known, OpenJob, OpenJobs};
-use crate::rows::{Read, batch, digest, facts, parse, parse_some, time, unreadable};
+use crate::rows::{Read, digest, facts, parse, parse_some, time, unreadable};
 use crate::search::Detail;
 
 /// Digests of one lookup statement: 10,000 are a parameter of less than a megabyte.
 const LOOKED_UP_AT_ONCE: usize = 10_000;
 /// Lookups under way: while one answer is read, the database works on the next.
 const LOOKED_UP_BESIDE: usize = 2;
-
-/// Source, time and batch.
-pub(crate) type SightingColumns = (String, i64, Vec<u8>);
-/// What a record says of a want: analyzer, time of asking, revision.
-pub(crate) type AskedColumns = (String, i64, Option<String>);
 
 pub(crate) type OpenColumns = (
     Vec<u8>,
@@ -66,6 +59,9 @@ impl Catalog {
     #[async_recursion]
     pub async fn lookup(&self, digests: &[Digest]) -> Result<HashMap<Digest, Known>, CatalogError> {
         let mut all = HashMap::with_capacity(digests.len());
+        // In the order of the index, whose pages are then looked at once instead of once for each image.
+        let mut digests = digests.to_vec();
+        digests.sort_unstable();
         let parts = digests.chunks(LOOKED_UP_AT_ONCE);
         let lookups: Vec<_> = parts.map(|part| self.lookup_part(part)).collect();
         let mut lookups = stream::iter(lookups).buffer_unordered(LOOKED_UP_BESIDE);
@@ -110,47 +106,8 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database does not answer.
-    #[async_recursion]
     pub async fn record(&self, digest: &Digest) -> Result<Option<Record>, CatalogError> {
-        let key = digest.as_bytes().as_slice();
-        let rows = snapshot!(self, connection => {
-            let image: Option<ImageColumns> = sqlx::query_as(concat!(
-                load::image_columns!(), "images i WHERE i.digest = $1"
-            ))
-            .bind(key)
-            .fetch_optional(&mut *connection)
-            .await?;
-            let sightings: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
-                "SELECT source, seen_at, batch FROM sightings WHERE image = (SELECT id FROM images WHERE digest = $1)",
-            )
-            .bind(key)
-            .fetch_all(&mut *connection)
-            .await?;
-            let meta: Vec<MetaColumns> =
-                sqlx::query_as("SELECT source_key, name, batch, text FROM sighting_meta WHERE digest = $1")
-                    .bind(key)
-                    .fetch_all(&mut *connection)
-                    .await?;
-            let wants: Vec<AskedColumns> = sqlx::query_as(
-                "SELECT analyzer, asked_at, revision FROM wants WHERE image = (SELECT id FROM images WHERE digest = $1)",
-            )
-            .bind(key)
-            .fetch_all(&mut *connection)
-            .await?;
-            let analyses: Vec<AnalysisColumns<i64>> = sqlx::query_as(concat!(
-                load::analysis_columns!("a.image"), "analyses a WHERE a.image = (SELECT id FROM images WHERE digest = $1)"
-            ))
-            .bind(key)
-            .fetch_all(&mut *connection)
-            .await?;
-            Ok::<_, sqlx::Error>((image, (sightings, meta), wants, analyses))
-        });
-        let (image, seen, wants, analyses) = self.timed("read a record", rows).await?;
-        image
-            .map(|image| record(image, seen, wants, analyses, Detail::Whole))
-            .transpose()
-            .map(Option::flatten)
-            .map_err(|error| self.unreadable(error))
+        Ok(self.records(&[*digest], Detail::Whole).await?.remove(digest))
     }
 
     /// Images whose digest begins with `prefix`, in order.
@@ -302,46 +259,6 @@ fn known((bytes, refused, answered, wanted): &KnownColumns) -> Read<(Digest, Kno
         known.wanted.insert(analyzer, parse_some("revision", revision)?);
     }
     Ok((digest(bytes)?, known))
-}
-
-/// Key of the source, name, batch, text.
-pub(crate) type MetaColumns = (Vec<u8>, String, Vec<u8>, String);
-
-pub(crate) fn record(
-    image: ImageColumns,
-    (sightings, meta): (Vec<SightingColumns>, Vec<MetaColumns>),
-    wants: Vec<AskedColumns>,
-    analyses: Vec<AnalysisColumns<i64>>,
-    detail: Detail,
-) -> Read<Option<Record>> {
-    let (_, image) = load::image(image)?;
-    let Some(facts) = image.facts else { return Ok(None) };
-    let mut record = Record::new(facts);
-    record.refusal = image.refusal;
-    for (source, seen_at, bytes) in sightings {
-        let source: SourceUri = parse("source", &source)?;
-        let sighting =
-            Sighting { source: source.clone(), seen_at: time(seen_at)?, batch: batch(&bytes)? };
-        record.sightings.insert(source, sighting);
-    }
-    let places: BTreeMap<[u8; 16], SourceUri> =
-        record.sightings.keys().map(|source| (text_key(source.as_str()), source.clone())).collect();
-    for (key, name, bytes, text) in meta {
-        let source = <[u8; 16]>::try_from(key).ok().and_then(|key| places.get(&key));
-        let source = source.ok_or_else(|| unreadable("metadata", "of no sighting"))?;
-        let said = Said { batch: batch(&bytes)?, text };
-        record.meta.entry(source.clone()).or_default().insert(name, said);
-    }
-    for (analyzer, asked_at, revision) in wants {
-        let revision = parse_some("revision", revision.as_deref())?;
-        record.wants.insert(parse("analyzer name", &analyzer)?, (time(asked_at)?, revision));
-    }
-    for row in analyses {
-        let (_, analysis) = load::analysis_of(row, detail)?;
-        let key = (analysis.analyzer.clone(), analysis.revision.clone());
-        record.analyses.insert(key, analysis);
-    }
-    Ok(Some(record))
 }
 
 fn open_job(row: OpenColumns, sources: Vec<SourceUri>) -> Read<OpenJob> {

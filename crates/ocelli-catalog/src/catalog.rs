@@ -306,42 +306,18 @@ macro_rules! change {
 /// Asks several questions of one state of either backend: `$connection` is in a transaction that sees nothing newer,
 /// `$backend`, where it is named, the module of the backend.
 macro_rules! snapshot {
-    ($catalog:expr, $connection:ident => $questions:expr) => {
-        async {
-            match &$catalog.store {
-                $crate::catalog::Store::Sqlite(store) => {
-                    let mut transaction = store.snapshot().await?;
-                    let answers = {
-                        let $connection = &mut *transaction;
-                        $questions?
-                    };
-                    transaction.end().await?;
-                    Ok::<_, $crate::error::Fault>(answers)
-                }
-                $crate::catalog::Store::Postgres(store) => {
-                    let mut transaction = store.snapshot().await?;
-                    let answers = {
-                        let $connection = &mut *transaction;
-                        $questions?
-                    };
-                    transaction.end().await?;
-                    Ok::<_, $crate::error::Fault>(answers)
-                }
-            }
-        }
-    };
     // Of things that are looked up by their keys.
-    (keyed, $catalog:expr, $connection:ident, $backend:ident => $questions:expr) => {
-        $crate::catalog::snapshot!(@keyed, $catalog, $connection, $backend => $questions)
+    (keyed, $catalog:expr, $connection:ident $(, $backend:ident)? => $questions:expr) => {
+        $crate::catalog::snapshot!(@keyed, $catalog, $connection $(, $backend)? => $questions)
     };
-    ($catalog:expr, $connection:ident, $backend:ident => $questions:expr) => {
-        $crate::catalog::snapshot!(@snapshot, $catalog, $connection, $backend => $questions)
+    ($catalog:expr, $connection:ident $(, $backend:ident)? => $questions:expr) => {
+        $crate::catalog::snapshot!(@snapshot, $catalog, $connection $(, $backend)? => $questions)
     };
-    (@$begin:ident, $catalog:expr, $connection:ident, $backend:ident => $questions:expr) => {
+    (@$begin:ident, $catalog:expr, $connection:ident $(, $backend:ident)? => $questions:expr) => {
         async {
             match &$catalog.store {
                 $crate::catalog::Store::Sqlite(store) => {
-                    use $crate::sqlite as $backend;
+                    $(use $crate::sqlite as $backend;)?
                     let mut transaction = store.$begin().await?;
                     let answers = {
                         let $connection = &mut *transaction;
@@ -351,7 +327,7 @@ macro_rules! snapshot {
                     Ok::<_, $crate::error::Fault>(answers)
                 }
                 $crate::catalog::Store::Postgres(store) => {
-                    use $crate::postgres as $backend;
+                    $(use $crate::postgres as $backend;)?
                     let mut transaction = store.$begin().await?;
                     let answers = {
                         let $connection = &mut *transaction;

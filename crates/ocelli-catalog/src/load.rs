@@ -13,7 +13,6 @@ use crate::rows::{
     OutcomeColumns, Read, State, digest, facts, from_json, number, parse, parse_some, time,
     unreadable,
 };
-use crate::search::Detail;
 
 /// Number, digest, and the rest of a row of `images`.
 pub(crate) type ImageColumns = (
@@ -45,9 +44,8 @@ pub(crate) type WantColumns = (
     Option<String>,
 );
 pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
-/// What the analysis is of comes first: a digest, or the number of an image.
-pub(crate) type AnalysisColumns<Of = Vec<u8>> = (
-    Of,
+pub(crate) type AnalysisColumns = (
+    Vec<u8>,
     String,
     String,
     String,
@@ -62,37 +60,6 @@ pub(crate) type AnalysisColumns<Of = Vec<u8>> = (
 );
 /// Digest, whether refused, `analyzer revision` of every outcome, `analyzer revision state` of every want.
 pub(crate) type KnownColumns = (Vec<u8>, bool, Option<String>, Option<String>);
-
-macro_rules! image_columns {
-    () => {
-        "SELECT i.id, i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, \
-         i.learned FROM "
-    };
-}
-/// Of `wants w`, with the digest of their image from beside them: out of `images i`, or as it was asked for.
-macro_rules! want_columns {
-    () => {
-        load::want_columns!("i.digest")
-    };
-    ($digest:literal) => {
-        concat!(
-            "SELECT ",
-            $digest,
-            ", w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
-         w.needs, w.hold, w.near, w.waits_for, w.rules, w.rules_after FROM "
-        )
-    };
-}
-/// The same of `analyses a`.
-macro_rules! analysis_columns {
-    () => {
-        load::analysis_columns!("i.digest")
-    };
-    ($digest:literal) => {
-        concat!("SELECT ", $digest, ", a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, a.text, \
-         a.reading, a.provenance FROM ")
-    };
-}
 
 /// The number of the image that is asked for. A join would leave PostgreSQL the choice where to begin, and of tables that are nearly
 /// empty it may choose the wrong end, for as long as the statement is prepared.
@@ -114,7 +81,8 @@ macro_rules! loads {
             digests: &[Digest],
         ) -> Result<BTreeMap<Digest, Stored>, Fault> {
             let images: Vec<load::ImageColumns> = sqlx::query_as(concat!(
-                load::image_columns!(),
+                "SELECT i.id, i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, \
+                 i.learned FROM ",
                 $asked,
                 " CROSS JOIN images i WHERE i.digest = asked.digest ",
                 $lock
@@ -129,7 +97,8 @@ macro_rules! loads {
                 return Ok(BTreeMap::new());
             }
             let wants: Vec<load::WantColumns> = sqlx::query_as(concat!(
-                load::want_columns!("asked.digest"),
+                "SELECT asked.digest, w.analyzer, w.revision, w.asked_at, w.enqueued_at, w.state, w.answer, w.reopened, \
+                 w.needs, w.hold, w.near, w.waits_for, w.rules, w.rules_after FROM ",
                 $asked,
                 " CROSS JOIN wants w WHERE w.image = ",
                 load::number_of_asked!()
@@ -154,7 +123,8 @@ macro_rules! loads {
             digests: &[Digest],
         ) -> Result<Vec<(Digest, Analysis)>, Fault> {
             let rows: Vec<load::AnalysisColumns> = sqlx::query_as(concat!(
-                load::analysis_columns!("asked.digest"),
+                "SELECT asked.digest, a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, \
+                 a.text, a.reading, a.provenance FROM ",
                 $asked,
                 " CROSS JOIN analyses a WHERE a.image = ",
                 load::number_of_asked!()
@@ -230,7 +200,7 @@ macro_rules! loads {
 /// into a message.
 pub(crate) const MOST_SOURCES: i64 = 16;
 
-pub(crate) use {analysis_columns, image_columns, loads, number_of_asked, want_columns};
+pub(crate) use {loads, number_of_asked};
 
 /// Sorts rows by image.
 pub(crate) fn assemble(
@@ -316,14 +286,8 @@ pub(crate) fn hold_of(column: Option<&str>) -> Read<Option<Hold>> {
 }
 
 pub(crate) fn analysis(row: AnalysisColumns) -> Read<(Digest, Analysis)> {
-    let (bytes, analysis) = analysis_of(row, Detail::Whole)?;
-    Ok((digest(&bytes)?, analysis))
-}
-
-/// With what it is of.
-pub(crate) fn analysis_of<Of>(row: AnalysisColumns<Of>, detail: Detail) -> Read<(Of, Analysis)> {
     let (
-        of,
+        bytes,
         analyzer,
         revision,
         kind,
@@ -340,10 +304,10 @@ pub(crate) fn analysis_of<Of>(row: AnalysisColumns<Of>, detail: Detail) -> Read<
     let analysis = Analysis {
         analyzer: parse("analyzer name", &analyzer)?,
         revision: parse("revision", &revision)?,
-        outcome: columns.outcome(&kind, detail)?,
+        outcome: columns.outcome(&kind, None)?,
         attempts: number("attempt count", attempts)?,
         finished_at: time(finished_at)?,
         provenance: from_json("provenance", &provenance)?,
     };
-    Ok((of, analysis))
+    Ok((digest(&bytes)?, analysis))
 }

@@ -36,6 +36,7 @@ pub(crate) use claiming::{open_of_batches, sum};
 use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;
 use crate::numbers::Numbers;
+use crate::search::sql::Dialect;
 use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
 
@@ -65,7 +66,9 @@ pub(crate) static MIGRATOR: LazyLock<Migrator> = migration::embedded!("postgres"
     "0026_sorted_beside.sql",
 );
 
-const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Compiling a statement takes longer than all of ours but a few, and is done wherever the planner expects many rows: of tables that
+/// were not analyzed yet, for a hundred images.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off";
 
 /// Everything in these transactions is looked up by its key. Of tables that were not analyzed yet (of a new archive: all of them) the
 /// planner knows nothing; it would read them from one end to the other, and its prepared statements would go on doing so.
@@ -100,6 +103,13 @@ load::loads!(
 pub(crate) fn list(digests: &[Digest]) -> Vec<&[u8]> {
     digests.iter().map(|digest| digest.as_bytes().as_slice()).collect()
 }
+
+/// The same of numbers of images.
+pub(crate) const fn numbers(numbers: &[i64]) -> &[i64] {
+    numbers
+}
+
+pub(crate) const DIALECT: Dialect = Dialect::Postgres;
 
 /// `host:port/database` and the user, for messages.
 pub(crate) fn place(options: &PgConnectOptions) -> (String, String) {

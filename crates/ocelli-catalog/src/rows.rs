@@ -14,7 +14,6 @@ use crate::error::Fault;
 use crate::fold::{Image, Key, Wanted};
 use crate::gather::{Announced, Deferral};
 use crate::model::Fate;
-use crate::search::Detail;
 
 /// A reference of a batch: batch, image, and the key of the reference.
 pub(crate) type Member = (BatchId, Digest, [u8; 16]);
@@ -249,14 +248,15 @@ impl OutcomeColumns {
         }
     }
 
-    pub(crate) fn outcome(self, kind: &str, detail: Detail) -> Read<Outcome> {
+    /// With the reading, where it was read already.
+    pub(crate) fn outcome(self, kind: &str, reading: Option<Reading>) -> Read<Outcome> {
         let kind = OutcomeKind::from_name(kind).ok_or_else(|| unreadable("outcome", kind))?;
         Ok(match kind {
             OutcomeKind::Done => {
-                let json = self.reading.as_deref().unwrap_or("{}");
-                let mut reading: Reading = match detail {
-                    Detail::Whole => from_json("reading", json)?,
-                    Detail::Outline => from_json::<ReadingOutline>("reading", json)?.into(),
+                let mut reading = match (reading, &self.reading) {
+                    (Some(reading), _) => reading,
+                    (None, Some(json)) => from_json("reading", json)?,
+                    (None, None) => Reading::default(),
                 };
                 reading.text = self.text.unwrap_or_default();
                 Outcome::Done(reading)
@@ -277,7 +277,7 @@ impl OutcomeColumns {
 /// A reading without its words: they are skipped and not taken apart.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
-struct ReadingOutline {
+pub(crate) struct ReadingOutline {
     text: String,
     confidence: Option<f32>,
     sections: Vec<Section>,

@@ -37,6 +37,7 @@ use crate::error::{CatalogError, Fault};
 use crate::fold::Stored;
 use crate::numbers::Numbers;
 use crate::rows::json;
+use crate::search::sql::Dialect;
 use crate::search::vocabulary::{Adding, Noted};
 use crate::{CatalogOptions, load, migration};
 
@@ -88,6 +89,13 @@ load::loads!(
 pub(crate) fn list(digests: &[Digest]) -> String {
     json(&digests)
 }
+
+/// The same of numbers of images.
+pub(crate) fn numbers(numbers: &[i64]) -> String {
+    json(&numbers)
+}
+
+pub(crate) const DIALECT: Dialect = Dialect::Sqlite;
 
 /// Rows that a reader may be ahead of whoever takes them.
 const ROWS_WAITING: usize = 512;

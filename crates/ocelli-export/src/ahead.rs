@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{AT_ONCE, ExportError, LISTED};
 
 /// Parts that are being read, or wait, while another one is written.
-const AHEAD: usize = 3;
+const AHEAD: usize = 4;
 /// About what a part has in memory; the next ones have as many records as that takes, by what the last one took.
 const PART_BYTES: usize = 2 * 1024 * 1024;
 /// But no more than so many: after short ones there may come long ones.

@@ -1,11 +1,13 @@
 //! OCR: what a fleet adds to Tesseract, and what it takes away.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
 use ocelli_core::{Digest, Outcome};
 
+use crate::cpu::{self, Used};
 use crate::fleet::{Fleet, WITHOUT_MODELS, folder};
 use crate::lab::{Fallible, Lab};
 use crate::peer::{self, Running};
@@ -72,7 +74,8 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     if lab.python().is_some() {
         contenders.push(Series::new(peer::OCR.name, "images/s", peer::OCR.note));
     }
-    let (mut ours, mut theirs, mut once) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut once, mut theirs) = (Told::default(), Told::default(), Vec::new());
+    let mut looped: Vec<f64> = Vec::new();
     let count = pictures.files.len() as f64;
     let series = alternate(lab, contenders, async |contender| {
         let took = match contender {
@@ -82,7 +85,13 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
             LOOP | PLAIN => {
                 let how = if contender == LOOP { "reading" } else { "plain" };
                 let half: Vec<PathBuf> = pictures.files.iter().step_by(2).cloned().collect();
+                let before = Used::now();
                 let each = pictures::one_loop(lab, how, &half).await? / half.len() as f64;
+                if contender == LOOP {
+                    // With the picture that it reads before its clock starts.
+                    let used = Used::now().each(&before, half.len() as u64 + 1);
+                    looped.push(used.values().sum());
+                }
                 each * count / lab.cores as f64
             }
             COMMAND => {
@@ -101,7 +110,18 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
         Ok(count / took)
     })
     .await;
-    Ok(row(&pictures, series, [&ours, &once, &theirs]))
+    let mut row = row(&pictures, series, [&ours.texts, &once.texts, &theirs]);
+    row.series.extend(cpu::series("a fleet", &ours.used));
+    let looped = looped.get(1..).unwrap_or_default().to_vec();
+    row.series.push(Series::of("CPU time of the loop", "µs/image", looped));
+    Ok(row)
+}
+
+/// What a fleet read in its last round, and what its programs used in each.
+#[derive(Default)]
+struct Told {
+    texts: Vec<String>,
+    used: Vec<BTreeMap<String, f64>>,
 }
 
 fn row(pictures: &Pictures, mut series: Vec<Series>, [ours, once, theirs]: [&[String]; 3]) -> Row {
@@ -139,29 +159,25 @@ fn row(pictures: &Pictures, mut series: Vec<Series>, [ours, once, theirs]: [&[St
     Row { series, goals, how, ..Row::default() }
 }
 
-/// Seconds of a fleet; what it read goes into `texts`.
-async fn fleet(
-    lab: &Lab,
-    pictures: &Pictures,
-    effort: &str,
-    texts: &mut Vec<String>,
-) -> Fallible<f64> {
+/// Seconds of a fleet; what it read and used goes into `told`.
+async fn fleet(lab: &Lab, pictures: &Pictures, effort: &str, told: &mut Told) -> Fallible<f64> {
     let settings =
         format!("[analyzers.\"{OCR}\"]\nchildren = {}\neffort = \"{effort}\"\n", lab.cores);
     let fleet = Fleet::new(lab, &settings).await?;
     let _programs = (fleet.collector()?, fleet.start("ocelli-ocr-worker", &[])?);
     fleet.consumed_by(&[OCR], 1).await?;
     let folder = pictures.folder.path().join("in").display().to_string();
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), Used::now());
     fleet.produce(&folder).await?;
     fleet.rows("analyses", pictures.files.len() as u64).await?;
     let took = started.elapsed().as_secs_f64();
+    told.used.push(Used::now().each(&before, pictures.files.len() as u64));
     fleet.check(pictures.files.len() as u64, 1).await?;
-    texts.clear();
+    told.texts.clear();
     for file in &pictures.files {
         let record = fleet.catalog.record(&Digest::of(&std::fs::read(file)?)).await?;
         let analysis = record.and_then(|record| record.analyses.into_values().next());
-        texts.push(match analysis.map(|analysis| analysis.outcome) {
+        told.texts.push(match analysis.map(|analysis| analysis.outcome) {
             Some(Outcome::Done(reading)) => reading.text,
             _ => String::new(),
         });

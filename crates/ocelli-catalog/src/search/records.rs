@@ -1,19 +1,24 @@
-//! Whole records of many images at once.
+//! Whole records of many images at once, each as one row: a row of its own for every answer, with a value of its own for every
+//! column, costs more on its way from the database than what is in it.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use async_recursion::async_recursion;
-use ocelli_core::{BatchId, Digest, Record};
+use ocelli_core::{Analysis, Digest, Provenance, Reading, Record, Said, Sighting, SourceUri};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sqlx::AssertSqlSafe;
 
-use super::run::fetch;
-use super::sql::{Dialect, Sql, Value};
+use super::sql::Dialect;
 use super::whole::Listed;
-use crate::answers::{AskedColumns, MetaColumns, SightingColumns, record};
-use crate::catalog::{Catalog, Store, snapshot};
+use crate::catalog::{Catalog, snapshot};
 use crate::error::{CatalogError, Fault};
-use crate::load::{self, AnalysisColumns};
-use crate::rows::{Read, from_json, parse};
+use crate::gather::text_key;
+use crate::load::{self, ImageColumns};
+use crate::rows::{
+    OutcomeColumns, Read, ReadingOutline, from_json, number, parse, parse_some, time, unreadable,
+};
 
 /// How much of an answer a record is read with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub enum Detail {
     Outline,
 }
 
-/// The columns of an image; its sightings and its wants as JSON.
+/// The columns of an image, then as JSON its sightings, what lists said of them, its wants and its answers.
 type RecordColumns = (
     i64,
     Vec<u8>,
@@ -38,8 +43,54 @@ type RecordColumns = (
     Option<String>,
     Option<String>,
     Option<String>,
+    Option<String>,
+    Option<String>,
 );
-type SaidColumns = (Vec<u8>, Vec<u8>, String, Vec<u8>, String);
+
+/// Image, analyzer, revision, kind, class, attempts, time, rule, reason, text, reading, provenance.
+type AnswerColumns = (
+    i64,
+    String,
+    String,
+    String,
+    Option<String>,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+);
+
+/// Source, time and batch.
+#[derive(Deserialize)]
+struct SightingJson<'a>(#[serde(borrow)] Cow<'a, str>, i64, &'a str);
+
+/// Key of the source, name, batch, text.
+#[derive(Deserialize)]
+struct SaidJson<'a>(&'a str, String, &'a str, String);
+
+/// Analyzer, time of asking, revision.
+#[derive(Deserialize)]
+struct WantJson<'a>(&'a str, i64, Option<&'a str>);
+
+/// Analyzer, revision, kind, class, attempts, time, rule, reason, text; a reading without it; its provenance.
+#[derive(Deserialize)]
+#[serde(bound = "R: DeserializeOwned")]
+struct AnswerJson<'a, R>(
+    &'a str,
+    &'a str,
+    &'a str,
+    Option<&'a str>,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<R>,
+    Provenance,
+);
 
 impl Catalog {
     /// Whole records of one state of the database. Those whose intake has not arrived are missing.
@@ -52,8 +103,7 @@ impl Catalog {
         digests: &[Digest],
         detail: Detail,
     ) -> Result<HashMap<Digest, Record>, CatalogError> {
-        let bytes = digests.iter().map(|digest| Value::Bytes(digest.as_bytes().to_vec()));
-        self.read("i.digest", bytes.collect(), detail).await
+        self.read(Keys::Digests(digests), detail).await
     }
 
     /// The same of records that were listed: they are found without a search for their digests.
@@ -66,132 +116,215 @@ impl Catalog {
         listed: &[Listed],
         detail: Detail,
     ) -> Result<HashMap<Digest, Record>, CatalogError> {
-        let numbers = listed.iter().map(|listed| Value::Number(listed.number));
-        self.read("i.id", numbers.collect(), detail).await
+        let mut numbers: Vec<i64> = listed.iter().map(|listed| listed.number).collect();
+        // What was seen together has numbers, and rows, beside one another.
+        numbers.sort_unstable();
+        self.read(Keys::Numbers(&numbers), detail).await
     }
 
-    /// Records of images by the values of one column.
     async fn read(
         &self,
-        column: &str,
-        keys: Vec<Value>,
+        keys: Keys<'_>,
         detail: Detail,
     ) -> Result<HashMap<Digest, Record>, CatalogError> {
-        if keys.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let dialect = match &self.store {
-            Store::Sqlite(_) => Dialect::Sqlite,
-            Store::Postgres(_) => Dialect::Postgres,
-        };
-        let among = |rows: &str, keys: &[Value]| {
-            let mut sql = Sql::new(dialect);
-            sql.push(rows).push(" IN ");
-            sql.joined(keys, ", ", "(NULL)", |sql, key| {
-                sql.bind(key.clone());
-            });
-            sql
-        };
-        let images = format!(
-            "SELECT i.id, i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, \
-             i.learned, {} FROM images i WHERE {column}",
-            many(dialect)
-        );
-        let rows = snapshot!(self, connection => async {
-            let images: Vec<RecordColumns> =
-                fetch!(among(&images, &keys), connection, fetch_all)?;
-            let digests: Vec<_> = images.iter().map(|image| Value::Bytes(image.1.clone())).collect();
-            let meta: Vec<SaidColumns> = fetch!(
-                among(
-                    "SELECT m.digest, m.source_key, m.name, m.batch, m.text FROM sighting_meta m WHERE m.digest",
-                    &digests
-                ),
-                connection, fetch_all
-            )?;
-            // What is seen together has numbers beside one another, and rows beside one another.
-            let mut numbers: Vec<i64> = images.iter().map(|image| image.0).collect();
-            numbers.sort_unstable();
-            let numbers: Vec<_> = numbers.into_iter().map(Value::Number).collect();
-            let analyses: Vec<AnalysisColumns<i64>> = fetch!(
-                among(concat!(load::analysis_columns!("a.image"), "analyses a WHERE a.image"), &numbers),
-                connection, fetch_all
-            )?;
-            Ok::<_, Fault>((images, meta, analyses))
+        let rows = snapshot!(keyed, self, connection, backend => async {
+            let query = sqlx::query_as::<_, RecordColumns>;
+            let rows = match keys {
+                Keys::Digests(all) => {
+                    let sql = AssertSqlSafe(statement(backend::DIALECT, "digest"));
+                    query(sql).bind(backend::list(all)).fetch_all(&mut *connection).await?
+                }
+                Keys::Numbers(all) => {
+                    let sql = AssertSqlSafe(statement(backend::DIALECT, "id"));
+                    query(sql).bind(backend::numbers(all)).fetch_all(&mut *connection).await?
+                }
+            };
+            let answers: Vec<AnswerColumns> = match backend::DIALECT {
+                Dialect::Sqlite => Vec::new(),
+                Dialect::Postgres => {
+                    let numbers: Vec<i64> = rows.iter().map(|row| row.0).collect();
+                    let answers = sqlx::query_as(ANSWERS).bind(backend::numbers(&numbers));
+                    answers.fetch_all(&mut *connection).await?
+                }
+            };
+            Ok::<_, Fault>((rows, answers))
         }.await);
-        let (images, meta, analyses) = self.timed("read records", rows).await?;
-        let said = meta.into_iter();
-        let said =
-            said.map(|(image, source, name, batch, text)| (image, (source, name, batch, text)));
-        let (mut said, mut analyses) =
-            (sorted(said), sorted(analyses.into_iter().map(|row| (row.0, row))));
-        let mut one = |row: RecordColumns| -> Read<Option<Record>> {
-            let (
-                id,
-                digest,
-                bytes,
-                format,
-                width,
-                height,
-                refusal,
-                first_seen,
-                complete,
-                learned,
-                seen,
-                asked,
-            ) = row;
-            let said: Vec<MetaColumns> = said.remove(&digest).unwrap_or_default();
-            let analyses = analyses.remove(&id).unwrap_or_default();
-            let image =
-                (id, digest, bytes, format, width, height, refusal, first_seen, complete, learned);
-            let seen = (sightings(seen.as_deref())?, said);
-            record(image, seen, wants(asked.as_deref())?, analyses, detail)
-        };
-        let mut records = HashMap::with_capacity(images.len());
-        for image in images {
-            let record = one(image).map_err(|error| self.unreadable(error))?;
+        let (rows, answers) = self.timed("read records", rows).await?;
+        let mut answered: HashMap<i64, Vec<AnswerColumns>> = HashMap::new();
+        for row in answers {
+            answered.entry(row.0).or_default().push(row);
+        }
+        let mut records = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let answers = answered.remove(&row.0).unwrap_or_default();
+            let record = record(row, answers, detail).map_err(|error| self.unreadable(error))?;
             records.extend(record.map(|record| (record.image.digest, record)));
         }
         Ok(records)
     }
 }
 
-/// The many short rows of an image `i` as two columns of JSON: a row of its own costs more than what is in it.
-fn many(dialect: Dialect) -> &'static str {
+/// What images are known by.
+#[derive(Clone, Copy)]
+enum Keys<'a> {
+    Digests(&'a [Digest]),
+    Numbers(&'a [i64]),
+}
+
+/// Asks for images by a column of theirs, with a list as the one parameter: it is planned once, for lists of any length.
+fn statement(dialect: Dialect, key: &str) -> String {
+    let asked = match (dialect, key) {
+        (Dialect::Sqlite, "id") => "SELECT value AS id FROM json_each($1)",
+        (Dialect::Sqlite, _) => "SELECT unhex(value) AS digest FROM json_each($1)",
+        (Dialect::Postgres, "id") => "SELECT unnest($1::bigint[]) AS id",
+        (Dialect::Postgres, _) => "SELECT unnest($1::bytea[]) AS digest",
+    };
+    let columns = columns(dialect);
+    format!("{columns} FROM ({asked}) AS asked CROSS JOIN images i WHERE i.{key} = asked.{key}")
+}
+
+/// Names, revisions, classes and numbers need no quotes of JSON; what was written as JSON is taken as it is.
+const fn columns(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => {
-            "(SELECT json_group_array(json_array(s.source, s.seen_at, hex(s.batch))) FROM sightings s \
+            "SELECT i.id, i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, i.learned, \
+             (SELECT json_group_array(json_array(s.source, s.seen_at, hex(s.batch))) FROM sightings s \
              WHERE s.image = i.id), \
+             (SELECT json_group_array(json_array(hex(m.source_key), m.name, hex(m.batch), m.text)) FROM sighting_meta m \
+             WHERE m.digest = i.digest), \
              (SELECT json_group_array(json_array(w.analyzer, w.asked_at, w.revision)) FROM wants w \
-             WHERE w.image = i.id)"
+             WHERE w.image = i.id), \
+             (SELECT '[' || group_concat(format('[\"%s\",\"%s\",\"%s\",%s,%lld,%lld,%s,%s,%s,%s,%s]', a.analyzer, a.revision, a.kind, \
+             json_quote(a.class), a.attempts, a.finished_at, json_quote(a.rule), json_quote(a.reason), json_quote(a.text), \
+             coalesce(a.reading, 'null'), a.provenance), ',') || ']' FROM analyses a WHERE a.image = i.id)"
         }
         Dialect::Postgres => {
-            "(SELECT CAST(json_agg(json_build_array(s.source, s.seen_at, encode(s.batch, 'hex'))) AS TEXT) \
-             FROM sightings s WHERE s.image = i.id), \
-             (SELECT CAST(json_agg(json_build_array(w.analyzer, w.asked_at, w.revision)) AS TEXT) FROM wants w \
-             WHERE w.image = i.id)"
+            "SELECT i.id, i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, i.learned, \
+             (SELECT concat('[', string_agg(concat('[', to_json(s.source), ',', s.seen_at, ',\"', encode(s.batch, 'hex'), '\"]'), ','), \
+             ']') FROM sightings s WHERE s.image = i.id), \
+             (SELECT CAST(json_agg(json_build_array(encode(m.source_key, 'hex'), m.name, encode(m.batch, 'hex'), m.text)) AS TEXT) \
+             FROM sighting_meta m WHERE m.digest = i.digest), \
+             (SELECT concat('[', string_agg(concat('[\"', w.analyzer, '\",', w.asked_at, coalesce(',\"' || w.revision || '\"]', \
+             ',null]')), ','), ']') FROM wants w WHERE w.image = i.id), NULL"
         }
     }
 }
 
-fn sightings(json: Option<&str>) -> Read<Vec<SightingColumns>> {
-    let rows: Vec<(String, i64, String)> = from_json("sightings", json.unwrap_or("[]"))?;
-    rows.into_iter()
-        .map(|(source, at, batch)| {
-            let batch: BatchId = parse("batch", &batch)?;
-            Ok((source, at, batch.uuid().as_bytes().to_vec()))
-        })
-        .collect()
-}
+/// PostgreSQL puts texts together more slowly than it sends rows.
+const ANSWERS: &str = "SELECT a.image, a.analyzer, a.revision, a.kind, a.class, a.attempts, a.finished_at, a.rule, a.reason, a.text, \
+     a.reading, a.provenance FROM (SELECT unnest($1::bigint[]) AS id) AS asked CROSS JOIN analyses a WHERE a.image = asked.id";
 
-fn wants(json: Option<&str>) -> Read<Vec<AskedColumns>> {
-    from_json("wants", json.unwrap_or("[]"))
-}
-
-/// Rows by what they are of.
-fn sorted<Of: Eq + Hash, Row>(rows: impl Iterator<Item = (Of, Row)>) -> HashMap<Of, Vec<Row>> {
-    let mut all: HashMap<Of, Vec<Row>> = HashMap::new();
-    for (of, row) in rows {
-        all.entry(of).or_default().push(row);
+/// None of an image whose intake has not arrived.
+fn record(row: RecordColumns, answers: Vec<AnswerColumns>, detail: Detail) -> Read<Option<Record>> {
+    let (
+        id,
+        digest,
+        bytes,
+        format,
+        width,
+        height,
+        refusal,
+        first_seen,
+        complete,
+        learned,
+        seen,
+        said,
+        asked,
+        answered,
+    ) = row;
+    let image: ImageColumns =
+        (id, digest, bytes, format, width, height, refusal, first_seen, complete, learned);
+    let (_, image) = load::image(image)?;
+    let Some(facts) = image.facts else { return Ok(None) };
+    let mut record = Record::new(facts);
+    record.refusal = image.refusal;
+    for SightingJson(source, at, of) in list("sightings", seen.as_deref())? {
+        let source: SourceUri = parse("source", &source)?;
+        let sighting =
+            Sighting { source: source.clone(), seen_at: time(at)?, batch: parse("batch", of)? };
+        record.sightings.insert(source, sighting);
     }
-    all
+    let said: Vec<SaidJson<'_>> = list("metadata", said.as_deref())?;
+    if !said.is_empty() {
+        let sources = record.sightings.keys();
+        let sources: BTreeMap<[u8; 16], SourceUri> =
+            sources.map(|source| (text_key(source.as_str()), source.clone())).collect();
+        for SaidJson(key, name, of, text) in said {
+            // Any 128 bits in hexadecimal digits.
+            let key = uuid::Uuid::try_parse(key).map_err(|error| unreadable("metadata", error))?;
+            let source = sources.get(key.as_bytes());
+            let source = source.ok_or_else(|| unreadable("metadata", "of no sighting"))?;
+            let said = Said { batch: parse("batch", of)?, text };
+            record.meta.entry(source.clone()).or_default().insert(name, said);
+        }
+    }
+    for WantJson(analyzer, at, revision) in list("wants", asked.as_deref())? {
+        let revision = parse_some("revision", revision)?;
+        record.wants.insert(parse("analyzer name", analyzer)?, (time(at)?, revision));
+    }
+    let analyses = match detail {
+        Detail::Whole => analyses::<Reading>(answered.as_deref(), answers)?,
+        Detail::Outline => analyses::<ReadingOutline>(answered.as_deref(), answers)?,
+    };
+    let keyed = analyses.into_iter().map(|of| ((of.analyzer.clone(), of.revision.clone()), of));
+    record.analyses.extend(keyed);
+    Ok(Some(record))
+}
+
+/// No rows at all may be no list.
+fn list<'a, T: Deserialize<'a>>(what: &'static str, json: Option<&'a str>) -> Read<Vec<T>> {
+    serde_json::from_str(json.unwrap_or("[]")).map_err(|error| unreadable(what, error))
+}
+
+/// From one column of JSON, or from rows.
+fn analyses<R: DeserializeOwned + Into<Reading>>(
+    json: Option<&str>,
+    mut rows: Vec<AnswerColumns>,
+) -> Read<Vec<Analysis>> {
+    let json: Vec<AnswerJson<'_, R>> = list("answers", json)?;
+    let rows = rows.iter_mut().map(|row| {
+        let (_, analyzer, revision, kind, class, attempts, at, rule, reason, text, reading, how) =
+            row;
+        let reading = reading.as_deref().map(|json| from_json("reading", json)).transpose()?;
+        Ok(AnswerJson(
+            analyzer,
+            revision,
+            kind,
+            class.as_deref(),
+            *attempts,
+            *at,
+            rule.take(),
+            reason.take(),
+            text.take(),
+            reading,
+            from_json("provenance", how)?,
+        ))
+    });
+    json.into_iter().map(Ok).chain(rows).map(|row| analysis::<R>(row?)).collect()
+}
+
+fn analysis<R: Into<Reading>>(row: AnswerJson<'_, R>) -> Read<Analysis> {
+    let AnswerJson(
+        analyzer,
+        revision,
+        kind,
+        class,
+        attempts,
+        finished_at,
+        rule,
+        reason,
+        text,
+        reading,
+        provenance,
+    ) = row;
+    let class = class.map(str::to_owned);
+    let columns = OutcomeColumns { text, reading: None, rule, class, reason };
+    Ok(Analysis {
+        analyzer: parse("analyzer name", analyzer)?,
+        revision: parse("revision", revision)?,
+        outcome: columns.outcome(kind, reading.map(Into::into))?,
+        attempts: number("attempt count", attempts)?,
+        finished_at: time(finished_at)?,
+        provenance,
+    })
 }

@@ -3,11 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use ocelli_catalog::query::Query;
+use ocelli_catalog::search::Detail;
+use ocelli_catalog::{Catalog, CatalogOptions};
 use ocelli_core::Digest;
 use ocelli_core::claim::{ClaimRequest, JobKey};
 use ocelli_core::wire::Message;
+use ocelli_testkit::servers::OwnPostgres;
 use ocelli_testkit::wait_until;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, Executor as _};
 
 use crate::claims::attempt;
 use crate::words::*;
@@ -47,6 +51,11 @@ async fn what_messages_and_jobs_are_about_is_never_looked_for_in_whole_tables() 
             lease: None,
         });
         assert_eq!(catalog.look(asked.collect()).await.unwrap().len() as u64, RECORDS + 1);
+        let digests: Vec<Digest> =
+            images(round).map(|image| Digest::of(image.as_bytes())).collect();
+        let records = catalog.records(&digests, Detail::Whole).await.unwrap();
+        assert!(records.values().all(|record| record.analyses.len() == 2 && record.is_complete()));
+        assert_eq!(records.len() as u64, RECORDS);
     }
     // The database counts what a connection did at the latest when it ends.
     catalog.close().await;
@@ -85,6 +94,36 @@ async fn new_words_are_sorted_into_their_index_beside_whoever_writes() {
     })
     .await;
     catalog.close().await;
+}
+
+/// A server that would compile everything, as it does by itself what it takes for long: of tables that nobody analyzed, the rows of
+/// a hundred images.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_read_without_compiling_statements() {
+    let with = ["shared_preload_libraries=pg_stat_statements", "jit_above_cost=0"];
+    let server = OwnPostgres::start_with(&with).await.unwrap();
+    let database = server.database().await;
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let catalog = Catalog::open(&database.url, CatalogOptions::default()).await.unwrap();
+    catalog
+        .apply(&[Message::Intake(intake("a", &[OCR])), partial("a", OCR, done("some words"), 5)])
+        .await
+        .unwrap();
+    connection.execute("CREATE EXTENSION pg_stat_statements").await.unwrap();
+    connection.execute("SELECT pg_stat_statements_reset()").await.unwrap();
+    let listed = catalog.places(&Query::parse("").unwrap(), None, 10).await.unwrap();
+    assert_eq!(catalog.listed_records(&listed, Detail::Whole).await.unwrap().len(), 1);
+    catalog.close().await;
+    connection.execute("SELECT i.first_seen FROM images i").await.unwrap();
+    let asked: Vec<(bool, i64)> = sqlx::query_as(
+        "SELECT jit_functions > 0, count(*) FROM pg_stat_statements \
+         WHERE query LIKE '%i.first_seen%' OR query LIKE '%a.provenance%' GROUP BY 1 ORDER BY 1",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    // Places, images and answers; then what this test asked for comparison.
+    assert_eq!(asked, [(false, 3), (true, 1)]);
 }
 
 /// Pages of words that wait to be sorted into the index.

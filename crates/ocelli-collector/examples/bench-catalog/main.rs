@@ -32,7 +32,7 @@ pub(crate) type Failed = Box<dyn std::error::Error>;
 const SMALL: u64 = 10_000;
 /// Records that are put into the queue before the collector is let at them.
 const AT_ONCE: u64 = 10_000;
-/// A large archive's first and last records are so many parts of all of them: enough for all that is done once in a while.
+/// A large archive's last records are such a part of all of them: enough for all that is done once in a while.
 const SPANS: u64 = 20;
 /// Queries of each class, and how often each is asked.
 const QUERIES: usize = 30;
@@ -60,6 +60,9 @@ struct Arguments {
     /// Records that are put into one that is there.
     #[arg(long, default_value_t = 0)]
     more: u64,
+    /// SQLite: MiB that its log may grow to.
+    #[arg(long)]
+    log_size: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,34 +75,47 @@ enum Backend {
 async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
     let (records, only) = (arguments.records.max(2 * SMALL), arguments.only);
+    let mut options = CatalogOptions::default();
+    options.log_size = arguments.log_size.map_or(options.log_size, |size| size << 20);
     if let Some(url) = arguments.at {
-        return again(&url, records, arguments.more).await;
+        return again(&url, &options, records, arguments.more).await;
     }
     if only != Some(Backend::Postgres) {
         let folder = tempfile::tempdir()?;
         let url = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
         match arguments.keep {
             Some(kept) if kept.exists() => {
-                again(&format!("sqlite:{}", kept.display()), records, arguments.more).await?;
+                let kept = format!("sqlite:{}", kept.display());
+                again(&kept, &options, records, arguments.more).await?;
             }
             Some(kept) => {
                 let kept = format!("sqlite:{}", kept.display());
-                measure("SQLite", &kept, &url("bare.db"), records).await?;
+                measure("SQLite", [&kept, &url("bare.db"), &url("small.db")], &options, records)
+                    .await?;
             }
-            None => measure("SQLite", &url("collected.db"), &url("bare.db"), records).await?,
+            None => {
+                measure(
+                    "SQLite",
+                    [&url("collected.db"), &url("bare.db"), &url("small.db")],
+                    &options,
+                    records,
+                )
+                .await?
+            }
         }
     }
     if only != Some(Backend::Sqlite) {
         let server = OwnPostgres::start_with(&SERVER).await?;
         let (first, second) = (server.database().await, server.database().await);
-        measure("PostgreSQL", &first.url, &second.url, records).await?;
+        let third = server.database().await;
+        measure("PostgreSQL", [&first.url, &second.url, &third.url], &options, records).await?;
     }
     Ok(())
 }
 
 /// An archive that is there: some more records, and what is asked of it.
-async fn again(url: &str, records: u64, more: u64) -> Result<(), Failed> {
-    let mut fleet = Fleet::new(url).await?;
+async fn again(url: &str, options: &CatalogOptions, records: u64, more: u64) -> Result<(), Failed> {
+    let mut fleet = Fleet::new(url, options).await?;
     if fleet.there().await? == 0 {
         add(&mut fleet, records).await?;
     }
@@ -107,13 +123,18 @@ async fn again(url: &str, records: u64, more: u64) -> Result<(), Failed> {
     ask(&mut fleet, records).await
 }
 
-async fn measure(name: &str, url: &str, bare: &str, records: u64) -> Result<(), Failed> {
+async fn measure(
+    name: &str,
+    [url, bare, small]: [&str; 3],
+    options: &CatalogOptions,
+    records: u64,
+) -> Result<(), Failed> {
     println!("{name}, {records} records, {} analyses each", ANALYZERS.len());
-    let mut fleet = Fleet::new(url).await?;
-    let small = fleet.collect(0..SMALL).await?;
+    let mut fleet = Fleet::new(url, options).await?;
+    let took = fleet.collect(0..SMALL).await?;
     let analyses = ANALYZERS.len() as f64;
     let rate = |records: u64, took: Duration| analyses * records as f64 / took.as_secs_f64();
-    let collected = rate(SMALL, small);
+    let collected = rate(SMALL, took);
     println!("  queue to committed rows        {collected:>9.0} analyses/s, from an empty archive");
     for (what, with_search) in [("all indexes", true), ("no search index", false)] {
         let took = bare::insert(url, bare, SMALL, fleet.records_per_batch(), with_search).await?;
@@ -124,25 +145,32 @@ async fn measure(name: &str, url: &str, bare: &str, records: u64) -> Result<(), 
             collected / bare
         );
     }
-    // The first ones go into a log that is not carried into the file yet: what a record costs is known behind them.
-    let mut parts = Vec::new();
+    let span = (records / SPANS).max(AT_ONCE).min(records - SMALL);
     let mut at = SMALL;
-    while at < records {
-        let to = (at + AT_ONCE).min(records);
-        parts.push((to - at, fleet.collect(at..to).await?));
+    while at < records - span {
+        let to = (at + AT_ONCE).min(records - span);
+        fleet.collect(at..to).await?;
         at = to;
     }
-    let span = parts.len().min(usize::try_from(records / SPANS / AT_ONCE)?.max(1));
-    let (first, last) = (of(&parts[..span]), of(&parts[parts.len() - span..]));
-    let small = small.as_secs_f64() / SMALL as f64;
+    // The machine may be faster or slower than it was at the beginning, so the last ones are written in turns with as many into
+    // another archive, with few records in it.
+    let mut beside = Fleet::new(small, options).await?;
+    beside.collect(0..SMALL).await?;
+    let (mut large, mut few) = (Vec::new(), Vec::new());
+    while at < records {
+        let to = (at + AT_ONCE).min(records);
+        let early = SMALL + at - (records - span);
+        few.push((to - at, beside.collect(early..early + to - at).await?));
+        large.push((to - at, fleet.collect(at..to).await?));
+        at = to;
+    }
+    beside.catalog.close().await;
     println!(
-        "  the last {} of {records}: {:>15.0} analyses/s: a record costs {:.2} of what it cost with {SMALL} there \
-         ({:.0} analyses/s), {:.2} of one of the first",
-        parts[parts.len() - span..].iter().map(|(records, _)| *records).sum::<u64>(),
-        analyses / last,
-        last / first,
-        analyses / first,
-        last / small
+        "  the last {span} of {records}: {:>15.0} analyses/s: a record costs {:.2} of one in an archive with {SMALL} \
+         ({:.0} analyses/s), written in turns with it",
+        analyses / of(&large),
+        of(&large) / of(&few),
+        analyses / of(&few),
     );
     ask(&mut fleet, records).await
 }
@@ -184,8 +212,8 @@ struct Fleet {
 }
 
 impl Fleet {
-    async fn new(url: &str) -> Result<Self, Failed> {
-        let catalog = Catalog::open(url, CatalogOptions::default()).await?;
+    async fn new(url: &str, options: &CatalogOptions) -> Result<Self, Failed> {
+        let catalog = Catalog::open(url, options.clone()).await?;
         let url = url.to_owned();
         // A collector counts the archive once a minute. The ones here are started every few seconds, and each would.
         let options = CollectorOptions { count_every: Duration::ZERO, ..Default::default() };

@@ -1,8 +1,11 @@
 //! Parquet, with the columns of `row`: typed, each value optional but the digest, compressed with Snappy, which every reader has.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use ocelli_core::Record;
 use parquet::basic::Compression;
@@ -33,19 +36,39 @@ struct Column {
 }
 
 enum Values {
-    Text(Vec<ByteArray>),
+    /// One text behind the other, and where each ends: texts of their own would be an allocation for each value.
+    Text(Vec<u8>, Vec<usize>),
     Whole(Vec<i64>),
     Real(Vec<f64>),
     Flag(Vec<bool>),
 }
 
-pub(super) struct Columns {
-    writer: SerializedFileWriter<Hashed>,
+/// Rows that become one group.
+struct Group {
     columns: Vec<Column>,
     rows: usize,
-    /// Bytes of what is gathered.
-    gathered: usize,
+    /// About how many bytes.
+    bytes: usize,
+}
+
+type Writer = SerializedFileWriter<Hashed>;
+
+/// Where groups are written: on a thread of its own, as the next one is read and gathered meanwhile.
+enum Behind {
+    /// With room for the next group.
+    Idle(Box<Writer>, Group),
+    Busy(JoinHandle<io::Result<(Box<Writer>, Group)>>),
+    /// A group could not be written.
+    Broken,
+}
+
+pub(super) struct Columns {
+    group: Group,
+    behind: Behind,
+    /// Bytes of the groups before the last one.
     written: u64,
+    /// Bytes of the last one, as it was gathered.
+    last: usize,
 }
 
 fn schema() -> String {
@@ -92,42 +115,92 @@ impl Columns {
             )]))
             .build();
         let writer = SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(io)?;
-        let columns = COLUMNS.iter().map(|(_, kind)| Column::new(*kind)).collect();
-        Ok(Self { writer, columns, rows: 0, gathered: 0, written: 0 })
+        let behind = Behind::Idle(Box::new(writer), Group::new());
+        Ok(Self { group: Group::new(), behind, written: 0, last: 0 })
     }
 
     pub(super) fn add(&mut self, record: &Record, older: bool) -> io::Result<u64> {
         let rows = rows(record, older);
         for row in &rows {
-            for (column, cell) in self.columns.iter_mut().zip(row) {
-                self.gathered += column.push(cell);
-            }
+            self.group.push(row);
         }
-        self.rows += rows.len();
-        if self.gathered >= GROUP_BYTES || self.rows >= GROUP_ROWS {
+        if self.group.bytes >= GROUP_BYTES || self.group.rows >= GROUP_ROWS {
             self.write()?;
         }
         Ok(rows.len() as u64)
     }
 
     pub(super) const fn size(&self) -> u64 {
-        self.written + self.gathered as u64
+        self.written + self.last as u64 + self.group.bytes as u64
     }
 
-    /// Writes what is gathered as one group of rows.
+    /// Has what is gathered written as one group of rows, when the one before is.
     fn write(&mut self) -> io::Result<()> {
+        let (mut writer, empty) = self.behind.wait()?;
+        self.written = writer.bytes_written() as u64;
+        let mut group = std::mem::replace(&mut self.group, empty);
+        self.last = group.bytes;
+        let thread = Builder::new().name("parquet".to_owned());
+        self.behind = Behind::Busy(thread.spawn(move || {
+            group.write(&mut writer)?;
+            Ok((writer, group))
+        })?);
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<Hashed> {
+        let (mut writer, _) = self.behind.wait()?;
+        self.group.write(&mut writer)?;
+        writer.into_inner().map_err(io)
+    }
+}
+
+impl Behind {
+    /// Waits until the group before is written.
+    fn wait(&mut self) -> io::Result<(Box<Writer>, Group)> {
+        match std::mem::replace(self, Self::Broken) {
+            Self::Idle(writer, group) => Ok((writer, group)),
+            Self::Busy(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Self::Broken => Err(io::Error::other("a group of rows before was not written")),
+        }
+    }
+}
+
+impl Group {
+    fn new() -> Self {
+        let columns = COLUMNS.iter().map(|(_, kind)| Column::new(*kind)).collect();
+        Self { columns, rows: 0, bytes: 0 }
+    }
+
+    fn push(&mut self, row: &[Cell<'_>]) {
+        for (column, cell) in self.columns.iter_mut().zip(row) {
+            self.bytes += column.push(cell);
+        }
+        self.rows += 1;
+    }
+
+    /// Writes it, and is empty then.
+    fn write(&mut self, writer: &mut Writer) -> io::Result<()> {
         if self.rows == 0 {
             return Ok(());
         }
-        let mut group = self.writer.next_row_group().map_err(io)?;
+        let mut group = writer.next_row_group().map_err(io)?;
         for (place, column) in self.columns.iter_mut().enumerate() {
             let mut writer = group
                 .next_column()
                 .map_err(io)?
                 .ok_or_else(|| io::Error::other("the table has fewer columns than its schema"))?;
             let levels = (place > 0).then_some(column.levels.as_slice());
-            let done = match &column.values {
-                Values::Text(all) => writer.typed::<ByteArrayType>().write_batch(all, levels, None),
+            let done = match &mut column.values {
+                Values::Text(texts, ends) => {
+                    let bytes = Bytes::from(std::mem::take(texts));
+                    let all = split(&bytes, ends);
+                    let done = writer.typed::<ByteArrayType>().write_batch(&all, levels, None);
+                    drop(all);
+                    // The same memory, if the writer has let go of it.
+                    *texts = bytes.try_into_mut().map(Vec::from).unwrap_or_default();
+                    done
+                }
                 Values::Whole(all) => writer.typed::<Int64Type>().write_batch(all, levels, None),
                 Values::Real(all) => writer.typed::<DoubleType>().write_batch(all, levels, None),
                 Values::Flag(all) => writer.typed::<BoolType>().write_batch(all, levels, None),
@@ -137,21 +210,22 @@ impl Columns {
             column.clear();
         }
         group.close().map_err(io)?;
-        self.written = self.writer.bytes_written() as u64;
-        (self.rows, self.gathered) = (0, 0);
+        (self.rows, self.bytes) = (0, 0);
         Ok(())
     }
+}
 
-    pub(super) fn finish(mut self) -> io::Result<Hashed> {
-        self.write()?;
-        self.writer.into_inner().map_err(io)
-    }
+/// The texts that end there; they share their bytes.
+fn split(texts: &Bytes, ends: &[usize]) -> Vec<ByteArray> {
+    let mut start = 0;
+    let one = |end: &usize| ByteArray::from(texts.slice(std::mem::replace(&mut start, *end)..*end));
+    ends.iter().map(one).collect()
 }
 
 impl Column {
     const fn new(kind: Kind) -> Self {
         let values = match kind {
-            Kind::Text => Values::Text(Vec::new()),
+            Kind::Text => Values::Text(Vec::new(), Vec::new()),
             Kind::Whole | Kind::Time => Values::Whole(Vec::new()),
             Kind::Real => Values::Real(Vec::new()),
             Kind::Flag => Values::Flag(Vec::new()),
@@ -163,9 +237,10 @@ impl Column {
     fn push(&mut self, cell: &Cell<'_>) -> usize {
         let mut size = 2;
         let there = match (&mut self.values, cell) {
-            (Values::Text(all), Cell::Text(text)) => {
+            (Values::Text(texts, ends), Cell::Text(text)) => {
                 size += text.len();
-                all.push(ByteArray::from(text.as_bytes().to_vec()));
+                texts.extend_from_slice(text.as_bytes());
+                ends.push(texts.len());
                 true
             }
             (Values::Whole(all), Cell::Whole(number)) => {
@@ -193,10 +268,83 @@ impl Column {
     fn clear(&mut self) {
         self.levels.clear();
         match &mut self.values {
-            Values::Text(all) => all.clear(),
+            Values::Text(texts, ends) => {
+                texts.clear();
+                ends.clear();
+            }
             Values::Whole(all) => all.clear(),
             Values::Real(all) => all.clear(),
             Values::Flag(all) => all.clear(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use ocelli_core::{Digest, ImageFacts};
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    use parquet::record::Field;
+
+    use super::*;
+    use crate::buffer::Buffer;
+
+    /// So many make three groups, by their texts of about as many bytes.
+    const RECORDS: usize = 40;
+    const LONG: usize = 2 * 1024 * 1024;
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn refused(number: usize) -> Record {
+        let digest = Digest::of(&number.to_be_bytes());
+        let facts = ImageFacts { digest, bytes: 1, format: None, width: None, height: None };
+        let mut record = Record::new(facts);
+        record.refusal = Some(format!("{number} ").repeat(LONG / 3));
+        record
+    }
+
+    fn write(out: impl Write + Send + 'static) -> io::Result<()> {
+        let mut columns = Columns::begin(Hashed::new(Box::new(out)))?;
+        for number in 0..RECORDS {
+            assert_eq!(columns.add(&refused(number), false)?, 1);
+        }
+        columns.finish()?.finish().map(drop)
+    }
+
+    #[test]
+    fn groups_come_in_their_order_though_each_is_written_while_the_next_is_gathered() {
+        let out = Buffer::default();
+        write(out.clone()).unwrap();
+        let reader = SerializedFileReader::new(Bytes::from(out.take())).unwrap();
+        assert!(reader.metadata().num_row_groups() >= 3);
+        let mut rows = 0;
+        for (number, row) in reader.get_row_iter(None).unwrap().enumerate() {
+            let row = row.unwrap();
+            let value = |name: &str| {
+                let (_, value) = row.get_column_iter().find(|(column, _)| *column == name).unwrap();
+                let Field::Str(text) = value else { panic!("{name}: {value}") };
+                text.clone()
+            };
+            assert_eq!(value("digest"), refused(number).image.digest.to_string());
+            assert_eq!(Some(value("refusal")), refused(number).refusal);
+            rows += 1;
+        }
+        assert_eq!(rows, RECORDS);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_though_a_group_is_written_behind() {
+        assert_eq!(write(Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }
