@@ -158,10 +158,19 @@ impl<'a> Fleet<'a> {
             .map_err(|_| format!("produce: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
 
-    /// Waits until the catalog holds so many rows of a table.
-    pub(crate) async fn rows(&self, table: &str, count: u64) -> Fallible<()> {
-        let mut asking = self.asking.lock().await;
-        wait_for(&mut asking, table, count).await
+    /// The number of the image that came last.
+    pub(crate) async fn last_image(&self) -> i64 {
+        self.asking.lock().await.number("SELECT coalesce(max(id), 0) FROM images").await
+    }
+
+    /// Waits until the images behind one have so many analyses. Counting many of them at every look would take the processors from who is
+    /// measured: those of large archives are left out, and nothing is counted before there can be enough.
+    pub(crate) async fn analyses(&self, behind: i64, count: u64) -> Fallible<()> {
+        let question = format!(
+            "SELECT CASE WHEN coalesce(max(id), 0) < {count} THEN coalesce(max(id), 0) \
+             ELSE (SELECT count(*) FROM analyses WHERE image > {behind}) END FROM analyses"
+        );
+        wait_for(&mut *self.asking.lock().await, &question, count).await
     }
 
     /// What has to be true after every round: one complete record for each image, one outcome of every analyzer, nothing
@@ -196,17 +205,16 @@ pub(crate) fn nulls(analyzers: &[&str], slots: usize) -> String {
     analyzers.iter().map(of).collect()
 }
 
-/// Waits until a table holds so many rows.
-pub(crate) async fn wait_for(asking: &mut Asking, table: &str, count: u64) -> Fallible<()> {
-    let question = format!("SELECT count(*) FROM {table}");
+/// Waits until the answer to a question is so many.
+pub(crate) async fn wait_for(asking: &mut Asking, question: &str, count: u64) -> Fallible<()> {
     let started = Instant::now();
     loop {
-        let found = u64::try_from(asking.number(&question).await)?;
+        let found = u64::try_from(asking.number(question).await)?;
         if found >= count {
             return Ok(());
         }
         if started.elapsed() > PATIENCE {
-            return Err(format!("{found} of {count} rows in {table} after {PATIENCE:?}").into());
+            return Err(format!("{found} of {count} after {PATIENCE:?}: {question}").into());
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -164,7 +164,7 @@ impl<'a> Running<'a> {
         if !status.success() {
             return Err(format!("the producer ended with {status}").into());
         }
-        wait_for(&mut self.asking, "analyses", rows)
+        wait_for(&mut self.asking, "SELECT count(*) FROM analyses", rows)
             .await
             .map_err(|error| format!("{error}\n{}", self.log()))?;
         Ok(started.elapsed())

@@ -72,10 +72,11 @@ impl Archive<'_> {
     async fn take(&mut self, new: u64) -> Fallible<f64> {
         let name = format!("in-{}", self.records);
         images(&self.fleet.path(&name), self.records..self.records + new, 100)?;
+        let last = self.fleet.last_image().await;
         let started = Instant::now();
         self.fleet.produce(&name).await?;
         self.records += new;
-        self.fleet.rows("analyses", self.records * NULLS.len() as u64).await?;
+        self.fleet.analyses(last, new * NULLS.len() as u64).await?;
         Ok(started.elapsed().as_secs_f64())
     }
 }

@@ -102,10 +102,10 @@ async fn worked(lab: &Lab) -> Fallible<(Vec<Series>, Vec<(&'static str, f64)>)> 
     let collector = fleet.collector()?;
     let programs = [("collector", &collector), ("null worker", &workers[0])];
     let look = || programs.map(|(_, program)| megabytes(program.resident()));
-    fleet.rows("analyses", first * analyzers).await?;
+    fleet.analyses(0, first * analyzers).await?;
     let before = look();
     fleet.produce("rest").await?;
-    fleet.rows("analyses", last * analyzers).await?;
+    fleet.analyses(0, last * analyzers).await?;
     let after = look();
     fleet.check(last, analyzers).await?;
     let (mut series, mut growth) = (Vec::new(), Vec::new());

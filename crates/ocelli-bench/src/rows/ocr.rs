@@ -169,7 +169,7 @@ async fn fleet(lab: &Lab, pictures: &Pictures, effort: &str, told: &mut Told) ->
     let folder = pictures.folder.path().join("in").display().to_string();
     let (started, before) = (Instant::now(), Used::now());
     fleet.produce(&folder).await?;
-    fleet.rows("analyses", pictures.files.len() as u64).await?;
+    fleet.analyses(0, pictures.files.len() as u64).await?;
     let took = started.elapsed().as_secs_f64();
     told.used.push(Used::now().each(&before, pictures.files.len() as u64));
     fleet.check(pictures.files.len() as u64, 1).await?;

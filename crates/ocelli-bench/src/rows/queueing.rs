@@ -109,10 +109,10 @@ async fn ocelli(lab: &Lab, cpu: &mut Vec<BTreeMap<String, f64>>) -> Fallible<f64
     let _workers = fleet.null_workers(lab.cores)?;
     fleet.consumed_by(&NULLS, lab.cores).await?;
     fleet.produce("warm").await?;
-    fleet.rows("analyses", WARM * analyzers).await?;
+    fleet.analyses(0, WARM * analyzers).await?;
     let (started, before) = (Instant::now(), Used::now());
     fleet.produce("in").await?;
-    fleet.rows("analyses", (WARM + count) * analyzers).await?;
+    fleet.analyses(0, (WARM + count) * analyzers).await?;
     let took = started.elapsed();
     cpu.push(Used::now().each(&before, count));
     fleet.check(WARM + count, analyzers).await?;

@@ -23,7 +23,7 @@ pub(crate) async fn measure(lab: &Lab) -> Fallible<Row> {
     let source = files.display().to_string();
     fleet.consumed_by(&ANALYZER, 1).await?;
     fleet.produce(&source).await?;
-    fleet.rows("analyses", count).await?;
+    fleet.analyses(0, count).await?;
     let contenders = vec![
         Series::new(
             "ocelli produce, all known",

@@ -100,7 +100,7 @@ async fn main() -> Result<(), Failed> {
                     &options,
                     records,
                 )
-                .await?
+                .await?;
             }
         }
     }
