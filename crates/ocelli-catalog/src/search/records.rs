@@ -103,7 +103,11 @@ impl Catalog {
         digests: &[Digest],
         detail: Detail,
     ) -> Result<HashMap<Digest, Record>, CatalogError> {
-        self.read(Keys::Digests(digests), detail).await
+        let mut digests = digests.to_vec();
+        // A list of rows names each of them once.
+        digests.sort_unstable();
+        digests.dedup();
+        self.read(Keys::Digests(&digests), detail).await
     }
 
     /// The same of records that were listed: they are found without a search for their digests.
@@ -119,6 +123,7 @@ impl Catalog {
         let mut numbers: Vec<i64> = listed.iter().map(|listed| listed.number).collect();
         // What was seen together has numbers, and rows, beside one another.
         numbers.sort_unstable();
+        numbers.dedup();
         self.read(Keys::Numbers(&numbers), detail).await
     }
 

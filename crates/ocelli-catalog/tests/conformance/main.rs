@@ -192,6 +192,7 @@ on_both! {
     of_any_number_that_tell_at_once_one_gets_each,
     of_some_records_those_that_match_are_told_apart,
     whole_records_come_in_the_order_of_first_sightings,
+    texts_come_back_as_they_were_whatever_is_in_them,
     images_that_look_alike_are_found_beside_every_other_term,
     the_nearest_images_are_named_with_their_distance_without_the_image_itself,
     an_image_that_cannot_be_compared_is_named_with_its_place,

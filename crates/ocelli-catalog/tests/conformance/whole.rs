@@ -48,6 +48,8 @@ pub(crate) async fn whole_records_come_in_the_order_of_first_sightings(world: Wo
             after = Some(last.place);
             let digests: Vec<_> = page.iter().map(|listed| listed.place.digest).collect();
             let records = catalog.records(&digests, Detail::Whole).await.unwrap();
+            let twice = [digests.as_slice(), digests.as_slice()].concat();
+            assert_eq!(catalog.records(&twice, Detail::Whole).await.unwrap(), records);
             let outlines = catalog.listed_records(&page, Detail::Outline).await.unwrap();
             for digest in &digests {
                 let alone = catalog.record(digest).await.unwrap().unwrap();
@@ -69,6 +71,32 @@ pub(crate) async fn whole_records_come_in_the_order_of_first_sightings(world: Wo
     assert!(words > 0, "some answer has words");
     assert!("p1.x.y".parse::<Place>().is_err() && "".parse::<Place>().is_err());
     assert!(catalog.records(&[], Detail::Whole).await.unwrap().is_empty());
+}
+
+/// What would be something else in JSON, in SQL, in a format or on a terminal.
+const ODD: &str = "\"a\" 'b' c\\d %s %d $1 ?1 {} [] , null \t\r\n\u{1}\u{1b}[2J\u{7f}\u{2028} é 😀";
+
+pub(crate) async fn texts_come_back_as_they_were_whatever_is_in_them(world: World) {
+    let catalog = world.open().await;
+    let mut reading = full_reading();
+    reading.text = ODD.to_owned();
+    reading.languages = Some(ODD.to_owned());
+    let answers = [
+        (OCR, Outcome::Done(reading)),
+        (LLM, Outcome::Skipped { rule: ODD.to_owned(), reason: ODD.to_owned() }),
+    ];
+    let seen = sighting("odd \"place\" \\ 'of' é", 1, 1);
+    let mut messages = vec![Message::Intake(Intake {
+        sighting: Some(seen.clone()),
+        ..intake("odd", &[OCR, LLM])
+    })];
+    messages.extend(answers.iter().map(|(of, outcome)| partial("odd", of, outcome.clone(), 5)));
+    catalog.apply(&messages).await.unwrap();
+    let record = catalog.record(&Digest::of(b"odd")).await.unwrap().unwrap();
+    for (of, outcome) in answers {
+        assert_eq!(record.current(&name(of)).unwrap().outcome, outcome);
+    }
+    assert_eq!(record.sightings.into_iter().collect::<Vec<_>>(), [(seen.source.clone(), seen)]);
 }
 
 /// Takes the words of all readings away. How many there were.
