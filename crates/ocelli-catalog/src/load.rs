@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use ocelli_core::{Analysis, AnalyzerName, Digest, OutcomeKind, Revision, RuleText};
+use ocelli_core::{
+    Analysis, AnalyzerName, Digest, OutcomeKind, Provenance, Reading, Revision, RuleText,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::fold::{Head, Image, Stored, Wanted};
 use crate::model::Hold;
@@ -44,8 +48,9 @@ pub(crate) type WantColumns = (
     Option<String>,
 );
 pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
-pub(crate) type AnalysisColumns = (
-    Vec<u8>,
+/// What the analysis is of comes first: a digest, or the number of an image.
+pub(crate) type AnalysisColumns<Of = Vec<u8>> = (
+    Of,
     String,
     String,
     String,
@@ -285,29 +290,67 @@ pub(crate) fn hold_of(column: Option<&str>) -> Read<Option<Hold>> {
     column.map(|name| Hold::from_name(name).ok_or_else(|| unreadable("hold", name))).transpose()
 }
 
+/// An analysis as its columns have it, or JSON: analyzer, revision, kind, class, attempts, time, rule, reason, text; a reading without
+/// its text; its provenance.
+#[derive(Deserialize)]
+#[serde(bound = "R: DeserializeOwned")]
+pub(crate) struct Answer<'a, R>(
+    &'a str,
+    &'a str,
+    &'a str,
+    Option<&'a str>,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<R>,
+    Provenance,
+);
+
+impl<R: Into<Reading>> Answer<'_, R> {
+    pub(crate) fn analysis(self) -> Read<Analysis> {
+        let Self(
+            analyzer,
+            revision,
+            kind,
+            class,
+            attempts,
+            finished_at,
+            rule,
+            reason,
+            text,
+            reading,
+            provenance,
+        ) = self;
+        let class = class.map(str::to_owned);
+        let columns = OutcomeColumns { text, reading: None, rule, class, reason };
+        Ok(Analysis {
+            analyzer: parse("analyzer name", analyzer)?,
+            revision: parse("revision", revision)?,
+            outcome: columns.outcome(kind, reading.map(Into::into))?,
+            attempts: number("attempt count", attempts)?,
+            finished_at: time(finished_at)?,
+            provenance,
+        })
+    }
+}
+
 pub(crate) fn analysis(row: AnalysisColumns) -> Read<(Digest, Analysis)> {
-    let (
-        bytes,
-        analyzer,
-        revision,
-        kind,
-        class,
-        attempts,
-        finished_at,
-        rule,
-        reason,
-        text,
-        reading,
-        provenance,
-    ) = row;
-    let columns = OutcomeColumns { text, reading, rule, class, reason };
-    let analysis = Analysis {
-        analyzer: parse("analyzer name", &analyzer)?,
-        revision: parse("revision", &revision)?,
-        outcome: columns.outcome(&kind, None)?,
-        attempts: number("attempt count", attempts)?,
-        finished_at: time(finished_at)?,
-        provenance: from_json("provenance", &provenance)?,
-    };
+    let (bytes, analysis) = analysis_of::<_, Reading>(row)?;
     Ok((digest(&bytes)?, analysis))
+}
+
+/// With what it is of, and as much of its reading as `R` holds.
+pub(crate) fn analysis_of<Of, R: DeserializeOwned + Into<Reading>>(
+    row: AnalysisColumns<Of>,
+) -> Read<(Of, Analysis)> {
+    let (of, analyzer, revision, kind, class, attempts, at, rule, reason, text, reading, how) = row;
+    let reading: Option<R> =
+        reading.as_deref().map(|json| from_json("reading", json)).transpose()?;
+    let how = from_json("provenance", &how)?;
+    let class = class.as_deref();
+    let answer =
+        Answer(&analyzer, &revision, &kind, class, attempts, at, rule, reason, text, reading, how);
+    Ok((of, answer.analysis()?))
 }

@@ -248,16 +248,12 @@ impl OutcomeColumns {
         }
     }
 
-    /// With the reading, where it was read already.
+    /// With the reading, which was taken apart already.
     pub(crate) fn outcome(self, kind: &str, reading: Option<Reading>) -> Read<Outcome> {
         let kind = OutcomeKind::from_name(kind).ok_or_else(|| unreadable("outcome", kind))?;
         Ok(match kind {
             OutcomeKind::Done => {
-                let mut reading = match (reading, &self.reading) {
-                    (Some(reading), _) => reading,
-                    (None, Some(json)) => from_json("reading", json)?,
-                    (None, None) => Reading::default(),
-                };
+                let mut reading = reading.unwrap_or_default();
                 reading.text = self.text.unwrap_or_default();
                 Outcome::Done(reading)
             }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use async_recursion::async_recursion;
-use ocelli_core::{Analysis, Digest, Provenance, Reading, Record, Said, Sighting, SourceUri};
+use ocelli_core::{Analysis, Digest, Reading, Record, Said, Sighting, SourceUri};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sqlx::AssertSqlSafe;
@@ -15,10 +15,8 @@ use super::whole::Listed;
 use crate::catalog::{Catalog, snapshot};
 use crate::error::{CatalogError, Fault};
 use crate::gather::text_key;
-use crate::load::{self, ImageColumns};
-use crate::rows::{
-    OutcomeColumns, Read, ReadingOutline, from_json, number, parse, parse_some, time, unreadable,
-};
+use crate::load::{self, AnalysisColumns, Answer, ImageColumns};
+use crate::rows::{Read, ReadingOutline, parse, parse_some, time, unreadable};
 
 /// How much of an answer a record is read with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,22 +45,6 @@ type RecordColumns = (
     Option<String>,
 );
 
-/// Image, analyzer, revision, kind, class, attempts, time, rule, reason, text, reading, provenance.
-type AnswerColumns = (
-    i64,
-    String,
-    String,
-    String,
-    Option<String>,
-    i64,
-    i64,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    String,
-);
-
 /// Source, time and batch.
 #[derive(Deserialize)]
 struct SightingJson<'a>(#[serde(borrow)] Cow<'a, str>, i64, &'a str);
@@ -74,23 +56,6 @@ struct SaidJson<'a>(&'a str, String, &'a str, String);
 /// Analyzer, time of asking, revision.
 #[derive(Deserialize)]
 struct WantJson<'a>(&'a str, i64, Option<&'a str>);
-
-/// Analyzer, revision, kind, class, attempts, time, rule, reason, text; a reading without it; its provenance.
-#[derive(Deserialize)]
-#[serde(bound = "R: DeserializeOwned")]
-struct AnswerJson<'a, R>(
-    &'a str,
-    &'a str,
-    &'a str,
-    Option<&'a str>,
-    i64,
-    i64,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<R>,
-    Provenance,
-);
 
 impl Catalog {
     /// Whole records of one state of the database. Those whose intake has not arrived are missing.
@@ -144,7 +109,7 @@ impl Catalog {
                     query(sql).bind(backend::numbers(all)).fetch_all(&mut *connection).await?
                 }
             };
-            let answers: Vec<AnswerColumns> = match backend::DIALECT {
+            let answers: Vec<AnalysisColumns<i64>> = match backend::DIALECT {
                 Dialect::Sqlite => Vec::new(),
                 Dialect::Postgres => {
                     let numbers: Vec<i64> = rows.iter().map(|row| row.0).collect();
@@ -155,17 +120,24 @@ impl Catalog {
             Ok::<_, Fault>((rows, answers))
         }.await);
         let (rows, answers) = self.timed("read records", rows).await?;
-        let mut answered: HashMap<i64, Vec<AnswerColumns>> = HashMap::new();
-        for row in answers {
-            answered.entry(row.0).or_default().push(row);
-        }
-        let mut records = HashMap::with_capacity(rows.len());
-        for row in rows {
-            let answers = answered.remove(&row.0).unwrap_or_default();
-            let record = record(row, answers, detail).map_err(|error| self.unreadable(error))?;
-            records.extend(record.map(|record| (record.image.digest, record)));
-        }
-        Ok(records)
+        let records = || -> Read<_> {
+            let mut answered: HashMap<i64, Vec<Analysis>> = HashMap::new();
+            for row in answers {
+                let (image, analysis) = match detail {
+                    Detail::Whole => load::analysis_of::<_, Reading>(row)?,
+                    Detail::Outline => load::analysis_of::<_, ReadingOutline>(row)?,
+                };
+                answered.entry(image).or_default().push(analysis);
+            }
+            let mut records = HashMap::with_capacity(rows.len());
+            for row in rows {
+                let analyses = answered.remove(&row.0).unwrap_or_default();
+                let record = record(row, analyses, detail)?;
+                records.extend(record.map(|record| (record.image.digest, record)));
+            }
+            Ok(records)
+        };
+        records().map_err(|error| self.unreadable(error))
     }
 }
 
@@ -220,7 +192,7 @@ const ANSWERS: &str = "SELECT a.image, a.analyzer, a.revision, a.kind, a.class, 
      a.reading, a.provenance FROM (SELECT unnest($1::bigint[]) AS id) AS asked CROSS JOIN analyses a WHERE a.image = asked.id";
 
 /// None of an image whose intake has not arrived.
-fn record(row: RecordColumns, answers: Vec<AnswerColumns>, detail: Detail) -> Read<Option<Record>> {
+fn record(row: RecordColumns, mut analyses: Vec<Analysis>, detail: Detail) -> Read<Option<Record>> {
     let (
         id,
         digest,
@@ -267,10 +239,10 @@ fn record(row: RecordColumns, answers: Vec<AnswerColumns>, detail: Detail) -> Re
         let revision = parse_some("revision", revision)?;
         record.wants.insert(parse("analyzer name", analyzer)?, (time(at)?, revision));
     }
-    let analyses = match detail {
-        Detail::Whole => analyses::<Reading>(answered.as_deref(), answers)?,
-        Detail::Outline => analyses::<ReadingOutline>(answered.as_deref(), answers)?,
-    };
+    analyses.extend(match detail {
+        Detail::Whole => answers::<Reading>(answered.as_deref())?,
+        Detail::Outline => answers::<ReadingOutline>(answered.as_deref())?,
+    });
     let keyed = analyses.into_iter().map(|of| ((of.analyzer.clone(), of.revision.clone()), of));
     record.analyses.extend(keyed);
     Ok(Some(record))
@@ -281,55 +253,7 @@ fn list<'a, T: Deserialize<'a>>(what: &'static str, json: Option<&'a str>) -> Re
     serde_json::from_str(json.unwrap_or("[]")).map_err(|error| unreadable(what, error))
 }
 
-/// From one column of JSON, or from rows.
-fn analyses<R: DeserializeOwned + Into<Reading>>(
-    json: Option<&str>,
-    mut rows: Vec<AnswerColumns>,
-) -> Read<Vec<Analysis>> {
-    let json: Vec<AnswerJson<'_, R>> = list("answers", json)?;
-    let rows = rows.iter_mut().map(|row| {
-        let (_, analyzer, revision, kind, class, attempts, at, rule, reason, text, reading, how) =
-            row;
-        let reading = reading.as_deref().map(|json| from_json("reading", json)).transpose()?;
-        Ok(AnswerJson(
-            analyzer,
-            revision,
-            kind,
-            class.as_deref(),
-            *attempts,
-            *at,
-            rule.take(),
-            reason.take(),
-            text.take(),
-            reading,
-            from_json("provenance", how)?,
-        ))
-    });
-    json.into_iter().map(Ok).chain(rows).map(|row| analysis::<R>(row?)).collect()
-}
-
-fn analysis<R: Into<Reading>>(row: AnswerJson<'_, R>) -> Read<Analysis> {
-    let AnswerJson(
-        analyzer,
-        revision,
-        kind,
-        class,
-        attempts,
-        finished_at,
-        rule,
-        reason,
-        text,
-        reading,
-        provenance,
-    ) = row;
-    let class = class.map(str::to_owned);
-    let columns = OutcomeColumns { text, reading: None, rule, class, reason };
-    Ok(Analysis {
-        analyzer: parse("analyzer name", analyzer)?,
-        revision: parse("revision", revision)?,
-        outcome: columns.outcome(kind, reading.map(Into::into))?,
-        attempts: number("attempt count", attempts)?,
-        finished_at: time(finished_at)?,
-        provenance,
-    })
+fn answers<R: DeserializeOwned + Into<Reading>>(json: Option<&str>) -> Read<Vec<Analysis>> {
+    let answers: Vec<Answer<'_, R>> = list("answers", json)?;
+    answers.into_iter().map(Answer::analysis).collect()
 }
