@@ -10,7 +10,9 @@ use ocelli_core::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sqlx::{ColumnIndex, Decode, Row, Type};
 
+use crate::error::Fault;
 use crate::fold::{Head, Image, Stored, Wanted};
 use crate::model::Hold;
 use crate::rows::{
@@ -48,9 +50,9 @@ pub(crate) type WantColumns = (
     Option<String>,
 );
 pub(crate) type HeadColumns = (Vec<u8>, String, String, String, i64);
-/// What the analysis is of comes first: a digest, or the number of an image.
-pub(crate) type AnalysisColumns<Of = Vec<u8>> = (
-    Of,
+/// What the analysis is of comes first.
+pub(crate) type AnalysisColumns = (
+    Vec<u8>,
     String,
     String,
     String,
@@ -337,20 +339,40 @@ impl<R: Into<Reading>> Answer<'_, R> {
 }
 
 pub(crate) fn analysis(row: AnalysisColumns) -> Read<(Digest, Analysis)> {
-    let (bytes, analysis) = analysis_of::<_, Reading>(row)?;
-    Ok((digest(&bytes)?, analysis))
-}
-
-/// With what it is of, and as much of its reading as `R` holds.
-pub(crate) fn analysis_of<Of, R: DeserializeOwned + Into<Reading>>(
-    row: AnalysisColumns<Of>,
-) -> Read<(Of, Analysis)> {
     let (of, analyzer, revision, kind, class, attempts, at, rule, reason, text, reading, how) = row;
-    let reading: Option<R> =
+    let reading: Option<Reading> =
         reading.as_deref().map(|json| from_json("reading", json)).transpose()?;
     let how = from_json("provenance", &how)?;
     let class = class.as_deref();
     let answer =
         Answer(&analyzer, &revision, &kind, class, attempts, at, rule, reason, text, reading, how);
-    Ok((of, answer.analysis()?))
+    Ok((digest(&of)?, answer.analysis()?))
+}
+
+/// The same of an image's number, and with as much of the reading as `R` holds. Of a row itself: texts that are taken apart anyway
+/// are not copied before.
+pub(crate) fn analysis_in<'r, From: Row, R: DeserializeOwned + Into<Reading>>(
+    row: &'r From,
+) -> Result<(i64, Analysis), Fault>
+where
+    usize: ColumnIndex<From>,
+    i64: Decode<'r, From::Database> + Type<From::Database>,
+    &'r str: Decode<'r, From::Database> + Type<From::Database>,
+    String: Decode<'r, From::Database> + Type<From::Database>,
+{
+    let reading: Option<&str> = row.try_get(10)?;
+    let answer = Answer(
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+        row.try_get(4)?,
+        row.try_get(5)?,
+        row.try_get(6)?,
+        row.try_get(7)?,
+        row.try_get(8)?,
+        row.try_get(9)?,
+        reading.map(|json| from_json::<R>("reading", json)).transpose()?,
+        from_json("provenance", row.try_get(11)?)?,
+    );
+    Ok((row.try_get(0)?, answer.analysis()?))
 }

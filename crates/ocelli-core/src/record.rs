@@ -47,9 +47,9 @@ pub struct Record {
     pub meta: BTreeMap<SourceUri, BTreeMap<String, Said>>,
     /// Wanted revisions by analyzer, with the time of asking; the latest ask counts.
     pub wants: BTreeMap<AnalyzerName, (Timestamp, Option<Revision>)>,
-    /// One per analyzer and revision.
+    /// One per analyzer and revision. In boxes: a map has room for eleven values as soon as it has one, and these are large.
     #[serde(with = "analyses_as_list")]
-    pub analyses: BTreeMap<(AnalyzerName, Revision), Analysis>,
+    pub analyses: BTreeMap<(AnalyzerName, Revision), Box<Analysis>>,
 }
 
 impl Record {
@@ -125,7 +125,7 @@ impl Record {
         match self.analyses.get(&key) {
             Some(old) if !preferred(&analysis, old) => {}
             _ => {
-                self.analyses.insert(key, analysis);
+                self.analyses.insert(key, Box::new(analysis));
             }
         }
     }
@@ -148,8 +148,13 @@ impl Record {
             self.add_want(asked_at, Want { analyzer, revision });
         }
         for analysis in other.analyses.into_values() {
-            self.add_analysis(analysis);
+            self.add_analysis(*analysis);
         }
+    }
+
+    /// All of them, in the order of analyzers and revisions.
+    pub fn answers(&self) -> impl DoubleEndedIterator<Item = &Analysis> {
+        self.analyses.values().map(Box::as_ref)
     }
 
     /// The analysis that answers what is wanted of `analyzer`: the wanted revision, or the newest of the analyzer's own when any
@@ -157,10 +162,11 @@ impl Record {
     #[must_use]
     pub fn current(&self, analyzer: &AnalyzerName) -> Option<&Analysis> {
         match self.wants.get(analyzer) {
-            Some((_, Some(revision))) => self.analyses.get(&(analyzer.clone(), revision.clone())),
+            Some((_, Some(revision))) => {
+                self.answers().find(|one| one.analyzer == *analyzer && one.revision == *revision)
+            }
             _ => self
-                .analyses
-                .values()
+                .answers()
                 .filter(|analysis| {
                     analysis.analyzer == *analyzer && !analysis.revision.is_of_rule()
                 })
@@ -183,7 +189,7 @@ impl Record {
     /// How many analyses have this kind of outcome.
     #[must_use]
     pub fn count(&self, kind: OutcomeKind) -> usize {
-        self.analyses.values().filter(|analysis| analysis.outcome.kind() == kind).count()
+        self.answers().filter(|analysis| analysis.outcome.kind() == kind).count()
     }
 }
 
@@ -206,14 +212,14 @@ mod analyses_as_list {
     use super::{Analysis, AnalyzerName, BTreeMap, Revision};
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    type Analyses = BTreeMap<(AnalyzerName, Revision), Analysis>;
+    type Analyses = BTreeMap<(AnalyzerName, Revision), Box<Analysis>>;
 
     pub(super) fn serialize<S: Serializer>(map: &Analyses, s: S) -> Result<S::Ok, S::Error> {
         s.collect_seq(map.values())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Analyses, D::Error> {
-        Ok(Vec::<Analysis>::deserialize(d)?
+        Ok(Vec::<Box<Analysis>>::deserialize(d)?
             .into_iter()
             .map(|analysis| ((analysis.analyzer.clone(), analysis.revision.clone()), analysis))
             .collect())

@@ -149,7 +149,7 @@ async fn tell(
 
 /// The trace of the latest answer: the one that completed the record.
 fn trace_of(record: &Record) -> Option<TraceId> {
-    let latest = record.analyses.values().max_by_key(|analysis| analysis.finished_at);
+    let latest = record.answers().max_by_key(|analysis| analysis.finished_at);
     latest.and_then(|analysis| analysis.provenance.trace)
 }
 

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{AT_ONCE, ExportError, LISTED};
 
 /// Parts that are being read, or wait, while another one is written.
-const AHEAD: usize = 4;
+const AHEAD: usize = 6;
 /// About what a part has in memory; the next ones have as many records as that takes, by what the last one took.
 const PART_BYTES: usize = 2 * 1024 * 1024;
 /// But no more than so many: after short ones there may come long ones.
@@ -80,5 +80,5 @@ fn bytes(record: &Record) -> usize {
         Outcome::Empty | Outcome::Skipped { .. } | Outcome::Failed { .. } => 0,
     };
     let seen = record.sightings.len() * 256;
-    2_048 + seen + record.analyses.values().map(of).sum::<usize>()
+    2_048 + seen + record.answers().map(of).sum::<usize>()
 }

@@ -80,8 +80,7 @@ pub(crate) fn answers(record: &Record, older: bool) -> Vec<(&Analysis, bool)> {
         record.current(&analysis.analyzer).is_some_and(|one| std::ptr::eq(one, analysis))
     };
     let mut all: Vec<_> = record
-        .analyses
-        .values()
+        .answers()
         .map(|analysis| (analysis, is_current(analysis)))
         .filter(|(_, current)| older || *current)
         .collect();

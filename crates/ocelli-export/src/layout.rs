@@ -148,7 +148,7 @@ impl<'a> Json<'a> {
         let analyses = names(record, order).into_iter().flat_map(|name| {
             let current = record.current(name);
             let mut all: Vec<_> =
-                record.analyses.values().filter(|analysis| analysis.analyzer == *name).collect();
+                record.answers().filter(|analysis| analysis.analyzer == *name).collect();
             all.sort_by_key(|analysis| std::cmp::Reverse(analysis.finished_at));
             all.into_iter().map(move |analysis| JsonAnalysis {
                 current: current.is_some_and(|one| std::ptr::eq(one, analysis)),

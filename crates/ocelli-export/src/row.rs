@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 
 use jiff::Timestamp;
 use ocelli_core::{Analysis, Outcome, Record};
@@ -70,26 +71,23 @@ pub(crate) const COLUMNS: [(&str, Kind); 36] = [
     ("meta", Kind::Text),
 ];
 
-/// The rows of a record.
-pub(crate) fn rows(record: &Record, older: bool) -> Vec<Vec<Cell<'_>>> {
-    let answers = answers(record, older);
-    if answers.is_empty() {
-        return vec![row(record, None)];
-    }
-    answers.into_iter().map(|answer| row(record, Some(answer))).collect()
-}
-
-fn row<'a>(record: &'a Record, answer: Option<(&'a Analysis, bool)>) -> Vec<Cell<'a>> {
+/// Hands out the rows of a record, one after the other. How many there were.
+pub(crate) fn rows(
+    record: &Record,
+    older: bool,
+    mut take: impl FnMut(&[Cell<'_>]) -> io::Result<()>,
+) -> io::Result<u64> {
     let image = &record.image;
+    let digest = image.digest.to_string();
     // The place where it was seen last is the likeliest to be there still.
     let last =
         record.sightings.values().max_by_key(|sighting| (sighting.seen_at, &sighting.source));
     let said: BTreeMap<&str, &str> =
         last.map(|last| record.said(&last.source).collect()).unwrap_or_default();
     let meta = serde_json::to_string(&said).ok().filter(|_| !said.is_empty());
-    let meta = meta.map_or(Cell::None, |json| Cell::Text(json.into()));
-    let mut cells = vec![
-        Cell::Text(image.digest.to_string().into()),
+    let mut cells = Vec::with_capacity(COLUMNS.len());
+    cells.extend([
+        text(Some(&digest)),
         record.first_seen().map_or(Cell::None, Cell::Time),
         text(last.map(|sighting| sighting.source.as_str())),
         Cell::Whole(whole(record.sightings.len() as u64)),
@@ -99,12 +97,25 @@ fn row<'a>(record: &'a Record, answer: Option<(&'a Analysis, bool)>) -> Vec<Cell
         number(Some(image.bytes).filter(|_| !image.is_unread())),
         Cell::Flag(record.is_complete()),
         text(record.refusal.as_deref()),
-    ];
-    let Some((analysis, current)) = answer else {
+    ]);
+    let of_the_record = cells.len();
+    let answers = answers(record, older);
+    if answers.is_empty() {
         cells.resize(COLUMNS.len() - 1, Cell::None);
-        cells.push(meta);
-        return cells;
-    };
+        cells.push(text(meta.as_deref()));
+        take(&cells)?;
+        return Ok(1);
+    }
+    for (analysis, current) in &answers {
+        cells.truncate(of_the_record);
+        answer(&mut cells, analysis, *current);
+        cells.push(text(meta.as_deref()));
+        take(&cells)?;
+    }
+    Ok(answers.len() as u64)
+}
+
+fn answer<'a>(cells: &mut Vec<Cell<'a>>, analysis: &'a Analysis, current: bool) {
     cells.extend([
         text(Some(analysis.analyzer.as_str())),
         text(Some(analysis.revision.as_str())),
@@ -158,9 +169,7 @@ fn row<'a>(record: &'a Record, answer: Option<(&'a Analysis, bool)>) -> Vec<Cell
         text(how.currency.as_deref()),
         Cell::Whole(whole(how.took_ms)),
         Cell::Whole(whole(how.waited_ms)),
-        meta,
     ]);
-    cells
 }
 
 fn text(value: Option<&str>) -> Cell<'_> {

@@ -6,7 +6,7 @@ use crate::shown::{counted, line};
 
 /// All revisions of an analyzer's answer, the latest first.
 pub(crate) fn of_analyzer<'a>(record: &'a Record, name: &AnalyzerName) -> Vec<&'a Analysis> {
-    let mut all: Vec<_> = record.analyses.values().filter(|one| one.analyzer == *name).collect();
+    let mut all: Vec<_> = record.answers().filter(|one| one.analyzer == *name).collect();
     all.sort_by_key(|analysis| std::cmp::Reverse(analysis.finished_at));
     all
 }

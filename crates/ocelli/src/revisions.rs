@@ -67,8 +67,7 @@ pub(crate) fn of(
 
 fn newest_first<'a>(record: &'a Record, name: &AnalyzerName) -> Vec<&'a Analysis> {
     let current = record.current(name);
-    let mut all: Vec<_> =
-        record.analyses.values().filter(|analysis| analysis.analyzer == *name).collect();
+    let mut all: Vec<_> = record.answers().filter(|analysis| analysis.analyzer == *name).collect();
     all.sort_by_key(|analysis| {
         let is_current = current.is_some_and(|one| std::ptr::eq(one, *analysis));
         (!is_current, std::cmp::Reverse(analysis.finished_at))

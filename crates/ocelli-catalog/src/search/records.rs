@@ -15,7 +15,7 @@ use super::whole::Listed;
 use crate::catalog::{Catalog, snapshot};
 use crate::error::{CatalogError, Fault};
 use crate::gather::text_key;
-use crate::load::{self, AnalysisColumns, Answer, ImageColumns};
+use crate::load::{self, Answer, ImageColumns};
 use crate::rows::{Read, ReadingOutline, parse, parse_some, time, unreadable};
 
 /// How much of an answer a record is read with.
@@ -109,26 +109,22 @@ impl Catalog {
                     query(sql).bind(backend::numbers(all)).fetch_all(&mut *connection).await?
                 }
             };
-            let answers: Vec<AnalysisColumns<i64>> = match backend::DIALECT {
-                Dialect::Sqlite => Vec::new(),
-                Dialect::Postgres => {
-                    let numbers: Vec<i64> = rows.iter().map(|row| row.0).collect();
-                    let answers = sqlx::query_as(ANSWERS).bind(backend::numbers(&numbers));
-                    answers.fetch_all(&mut *connection).await?
+            let mut answered: HashMap<i64, Vec<Box<Analysis>>> = HashMap::new();
+            if backend::DIALECT == Dialect::Postgres {
+                let numbers: Vec<i64> = rows.iter().map(|row| row.0).collect();
+                let answers = sqlx::query(ANSWERS).bind(backend::numbers(&numbers));
+                for row in answers.fetch_all(&mut *connection).await? {
+                    let (image, analysis) = match detail {
+                        Detail::Whole => load::analysis_in::<_, Reading>(&row)?,
+                        Detail::Outline => load::analysis_in::<_, ReadingOutline>(&row)?,
+                    };
+                    answered.entry(image).or_default().push(Box::new(analysis));
                 }
-            };
-            Ok::<_, Fault>((rows, answers))
-        }.await);
-        let (rows, answers) = self.timed("read records", rows).await?;
-        let records = || -> Read<_> {
-            let mut answered: HashMap<i64, Vec<Analysis>> = HashMap::new();
-            for row in answers {
-                let (image, analysis) = match detail {
-                    Detail::Whole => load::analysis_of::<_, Reading>(row)?,
-                    Detail::Outline => load::analysis_of::<_, ReadingOutline>(row)?,
-                };
-                answered.entry(image).or_default().push(analysis);
             }
+            Ok::<_, Fault>((rows, answered))
+        }.await);
+        let (rows, mut answered) = self.timed("read records", rows).await?;
+        let records = || -> Read<_> {
             let mut records = HashMap::with_capacity(rows.len());
             for row in rows {
                 let analyses = answered.remove(&row.0).unwrap_or_default();
@@ -179,8 +175,8 @@ const fn columns(dialect: Dialect) -> &'static str {
             "SELECT i.id, i.digest, i.bytes, i.format, i.width, i.height, i.refusal, i.first_seen, i.complete, i.learned, \
              (SELECT concat('[', string_agg(concat('[', to_json(s.source), ',', s.seen_at, ',\"', encode(s.batch, 'hex'), '\"]'), ','), \
              ']') FROM sightings s WHERE s.image = i.id), \
-             (SELECT CAST(json_agg(json_build_array(encode(m.source_key, 'hex'), m.name, encode(m.batch, 'hex'), m.text)) AS TEXT) \
-             FROM sighting_meta m WHERE m.digest = i.digest), \
+             CASE WHEN (SELECT EXISTS (SELECT FROM sighting_meta)) THEN (SELECT CAST(json_agg(json_build_array(encode(m.source_key, \
+             'hex'), m.name, encode(m.batch, 'hex'), m.text)) AS TEXT) FROM sighting_meta m WHERE m.digest = i.digest) END, \
              (SELECT concat('[', string_agg(concat('[\"', w.analyzer, '\",', w.asked_at, coalesce(',\"' || w.revision || '\"]', \
              ',null]')), ','), ']') FROM wants w WHERE w.image = i.id), NULL"
         }
@@ -192,7 +188,11 @@ const ANSWERS: &str = "SELECT a.image, a.analyzer, a.revision, a.kind, a.class, 
      a.reading, a.provenance FROM (SELECT unnest($1::bigint[]) AS id) AS asked CROSS JOIN analyses a WHERE a.image = asked.id";
 
 /// None of an image whose intake has not arrived.
-fn record(row: RecordColumns, mut analyses: Vec<Analysis>, detail: Detail) -> Read<Option<Record>> {
+fn record(
+    row: RecordColumns,
+    mut analyses: Vec<Box<Analysis>>,
+    detail: Detail,
+) -> Read<Option<Record>> {
     let (
         id,
         digest,
@@ -243,7 +243,8 @@ fn record(row: RecordColumns, mut analyses: Vec<Analysis>, detail: Detail) -> Re
         Detail::Whole => answers::<Reading>(answered.as_deref())?,
         Detail::Outline => answers::<ReadingOutline>(answered.as_deref())?,
     });
-    let keyed = analyses.into_iter().map(|of| ((of.analyzer.clone(), of.revision.clone()), of));
+    let key = |of: &Analysis| (of.analyzer.clone(), of.revision.clone());
+    let keyed = analyses.into_iter().map(|of| (key(&of), of));
     record.analyses.extend(keyed);
     Ok(Some(record))
 }
@@ -253,7 +254,7 @@ fn list<'a, T: Deserialize<'a>>(what: &'static str, json: Option<&'a str>) -> Re
     serde_json::from_str(json.unwrap_or("[]")).map_err(|error| unreadable(what, error))
 }
 
-fn answers<R: DeserializeOwned + Into<Reading>>(json: Option<&str>) -> Read<Vec<Analysis>> {
+fn answers<R: DeserializeOwned + Into<Reading>>(json: Option<&str>) -> Read<Vec<Box<Analysis>>> {
     let answers: Vec<Answer<'_, R>> = list("answers", json)?;
-    answers.into_iter().map(Answer::analysis).collect()
+    answers.into_iter().map(|answer| answer.analysis().map(Box::new)).collect()
 }

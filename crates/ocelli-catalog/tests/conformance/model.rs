@@ -161,7 +161,7 @@ impl Model {
             ..Status::default()
         };
         for (digest, record) in &self.records {
-            for analysis in record.analyses.values() {
+            for analysis in record.answers() {
                 let entry = status.analyzers.entry(analysis.analyzer.clone()).or_default();
                 entry.finished_last_minute += 1;
             }

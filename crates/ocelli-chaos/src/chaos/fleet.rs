@@ -356,7 +356,7 @@ impl Fleet {
         let mut extra = 0;
         for digest in digests {
             if let Some(record) = self.catalog.record(digest).await? {
-                extra += record.analyses.values().map(|of| u64::from(of.attempts) - 1).sum::<u64>();
+                extra += record.answers().map(|of| u64::from(of.attempts) - 1).sum::<u64>();
             }
         }
         Ok(extra)
@@ -367,7 +367,7 @@ impl Fleet {
         let mut most = 0;
         for digest in digests {
             if let Some(record) = self.catalog.record(digest).await? {
-                most = record.analyses.values().map(|of| of.attempts).fold(most, u32::max);
+                most = record.answers().map(|of| of.attempts).fold(most, u32::max);
             }
         }
         Ok(most)

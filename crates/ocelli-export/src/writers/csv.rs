@@ -18,8 +18,7 @@ impl Table {
     }
 
     pub(super) fn add(&mut self, record: &Record, older: bool) -> io::Result<u64> {
-        let rows = rows(record, older);
-        for row in &rows {
+        rows(record, older, |row| {
             for cell in row {
                 match cell {
                     Cell::None => self.0.write_field("")?,
@@ -30,9 +29,8 @@ impl Table {
                     Cell::Time(at) => self.0.write_field(time(*at))?,
                 }
             }
-            self.0.write_record(None::<&[u8]>)?;
-        }
-        Ok(rows.len() as u64)
+            Ok(self.0.write_record(None::<&[u8]>)?)
+        })
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -120,14 +120,14 @@ impl Columns {
     }
 
     pub(super) fn add(&mut self, record: &Record, older: bool) -> io::Result<u64> {
-        let rows = rows(record, older);
-        for row in &rows {
+        let added = rows(record, older, |row| {
             self.group.push(row);
-        }
+            Ok(())
+        })?;
         if self.group.bytes >= GROUP_BYTES || self.group.rows >= GROUP_ROWS {
             self.write()?;
         }
-        Ok(rows.len() as u64)
+        Ok(added)
     }
 
     pub(super) const fn size(&self) -> u64 {
@@ -191,15 +191,12 @@ impl Group {
                 .map_err(io)?
                 .ok_or_else(|| io::Error::other("the table has fewer columns than its schema"))?;
             let levels = (place > 0).then_some(column.levels.as_slice());
+            let mut lent = Bytes::new();
             let done = match &mut column.values {
                 Values::Text(texts, ends) => {
-                    let bytes = Bytes::from(std::mem::take(texts));
-                    let all = split(&bytes, ends);
-                    let done = writer.typed::<ByteArrayType>().write_batch(&all, levels, None);
-                    drop(all);
-                    // The same memory, if the writer has let go of it.
-                    *texts = bytes.try_into_mut().map(Vec::from).unwrap_or_default();
-                    done
+                    lent = Bytes::from(std::mem::take(texts));
+                    let all = split(&lent, ends);
+                    writer.typed::<ByteArrayType>().write_batch(&all, levels, None)
                 }
                 Values::Whole(all) => writer.typed::<Int64Type>().write_batch(all, levels, None),
                 Values::Real(all) => writer.typed::<DoubleType>().write_batch(all, levels, None),
@@ -207,6 +204,10 @@ impl Group {
             };
             done.map_err(io)?;
             writer.close().map_err(io)?;
+            if let Values::Text(texts, _) = &mut column.values {
+                // The same memory: until it was closed the writer held the least and the largest of them.
+                *texts = lent.try_into_mut().map(Vec::from).unwrap_or_default();
+            }
             column.clear();
         }
         group.close().map_err(io)?;

@@ -134,7 +134,7 @@ fn choose<'a>(
         if revision.is_empty() {
             return record.current(&name);
         }
-        record.analyses.get(&(name, revision.parse().ok()?))
+        record.analyses.get(&(name, revision.parse().ok()?)).map(Box::as_ref)
     };
     wanted
         .iter()
@@ -151,7 +151,7 @@ fn choices(record: &Record, order: &[AnalyzerName], columns: &[Column]) -> Vec<C
     let place =
         |name: &AnalyzerName| order.iter().position(|one| one == name).unwrap_or(usize::MAX);
     let mut all: Vec<&Analysis> =
-        record.analyses.values().filter(|one| matches!(one.outcome, Outcome::Done(_))).collect();
+        record.answers().filter(|one| matches!(one.outcome, Outcome::Done(_))).collect();
     all.sort_by_key(|one| (place(&one.analyzer), std::cmp::Reverse(one.finished_at)));
     all.into_iter()
         .take(50)

@@ -199,7 +199,7 @@ async fn show(call: &Call, record: &Record, order: &[AnalyzerName]) -> Answer {
     let answered = names
         .iter()
         .filter(|name| record.current(name).is_some_and(|analysis| said(analysis).is_ok()));
-    let compare = (record.analyses.values().filter(|one| said(one).is_ok()).count() > 1
+    let compare = (record.answers().filter(|one| said(one).is_ok()).count() > 1
         && answered.count() > 0)
         .then(|| link(&format!("/compare/{digest}"), &[]));
     let beside = |digest: Option<Digest>| {

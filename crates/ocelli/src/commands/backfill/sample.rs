@@ -67,8 +67,10 @@ fn beside<'a>(
 ) -> Vec<(String, Option<&'a Analysis>)> {
     let name = &backfill.analyzer;
     let key = (name.clone(), backfill.revision.clone());
-    let mut all =
-        vec![(format!("{name}, revision {}", backfill.revision), record.analyses.get(&key))];
+    let mut all = vec![(
+        format!("{name}, revision {}", backfill.revision),
+        record.analyses.get(&key).map(Box::as_ref),
+    )];
     let older = record
         .analyses
         .values()

@@ -32,7 +32,7 @@ pub(super) async fn show(
 }
 
 fn failed(record: &Record) -> impl Iterator<Item = &Analysis> {
-    record.analyses.values().filter(|analysis| analysis.outcome.kind() == OutcomeKind::Failed)
+    record.answers().filter(|analysis| analysis.outcome.kind() == OutcomeKind::Failed)
 }
 
 fn as_json(record: &Record, history: &History) -> Value {
