@@ -84,6 +84,10 @@ macro_rules! by_keys {
 const WRITE: &str = by_keys!("BEGIN");
 const LOOK: &str = by_keys!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 
+/// A connection that answered so short a time ago is not asked whether it is there before it is used: that is one of six round trips
+/// of a short transaction. Whoever uses one that is gone hears of it as if it had gone a moment later.
+const FRESH: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) pool: PgPool,
@@ -149,6 +153,15 @@ impl Store {
             .max_connections(options.connections.max(2))
             .acquire_timeout(options.operation_timeout)
             .idle_timeout(Duration::from_secs(600))
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for >= FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(connect);
         Ok(Self { pool, noted: Noted::default(), sorting: Sorting::default() })
     }
