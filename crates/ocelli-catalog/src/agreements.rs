@@ -126,7 +126,7 @@ fn compare<'a>(
 pub(crate) async fn catch_up<U: Unit>(mut unit: U) -> Result<(), Fault> {
     let digests = unit.uncompared(CAUGHT_UP_AT_ONCE).await?;
     if digests.is_empty() {
-        return Ok(());
+        return unit.commit().await;
     }
     let stored = unit.load(&digests).await?;
     let settled = stored

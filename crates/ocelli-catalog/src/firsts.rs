@@ -269,6 +269,7 @@ async fn wake<U: Unit + Comparing>(
 ) -> Result<u64, Fault> {
     let digests = unit.waiting(analyzer, other, WOKEN).await?;
     if digests.is_empty() {
+        unit.commit().await?;
         return Ok(0);
     }
     let mut stored = unit.load(&digests).await?;

@@ -296,6 +296,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_writer_keeps_its_connection_where_there_is_nothing_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("catalog.db").display());
+        let catalog = Catalog::open(&url, CatalogOptions::default()).await.unwrap();
+        pragma(&catalog, "CREATE TEMP TABLE kept (one INTEGER)").await;
+        catalog.tidy_accounts(Duration::ZERO).await.unwrap();
+        catalog.apply(&[]).await.unwrap();
+        let batch = BatchId::new(uuid::Uuid::nil());
+        catalog.withdraw_batch(batch, None, 10).await.unwrap();
+        catalog.catch_up().await.unwrap();
+        // What is temporary belongs to a connection.
+        pragma(&catalog, "INSERT INTO kept VALUES (1)").await;
+    }
+
+    #[tokio::test]
     async fn a_full_disk_and_a_read_only_file_are_told_and_lose_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("catalog.db");

@@ -65,9 +65,6 @@ impl Catalog {
 
 async fn lose<U: Unit + Paying + Tidying>(mut unit: U) -> Result<u64, Fault> {
     let lost = unit.take_out_old(AT_ONCE).await?;
-    if lost.is_empty() {
-        return Ok(0);
-    }
     let count = lost.len() as u64;
     write_off(&mut unit, lost).await?;
     unit.commit().await?;
@@ -76,8 +73,6 @@ async fn lose<U: Unit + Paying + Tidying>(mut unit: U) -> Result<u64, Fault> {
 
 async fn archive<U: Unit + Tidying>(mut unit: U, keep: i64) -> Result<u64, Fault> {
     let count = unit.archive(keep, AT_ONCE).await?;
-    if count > 0 {
-        unit.commit().await?;
-    }
+    unit.commit().await?;
     Ok(count)
 }

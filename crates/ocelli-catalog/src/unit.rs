@@ -55,6 +55,8 @@ pub(crate) trait Unit: Sized + Agreeing + Telling {
     /// Notes that all analyses of these images are in the search index.
     async fn caught_up(&mut self, digests: &[Digest]) -> Result<(), Fault>;
     /// Makes it last.
+    /// Also of a transaction that found nothing to do: one that is dropped closes its connection, and SQLite's writer then has none
+    /// of its pages in memory any more.
     async fn commit(self) -> Result<(), Fault>;
 }
 

@@ -245,6 +245,7 @@ async fn add<U: Unit + Backfilling>(
     let mut stored = unit.load(digests).await?;
     let mut added = Added { stopped: !unit.goes_on(backfill.batch).await?, ..Added::default() };
     if added.stopped {
+        unit.commit().await?;
         return Ok(added);
     }
     let (analyzer, revision) = (&backfill.analyzer, &backfill.revision);
@@ -300,6 +301,7 @@ async fn withdraw<U: Unit + Backfilling>(
     let jobs = unit.to_withdraw(backfill, most).await?;
     let digests: Vec<Digest> = jobs.iter().map(|(digest, _)| *digest).collect();
     if digests.is_empty() {
+        unit.commit().await?;
         return Ok(0);
     }
     let mut stored = unit.load(&digests).await?;

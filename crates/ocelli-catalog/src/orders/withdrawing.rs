@@ -120,6 +120,7 @@ async fn withdraw<U: Unit + Obeying>(
     // Pages follow the numbers of images, writers their digests.
     images.sort_unstable();
     if images.is_empty() {
+        unit.commit().await?;
         return Ok(Withdrawn::default());
     }
     let mut stored = unit.load(&images).await?;

@@ -127,6 +127,7 @@ fn flags(flags: &[Flag]) -> String {
 pub(crate) async fn catch_up<U: Unit>(mut unit: U) -> Result<bool, Fault> {
     let digests = unit.backlog(CAUGHT_UP_AT_ONCE).await?;
     if digests.is_empty() {
+        unit.commit().await?;
         return Ok(false);
     }
     let stored = unit.load(&digests).await?;

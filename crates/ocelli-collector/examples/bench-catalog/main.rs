@@ -63,6 +63,9 @@ struct Arguments {
     /// SQLite: MiB that its log may grow to.
     #[arg(long)]
     log_size: Option<u64>,
+    /// SQLite: MiB of pages in memory.
+    #[arg(long)]
+    cache: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -77,6 +80,7 @@ async fn main() -> Result<(), Failed> {
     let (records, only) = (arguments.records.max(2 * SMALL), arguments.only);
     let mut options = CatalogOptions::default();
     options.log_size = arguments.log_size.map_or(options.log_size, |size| size << 20);
+    options.cache = arguments.cache.map_or(options.cache, |size| size << 20);
     if let Some(url) = arguments.at {
         return again(&url, &options, records, arguments.more).await;
     }
