@@ -85,8 +85,8 @@ const WRITE: &str = by_keys!("BEGIN");
 const LOOK: &str = by_keys!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 
 /// A connection that answered so short a time ago is not asked whether it is there before it is used: that is one of six round trips
-/// of a short transaction. Whoever uses one that is gone hears of it as if it had gone a moment later.
-const FRESH: Duration = Duration::from_secs(1);
+/// of a short transaction. No server dies and returns within it, so whoever uses one that is gone would have met no server either.
+const FRESH: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Store {

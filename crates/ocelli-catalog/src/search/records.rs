@@ -109,7 +109,7 @@ impl Catalog {
                     query(sql).bind(backend::numbers(all)).fetch_all(&mut *connection).await?
                 }
             };
-            let mut answered: HashMap<i64, Vec<Box<Analysis>>> = HashMap::new();
+            let mut answered: HashMap<i64, Vec<Analysis>> = HashMap::new();
             if backend::DIALECT == Dialect::Postgres {
                 let numbers: Vec<i64> = rows.iter().map(|row| row.0).collect();
                 let answers = sqlx::query(ANSWERS).bind(backend::numbers(&numbers));
@@ -118,7 +118,7 @@ impl Catalog {
                         Detail::Whole => load::analysis_in::<_, Reading>(&row)?,
                         Detail::Outline => load::analysis_in::<_, ReadingOutline>(&row)?,
                     };
-                    answered.entry(image).or_default().push(Box::new(analysis));
+                    answered.entry(image).or_default().push(analysis);
                 }
             }
             Ok::<_, Fault>((rows, answered))
@@ -188,11 +188,7 @@ const ANSWERS: &str = "SELECT a.image, a.analyzer, a.revision, a.kind, a.class, 
      a.reading, a.provenance FROM (SELECT unnest($1::bigint[]) AS id) AS asked CROSS JOIN analyses a WHERE a.image = asked.id";
 
 /// None of an image whose intake has not arrived.
-fn record(
-    row: RecordColumns,
-    mut analyses: Vec<Box<Analysis>>,
-    detail: Detail,
-) -> Read<Option<Record>> {
+fn record(row: RecordColumns, mut analyses: Vec<Analysis>, detail: Detail) -> Read<Option<Record>> {
     let (
         id,
         digest,
@@ -244,7 +240,7 @@ fn record(
         Detail::Outline => answers::<ReadingOutline>(answered.as_deref())?,
     });
     let key = |of: &Analysis| (of.analyzer.clone(), of.revision.clone());
-    let keyed = analyses.into_iter().map(|of| (key(&of), of));
+    let keyed = analyses.into_iter().map(|of| (key(&of), Box::new(of)));
     record.analyses.extend(keyed);
     Ok(Some(record))
 }
@@ -254,7 +250,7 @@ fn list<'a, T: Deserialize<'a>>(what: &'static str, json: Option<&'a str>) -> Re
     serde_json::from_str(json.unwrap_or("[]")).map_err(|error| unreadable(what, error))
 }
 
-fn answers<R: DeserializeOwned + Into<Reading>>(json: Option<&str>) -> Read<Vec<Box<Analysis>>> {
+fn answers<R: DeserializeOwned + Into<Reading>>(json: Option<&str>) -> Read<Vec<Analysis>> {
     let answers: Vec<Answer<'_, R>> = list("answers", json)?;
-    answers.into_iter().map(|answer| answer.analysis().map(Box::new)).collect()
+    answers.into_iter().map(|answer| answer.analysis()).collect()
 }

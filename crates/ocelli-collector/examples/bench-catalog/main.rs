@@ -33,16 +33,17 @@ const SMALL: u64 = 10_000;
 /// Records that are put into the queue before the collector is let at them.
 const AT_ONCE: u64 = 10_000;
 /// A large archive's last records are such a part of all of them: enough for all that is done once in a while.
-const SPANS: u64 = 20;
+const SPANS: u64 = 10;
 /// Queries of each class, and how often each is asked.
 const QUERIES: usize = 30;
 const ROUNDS: usize = 3;
 /// Digests that are looked up.
 const LOOKED_UP: u64 = 100_000;
 
-/// PostgreSQL as somebody sets it up who has an archive: durable, with more memory than it takes by itself.
-const SERVER: [&str; 4] =
-    ["fsync=on", "full_page_writes=on", "shared_buffers=1GB", "max_wal_size=4GB"];
+/// So many records are written before it is the other archive's turn: long beside what is left for later when a turn ends …
+const TURN: u64 = 25_000;
+/// … which is done by then, so that it does not burden the other's turn: the catalog begins with it when nothing has come for 2 s.
+const AFTERWARDS: Duration = Duration::from_secs(5);
 
 #[derive(Parser)]
 struct Arguments {
@@ -109,12 +110,24 @@ async fn main() -> Result<(), Failed> {
         }
     }
     if only != Some(Backend::Sqlite) {
-        let server = OwnPostgres::start_with(&SERVER).await?;
+        let settings = server_settings();
+        let server = OwnPostgres::start_with(&settings.each_ref().map(String::as_str)).await?;
         let (first, second) = (server.database().await, server.database().await);
         let third = server.database().await;
         measure("PostgreSQL", [&first.url, &second.url, &third.url], &options, records).await?;
     }
     Ok(())
+}
+
+/// PostgreSQL as docs/OPERATIONS.md advises for an archive: durable, with a quarter of the machine's memory.
+fn server_settings() -> [String; 4] {
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    let quarter: u64 = total.map_or(1024, |kilobytes: u64| kilobytes / 1024 / 4);
+    let shared = format!("shared_buffers={quarter}MB");
+    ["fsync=on".into(), "full_page_writes=on".into(), shared, "max_wal_size=4GB".into()]
 }
 
 /// An archive that is there: some more records, and what is asked of it.
@@ -162,12 +175,15 @@ async fn measure(
     beside.collect(0..SMALL).await?;
     let (mut large, mut few) = (Vec::new(), Vec::new());
     while at < records {
-        let to = (at + AT_ONCE).min(records);
+        let to = (at + TURN).min(records);
         let early = SMALL + at - (records - span);
-        few.push((to - at, beside.collect(early..early + to - at).await?));
-        large.push((to - at, fleet.collect(at..to).await?));
+        for (fleet, from, took) in [(&mut beside, early, &mut few), (&mut fleet, at, &mut large)] {
+            tokio::time::sleep(AFTERWARDS).await;
+            took.push((to - at, fleet.collect(from..from + to - at).await?));
+        }
         at = to;
     }
+    tokio::time::sleep(AFTERWARDS).await;
     beside.catalog.close().await;
     println!(
         "  the last {span} of {records}: {:>15.0} analyses/s: a record costs {:.2} of one in an archive with {SMALL} \
