@@ -155,12 +155,10 @@ impl Store {
             .idle_timeout(Duration::from_secs(600))
             .test_before_acquire(false)
             .before_acquire(|connection, known| {
-                Box::pin(async move {
-                    if known.idle_for >= FRESH {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+                // A connection that is gone is no news: another one is made, and what hinders that is told.
+                Box::pin(
+                    async move { Ok(known.idle_for < FRESH || connection.ping().await.is_ok()) },
+                )
             })
             .connect_lazy_with(connect);
         Ok(Self { pool, noted: Noted::default(), sorting: Sorting::default() })

@@ -252,5 +252,5 @@ fn list<'a, T: Deserialize<'a>>(what: &'static str, json: Option<&'a str>) -> Re
 
 fn answers<R: DeserializeOwned + Into<Reading>>(json: Option<&str>) -> Read<Vec<Analysis>> {
     let answers: Vec<Answer<'_, R>> = list("answers", json)?;
-    answers.into_iter().map(|answer| answer.analysis()).collect()
+    answers.into_iter().map(Answer::analysis).collect()
 }
